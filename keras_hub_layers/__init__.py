@@ -1,0 +1,39 @@
+"""Use, fine-tune and share SavedModels in Keras 3.
+
+The names below are resolved when they are first used, so that what needs neither TensorFlow nor
+Keras (`resolve`, `cache`, `pack`, the command line's help) imports neither.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_hub_layers import callbacks, errors, layers
+    from keras_hub_layers.exporters import export
+    from keras_hub_layers.interface import inspect
+    from keras_hub_layers.loader import load
+    from keras_hub_layers.resolvers import resolve
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "callbacks", "errors", "export", "inspect", "layers", "load", "resolve"]
+
+_NAMESPACES = ("callbacks", "errors", "layers")
+_VERBS = {
+    "export": "exporters",
+    "inspect": "interface",
+    "load": "loader",
+    "resolve": "resolvers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _VERBS:
+        return getattr(importlib.import_module(f"{__name__}.{_VERBS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
