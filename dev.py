@@ -49,7 +49,7 @@ def check() -> None:
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - the one file that an older Python may run
         sys.exit(f"keras-hub-layers needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable})")
     command, *rest = sys.argv[1:] or ["--help"]
     if command == "demo":
