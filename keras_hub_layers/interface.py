@@ -1,0 +1,337 @@
+"""inspect(handle or object) -> Interface: pure data about what can be called, trained and lost."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from keras_hub_layers import handles, loaded, loader
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One tensor of an input or output.
+
+    Attributes:
+        shape: Tuple of `int` or `None`; `None` if even the rank is unknown.
+        dtype: Name of the dtype, such as `"float32"` or `"string"`.
+        kind: `"dense"`, `"ragged"` or `"sparse"`.
+    """
+
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    kind: str = "dense"
+
+    def __str__(self) -> str:
+        shape = "(…)" if self.shape is None else str(self.shape)
+        return f"{self.dtype} {shape}" + ("" if self.kind == "dense" else f" {self.kind}")
+
+
+@dataclass(frozen=True)
+class TraceInfo:
+    """One way to call the object.
+
+    Attributes:
+        inputs: A `Spec`, or a list or dict of them.
+        outputs: Likewise; `None` if unknown.
+        training: `True` or `False` as traced, `"tensor"` where a tensor is expected, `None` without the argument.
+        arguments: The other arguments, name to Python value or `Spec`.
+    """
+
+    inputs: Any
+    outputs: Any
+    training: Any
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        fixed = {"training": self.training, **self.arguments}
+        shown = "".join(f", {name}={describe(value)}" for name, value in fixed.items() if value is not None)
+        return f"({describe(self.inputs)}{shown}) -> {describe(self.outputs)}"
+
+
+@dataclass(frozen=True)
+class SignatureInfo:
+    """A signature: named inputs to named outputs, inference only.
+
+    Attributes:
+        inputs: Name to `Spec`.
+        outputs: Name to `Spec`.
+    """
+
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{describe(self.inputs)} -> {describe(self.outputs)}"
+
+
+@dataclass(frozen=True)
+class VariableInfo:
+    """A variable that the SavedModel publishes, or that its functions use.
+
+    Attributes:
+        name: Name in the SavedModel, with slashes, without `:0`.
+        shape: Tuple of `int`.
+        dtype: Name of the dtype.
+        trainable: Whether it is among the published `trainable_variables`.
+        published: Whether it is among the published `variables`.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    trainable: bool
+    published: bool
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a SavedModel offers. Comparable and picklable; `str()` gives a table, `to_dict()` JSON.
+
+    Attributes:
+        handle: The handle as given, without passwords; `""` for an object that was not loaded from one.
+        format: `"reusable"`, `"signatures"`, `"tf1"`, `"tf1_hub"` or `"empty"`.
+        tf_version: The TensorFlow that wrote it; `""` if unknown.
+        callable: Whether the object itself can be called with one input.
+        accepts_training: Whether its function has a `training` argument.
+        training_modes: The values of `training` that were traced, a tuple of `bool`.
+        traces: Tuple of `TraceInfo`.
+        signatures: Name to `SignatureInfo`.
+        variables: Tuple of `VariableInfo`.
+        regularization_losses: Number of published losses.
+        pieces: Names of the named callables.
+        assets: File names of the assets.
+        string_inputs: Whether any input takes strings.
+        missing_ops: Names of ops that the running TensorFlow does not have.
+        fine_tunable: Whether `HubLayer(handle, trainable=True)` trains it.
+        reason: Why, or why not.
+        code: A line to paste.
+    """
+
+    handle: str
+    format: str
+    tf_version: str
+    callable: bool
+    accepts_training: bool
+    training_modes: tuple[bool, ...]
+    traces: tuple[TraceInfo, ...]
+    signatures: dict[str, SignatureInfo]
+    variables: tuple[VariableInfo, ...]
+    regularization_losses: int
+    pieces: tuple[str, ...]
+    assets: tuple[str, ...]
+    string_inputs: bool
+    missing_ops: tuple[str, ...]
+    fine_tunable: bool
+    reason: str
+    code: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and scalars, for JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    def __str__(self) -> str:
+        trainable = [v for v in self.variables if v.trainable]
+        rows = [
+            ("handle", self.handle or "(an object in this process)"),
+            ("format", self.format + (f", written by TensorFlow {self.tf_version}" if self.tf_version else "")),
+            *(("call", str(trace)) for trace in self.traces),
+            *((f"signature {name!r}", str(info)) for name, info in self.signatures.items()),
+            ("variables", f"{len(self.variables)} with {_count(self.variables):,} values"),
+            ("trainable", f"{len(trainable)} with {_count(trainable):,} values"),
+            ("regularization losses", str(self.regularization_losses)),
+            ("pieces", ", ".join(self.pieces) or "none"),
+            ("assets", ", ".join(self.assets) or "none"),
+            *((("missing ops", ", ".join(self.missing_ops)),) if self.missing_ops else ()),
+            ("fine-tunable", ("yes: " if self.fine_tunable else "no: ") + self.reason),
+            ("use it as", self.code),
+        ]
+        width = max(len(title) for title, _ in rows)
+        return "\n".join(f"{title:<{width}}  {text}" for title, text in rows)
+
+
+def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
+    """Say what a SavedModel offers.
+
+    Args:
+        handle_or_object: A handle as `keras_hub_layers.resolve` takes it, or a loaded or in-process object.
+        tags: As in `keras_hub_layers.load`. Defaults to `None`.
+
+    Returns:
+        An `Interface`.
+
+    Raises:
+        errors.HubError: The handle cannot be resolved or loaded.
+
+    Example:
+
+    ```python
+    import keras_hub_layers as khl
+
+    print(khl.inspect("./my_saved_model"))
+    ```
+    """
+    obj = handle_or_object
+    if isinstance(obj, (str, os.PathLike)):
+        obj = loader.load(obj, tags=tags)
+    source = loader.source_of(obj)
+    function = loaded.call_function(obj)
+    signatures = loaded.signatures(obj)
+    variables = loaded.variables(obj, ((function,) if function else ()) + tuple(signatures.values()))
+    losses = loaded.losses(obj)
+    usable = function is not None and function.is_usable
+    kind = _format(source, usable, signatures)
+    traces = tuple(_trace_info(trace) for trace in function.usable_traces) if function and usable else ()
+    modes = tuple(sorted({t.training for t in traces if isinstance(t.training, bool)}))
+    if any(t.training == "tensor" for t in traces):
+        modes = (False, True)
+    infos = {name: _signature_info(f.traces[0]) for name, f in signatures.items()}
+    handle = handles.display(source.handle) if source else ""
+    accepts = bool(function and function.accepts_training)
+    fine_tunable, reason = _verdict(kind, variables, accepts, modes, bool(traces))
+    inputs = [t.inputs for t in traces] + [i.inputs for i in infos.values()]
+    return Interface(
+        handle=handle,
+        format=kind,
+        tf_version=source.tf_version if source else "",
+        callable=usable,
+        accepts_training=accepts,
+        training_modes=modes,
+        traces=traces,
+        signatures=infos,
+        variables=_variable_infos(variables),
+        regularization_losses=len(losses),
+        pieces=tuple(loaded.pieces(obj)),
+        assets=tuple(loaded.assets(obj)),
+        string_inputs=any(spec.dtype == "string" for spec in _flatten(inputs)),
+        missing_ops=(),
+        fine_tunable=fine_tunable,
+        reason=reason,
+        code=_code(handle or "path/to/saved_model", kind, fine_tunable, infos),
+    )
+
+
+def name_of(variable: Any) -> str:
+    """A variable's name in the SavedModel: slashes kept, without `:0`."""
+    return variable.name.split(":")[0]
+
+
+def spec_of(spec: Any) -> Any:
+    """The `Spec` form of a nest of `tf.TypeSpec`s or tensors; other values as they are."""
+    if isinstance(spec, dict) or type(spec).__name__ == "_DictWrapper":
+        return {key: spec_of(value) for key, value in spec.items()}
+    if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
+        return [spec_of(value) for value in spec]
+    kind = "dense"
+    if isinstance(spec, (tf.RaggedTensorSpec, tf.RaggedTensor)):
+        kind = "ragged"
+    elif isinstance(spec, (tf.SparseTensorSpec, tf.SparseTensor)):
+        kind = "sparse"
+    elif not (isinstance(spec, tf.TensorSpec) or tf.is_tensor(spec)):
+        return spec
+    shape = tf.TensorShape(spec.shape)
+    return Spec(None if shape.rank is None else tuple(shape.as_list()), spec.dtype.name, kind)
+
+
+def describe(nest: Any) -> str:
+    """A nest of `Spec`s in a form that fits an error text."""
+    if isinstance(nest, dict):
+        return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in nest.items()) + "}"
+    if isinstance(nest, (list, tuple)):
+        return "[" + ", ".join(describe(value) for value in nest) + "]"
+    return str(nest) if isinstance(nest, Spec) else "unknown" if nest is None else repr(nest)
+
+
+def _format(source: Any, usable: bool, signatures: dict[str, Any]) -> str:
+    if source is not None and source.format != "tf2":
+        return source.format
+    return "reusable" if usable else "signatures" if signatures else "empty"
+
+
+def _verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], traced: bool) -> tuple[bool, str]:
+    if kind in ("tf1", "tf1_hub"):
+        return False, "TF1 SavedModels keep neither regularization losses nor a training mode that can be called"
+    if kind == "signatures":
+        return False, "signatures are inference only: they have no training mode and no regularization losses"
+    if kind == "empty":
+        return False, "it has nothing that can be called"
+    if not variables.has_lists:
+        return False, (
+            "it publishes no variables; unfreeze=PATTERN trains those that match, without regularization losses"
+            if variables.captured
+            else "it has no variables"
+        )
+    if not variables.trainable:
+        return False, "it publishes no trainable variables"
+    if accepts and traced and True not in modes:
+        return False, (
+            'it was saved for inference only; arguments={"training": False} tunes its weights in inference mode'
+        )
+    return True, f"{len(variables.trainable)} published trainable variables" + (
+        ", traced for training and inference" if accepts else ", one mode for training and inference"
+    )
+
+
+def _code(handle: str, kind: str, fine_tunable: bool, signatures: dict[str, SignatureInfo]) -> str:
+    if kind == "reusable":
+        return f"HubLayer({handle!r}, trainable={fine_tunable})"
+    if kind == "empty" or not signatures:
+        return "(nothing can be called)"
+    if kind == "tf1_hub" and "default" in signatures:
+        return f"HubLayer({handle!r})"
+    name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
+    outputs = signatures[name].outputs
+    choice = f"output_key={next(iter(outputs))!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
+    return f"HubLayer({handle!r}, signature={name!r}, {choice})"
+
+
+def _trace_info(trace: loaded.Trace) -> TraceInfo:
+    arguments = {name: spec_of(value) for name, value in trace.arguments.items()}
+    training = arguments.pop("training", None)
+    return TraceInfo(
+        inputs=spec_of(trace.inputs),
+        outputs=spec_of(trace.outputs),
+        training="tensor" if isinstance(training, Spec) else training,
+        arguments={name: value for name, value in arguments.items() if value is not None},
+    )
+
+
+def _signature_info(trace: loaded.Trace) -> SignatureInfo:
+    return SignatureInfo(inputs=spec_of(trace.inputs), outputs=spec_of(trace.outputs))
+
+
+def _variable_infos(variables: loaded.Variables) -> tuple[VariableInfo, ...]:
+    trainable = {id(v) for v in variables.trainable}
+    published = {id(v) for v in variables.published}
+    return tuple(
+        VariableInfo(name_of(v), tuple(v.shape.as_list()), v.dtype.name, id(v) in trainable, id(v) in published)
+        for v in (*variables.published, *variables.captured)
+    )
+
+
+def _count(infos: Any) -> int:
+    total = 0
+    for info in infos:
+        size = 1
+        for length in info.shape:
+            size *= length or 0
+        total += size
+    return total
+
+
+def _flatten(nest: Any) -> list[Spec]:
+    if isinstance(nest, dict):
+        nest = list(nest.values())
+    if isinstance(nest, (list, tuple)):
+        return [spec for part in nest for spec in _flatten(part)]
+    return [nest] if isinstance(nest, Spec) else []
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

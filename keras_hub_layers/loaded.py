@@ -1,0 +1,270 @@
+"""What a loaded object holds, as live TensorFlow things: functions, variables, losses and pieces.
+
+This is the one place that probes an object for attributes. The Reusable SavedModel interface says which
+ones count: `__call__`, `variables`, `trainable_variables`, `regularization_losses`, and named callables
+with the same attributes. Each may be missing.
+
+Reference:
+
+- [Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+# What Keras 2 stores beside the interface; callable, but nobody's piece.
+_NOT_PIECES = re.compile(
+    r"_.*|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
+    r"|layer-\d+|layer_with_weights-\d+|layers|variables|trainable_variables|regularization_losses"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One way to call a function: the one input, and the other arguments that were fixed with it.
+
+    Attributes:
+        inputs: A `tf.TypeSpec`, or a list or dict of them; `None` entries where the trace has none.
+        arguments: Argument name to Python value, or to a `tf.TypeSpec` for arguments that are tensors.
+        outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
+        variables: The `tf.Variable`s that the function captured.
+    """
+
+    inputs: Any
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Any = None
+    variables: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """Something that can be called: `__call__` of an object, or a signature.
+
+    Attributes:
+        call: The callable itself.
+        parameters: Names of the arguments after the first, with their defaults
+            (`inspect.Parameter.empty` for none).
+        traces: The traces that exist; empty where any input may be tried (an in-process callable).
+        is_signature: Whether inputs go in by name and outputs come out as a dict.
+        is_open: Whether any further keyword argument may be tried.
+    """
+
+    call: Callable[..., Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    traces: tuple[Trace, ...] = ()
+    is_signature: bool = False
+    is_open: bool = False
+
+    @property
+    def required(self) -> list[str]:
+        """Names of further arguments that have no default: a function that has them is outside the interface."""
+        return [name for name, default in self.parameters.items() if default is inspect.Parameter.empty]
+
+    @property
+    def accepts_training(self) -> bool:
+        return "training" in self.parameters
+
+    @property
+    def usable_traces(self) -> tuple[Trace, ...]:
+        """The traces that take one tensor, or one list or dict of tensors."""
+        return tuple(trace for trace in self.traces if is_input(trace.inputs))
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the interface covers this function."""
+        return not self.required and (not self.traces or bool(self.usable_traces))
+
+
+@dataclass(frozen=True, eq=False)
+class Variables:
+    """The variables of an object.
+
+    Attributes:
+        published: `trainable_variables`, then the rest of `variables`; no entry twice, no `None`.
+        trainable: The published trainable ones.
+        captured: Those that functions use and the object does not publish.
+        has_lists: Whether the object publishes any list at all.
+    """
+
+    published: tuple[Any, ...]
+    trainable: tuple[Any, ...]
+    captured: tuple[Any, ...]
+    has_lists: bool
+
+
+def call_function(obj: Any) -> Function | None:
+    """The function behind `obj(...)`; `None` if the object cannot be called."""
+    call = getattr(obj, "__call__", None)  # noqa: B004 - an attribute of that name on the instance counts
+    if call is None:
+        return None
+    if hasattr(obj, "concrete_functions") or isinstance(obj, tf.types.experimental.ConcreteFunction):
+        call = obj
+    parameters, is_open = _parameters(obj, call)
+    names = [_input_name(call), *parameters]
+    return Function(
+        call=call, parameters=parameters, traces=_traces(call, names), is_open=is_open
+    )
+
+
+def signatures(obj: Any) -> dict[str, Function]:
+    """The signatures of a loaded object by name, in their order."""
+    found = {}
+    for name, function in dict(getattr(obj, "signatures", None) or {}).items():
+        _, inputs = function.structured_input_signature
+        trace = Trace(inputs=dict(inputs), outputs=function.structured_outputs, variables=_captured(function))
+        found[name] = Function(call=function, traces=(trace,), is_signature=True)
+    return found
+
+
+def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
+    """The published variables of an object, and what the given functions use beyond them."""
+    trainable = _unique(getattr(obj, "trainable_variables", None))
+    published = _unique([*trainable, *(getattr(obj, "variables", None) or ())])
+    container = _containers(obj) if tf.distribute.has_strategy() else {}
+    used = [container.get(id(v), v) for f in functions for trace in f.traces for v in trace.variables]
+    known = {id(v) for v in published}
+    captured = _unique([v for v in used if id(v) not in known])
+    return Variables(
+        published=published, trainable=trainable, captured=captured, has_lists=bool(published)
+    )
+
+
+def losses(obj: Any) -> list[Any]:
+    """The published regularization losses, callable or not."""
+    return list(getattr(obj, "regularization_losses", None) or ())
+
+
+def piece(obj: Any, name: str) -> Any | None:
+    """The named callable at a dotted name, `None` if there is none."""
+    for part in name.split("."):
+        obj = getattr(obj, part, None)
+        if obj is None:
+            return None
+    return obj if _is_piece(obj) else None
+
+
+def pieces(obj: Any) -> list[str]:
+    """Dotted names of the named callables: the object's own, and one level further down."""
+    names = []
+    for name, child in _children(obj):
+        if _is_piece(child):
+            names.append(name)
+        names += [f"{name}.{below}" for below, grandchild in _children(child) if _is_piece(grandchild)]
+    return sorted(names)
+
+
+def assets(obj: Any) -> list[str]:
+    """File names of the assets that the object holds."""
+    found = set()
+    for child in _descendants(obj):
+        path = getattr(child, "asset_path", None) if type(child).__name__ == "Asset" else None
+        if tf.is_tensor(path) and tf.executing_eagerly():
+            found.add(path.numpy().decode().rsplit("/", 1)[-1])
+    for path in getattr(obj, "asset_paths", None) or ():  # TF1
+        path = getattr(path, "asset_path", path)
+        found.add((path.numpy().decode() if tf.is_tensor(path) else str(path)).rsplit("/", 1)[-1])
+    return sorted(found)
+
+
+def is_input(inputs: Any) -> bool:
+    """Whether a trace's first argument is one tensor, or one list or dict of tensors."""
+    leaves = tf.nest.flatten(inputs)
+    return bool(leaves) and all(isinstance(leaf, tf.TypeSpec) for leaf in leaves)
+
+
+def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
+    """Names and defaults of the arguments after the first; and whether any other keyword may be tried."""
+    try:
+        found = list(inspect.signature(call).parameters.values())
+        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found) and hasattr(obj, "call"):
+            found = list(inspect.signature(obj.call).parameters.values())  # a Keras 2 layer, in process
+    except (TypeError, ValueError):
+        return {}, False
+    if found and found[0].name == "self":
+        found = found[1:]
+    is_open = any(p.kind is p.VAR_KEYWORD for p in found)
+    named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {p.name: p.default for p in named[1:]}, is_open
+
+
+def _input_name(call: Any) -> str:
+    try:
+        names = [name for name in inspect.signature(call).parameters if name != "self"]
+    except (TypeError, ValueError):
+        names = []
+    return names[0] if names else "inputs"
+
+
+def _traces(call: Any, names: list[str]) -> tuple[Trace, ...]:
+    if hasattr(call, "concrete_functions"):
+        return tuple(_trace(function, names) for function in call.concrete_functions)
+    if isinstance(call, tf.types.experimental.ConcreteFunction):
+        return (_trace(call, names),)
+    specs = getattr(call, "input_signature", None)
+    if specs:  # an in-process tf.function with a declared signature
+        arguments = dict(zip(names[1:], specs[1:], strict=False))
+        return (Trace(inputs=_as_plain(specs[0]), arguments=arguments),)
+    return ()
+
+
+def _trace(function: Any, names: list[str]) -> Trace:
+    args, kwargs = function.structured_input_signature
+    bound = {**dict(zip(names, args, strict=False)), **kwargs}
+    inputs = bound.pop(names[0], None)
+    return Trace(
+        inputs=_as_plain(inputs), arguments=bound, outputs=function.structured_outputs, variables=_captured(function)
+    )
+
+
+def _as_plain(inputs: Any) -> Any:
+    """Wrapped containers as the dict or list that they wrap."""
+    if isinstance(inputs, Mapping):
+        return {key: _as_plain(value) for key, value in inputs.items()}
+    if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
+        return type(inputs)(_as_plain(value) for value in inputs) if type(inputs) in (list, tuple) else list(inputs)
+    return inputs
+
+
+def _captured(function: Any) -> tuple[Any, ...]:
+    return tuple(getattr(function, "variables", None) or ())
+
+
+def _is_piece(obj: Any) -> bool:
+    return hasattr(obj, "concrete_functions") or (
+        hasattr(obj, "__call__") and not isinstance(obj, (tf.Variable, type))  # noqa: B004
+    )
+
+
+def _children(obj: Any) -> list[tuple[str, Any]]:
+    try:
+        children = tf.train.TrackableView(obj).children(obj)
+    except (AttributeError, ValueError):  # not a trackable
+        return []
+    return [(name, child) for name, child in children.items() if not _NOT_PIECES.fullmatch(name)]
+
+
+def _descendants(obj: Any) -> list[Any]:
+    try:
+        return list(tf.train.TrackableView(obj).descendants())
+    except (AttributeError, ValueError):
+        return []
+
+
+def _containers(obj: Any) -> dict[int, Any]:
+    """id of a per-replica component -> the distributed variable that it belongs to."""
+    return {
+        id(component): v
+        for v in _descendants(obj)
+        if isinstance(v, tf.distribute.DistributedValues)
+        for component in v.values  # type: ignore[attr-defined]
+    }
+
+
+def _unique(candidates: Any) -> tuple[Any, ...]:
+    found = {id(v): v for v in candidates or () if v is not None}
+    return tuple(found.values())

@@ -1,0 +1,260 @@
+"""load(handle) -> loaded object: the only caller of `tf.saved_model.load`."""
+
+import importlib
+import os
+import re
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_hub_layers import handles, resolvers
+from keras_hub_layers.errors import HubError, InterfaceError, LoadError, MissingOpError, explain
+
+TF1_HUB_MARKER = "tfhub_module.pb"
+_OPTIONS = (
+    "allow_partial_checkpoint",
+    "experimental_io_device",
+    "experimental_skip_checkpoint",
+    "experimental_variable_policy",
+)
+# Op name pattern -> (module that registers it, pip package). The packages follow TensorFlow's versions.
+_OP_PACKAGES = (
+    (
+        r"TFText>|CaseFoldUTF8|NormalizeUTF8|Sentencepiece|RegexSplitWithOffsets|Wordpiece|FastWordpiece|FastBert"
+        r"|WhitespaceTokenize|UnicodeScriptTokenize|SplitMerge|ConstrainedSequence|TokenizerFromLogits|RougeL"
+        r"|RaggedTensorToTensorTruncate|TrimToken|PhraseTokenizer|ByteSplit",
+        ("tensorflow_text", "tensorflow-text"),
+    ),
+    (r"SimpleML", ("tensorflow_decision_forests", "tensorflow-decision-forests")),
+    (r"TFRA>|Tfra", ("tensorflow_recommenders_addons", "tensorflow-recommenders-addons")),
+    (r"Addons>", ("tensorflow_addons", "tensorflow-addons")),
+    (r"IO>", ("tensorflow_io", "tensorflow-io")),
+    (r"EncodeProtoSparse|DecodeProtoSparse|Struct2Tensor|PathGet", ("struct2tensor", "struct2tensor")),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a loaded object came from.
+
+    Attributes:
+        handle: The handle as it was given, a `str`.
+        directory: The directory it was loaded from, local or on a remote file system.
+        tags: The tags of the loaded graph, a tuple of `str`, or `None` where TensorFlow chose.
+        format: `"tf2"`, `"tf1"` or `"tf1_hub"`.
+        tf_version: Version of the TensorFlow that wrote it, `""` if unknown.
+    """
+
+    handle: str
+    directory: str
+    tags: tuple[str, ...] | None
+    format: str
+    tf_version: str
+
+
+_sources: "weakref.WeakKeyDictionary[Any, Source]" = weakref.WeakKeyDictionary()
+
+
+def source_of(obj: Any) -> Source | None:
+    """Where an object came from, if `load` or a `HubLayer` loaded it, else `None`."""
+    try:
+        return _sources.get(obj)
+    except TypeError:  # an object without a hash or a weak reference was not loaded by us
+        return None
+
+
+def load(handle: Any, tags: Any = None, options: Any = None, *, sha256: str | None = None) -> Any:
+    """Load the SavedModel that a handle names.
+
+    This is the low-level API: it returns TensorFlow's own object, with its variables, functions and
+    signatures. `keras_hub_layers.layers.HubLayer` is what models are built from.
+
+    Args:
+        handle: A path, URL or model id, as `keras_hub_layers.resolve` takes it.
+        tags: Name, or list of names, of the graph to load. Defaults to the only graph that a TF2
+            SavedModel has, and to the untagged graph of a model in the TF1 Hub format.
+        options: A `tf.saved_model.LoadOptions`, or a dict of its arguments. Defaults to `None`.
+        sha256: Checksum of the archive, 64 hexadecimal digits. Defaults to `None`: not checked.
+
+    Returns:
+        The loaded object, a TensorFlow trackable.
+
+    Raises:
+        errors.ResolveError: The handle cannot be turned into a directory.
+        errors.MissingOpError: The graph needs ops of a package that is not installed.
+        errors.LoadError: TensorFlow cannot load the directory.
+
+    Example:
+
+    ```python
+    import keras_hub_layers as khl
+
+    obj = khl.load("https://example.org/models/half_plus_two/1")
+    obj.signatures["serving_default"](x=[2.0])
+    ```
+    """
+    directory = resolvers.resolve(handle, sha256=sha256)
+    return load_directory(directory, handle=os.fspath(handle), tags=tags, options=options)
+
+
+def load_directory(directory: str, *, handle: str, tags: Any = None, options: Any = None) -> Any:
+    """Load a directory and remember which handle it stands for."""
+    meta = read_meta_graphs(directory)
+    hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
+    if tags is None and hub_format:
+        tags = []
+    if isinstance(tags, str):
+        tags = [tags]
+    obj = _load(directory, handle, tags, load_options(options), meta)
+    graph = meta[0]
+    _sources[obj] = Source(
+        handle=handle,
+        directory=directory,
+        tags=None if tags is None else tuple(tags),
+        format="tf1_hub" if hub_format else "tf2" if graph.HasField("object_graph_def") else "tf1",
+        tf_version=graph.meta_info_def.tensorflow_version,
+    )
+    return obj
+
+
+def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> Any:
+    try:
+        return tf.saved_model.load(directory, tags=tags, options=options)
+    except HubError:
+        raise
+    except Exception as err:
+        missing = _missing_op(err)
+        package = _package_of(missing)
+        if package is not None and _import(package[0]):
+            return tf.saved_model.load(directory, tags=tags, options=options)
+        raise _load_error(err, directory, handle, tags, meta, missing, package) from err
+
+
+def _load_error(err, directory, handle, tags, meta, missing, package) -> LoadError:
+    where = f"{directory} (handle {handles.display(handle)!r})"
+    if missing:
+        version = ".".join(tf.__version__.split(".")[:2])
+        return MissingOpError(
+            explain(
+                f"The SavedModel uses the op {missing!r}, which this TensorFlow does not have.",
+                expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
+                received=f"the op {missing!r}",
+                where=where,
+                fix=f'pip install "{package[1]}=={version}.*"   # then import {package[0]} before loading'
+                if package
+                else "import the Python package that registers this op before loading (its publisher names it)",
+            )
+        )
+    available = [sorted(graph.meta_info_def.tags) for graph in meta]
+    if tags is not None and sorted(tags) not in available:
+        fix = f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})"
+        expected = f"tags that name one of its graphs: {available}"
+        received = f"tags={list(tags)!r}"
+    elif tags is None and len(available) > 1:
+        fix = f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})"
+        expected = f"tags, because it holds several graphs: {available}"
+        received = "tags=None"
+    else:
+        fix = (
+            "it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it with\n"
+            f"saved_model_cli show --all --dir {directory}"
+        )
+        expected = f"a SavedModel that TensorFlow {tf.__version__} can load"
+        received = f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}"
+    return LoadError(
+        explain("TensorFlow cannot load the SavedModel.", expected=expected, received=received, where=where, fix=fix)
+    )
+
+
+def read_meta_graphs(directory: str) -> list[Any]:
+    """Parse `saved_model.pb` (or `.pbtxt`) and return its graphs, protobufs of type `MetaGraphDef`.
+
+    Raises:
+        errors.LoadError: The file is missing, damaged, or empty.
+    """
+    model = saved_model_pb2.SavedModel()
+    path = _join(directory, "saved_model.pb")
+    try:
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path, "rb") as file:
+                model.ParseFromString(file.read())
+        else:
+            from google.protobuf import text_format
+
+            path = _join(directory, "saved_model.pbtxt")
+            with tf.io.gfile.GFile(path, "r") as file:
+                text_format.Parse(file.read(), model)
+        if not model.meta_graphs:
+            raise DecodeError("it holds no graph")
+    except (DecodeError, tf.errors.OpError, OSError, ValueError) as err:
+        raise LoadError(
+            explain(
+                "The directory holds no readable SavedModel.",
+                expected="a readable saved_model.pb with at least one graph",
+                received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
+                where=path,
+                fix="download or export the model again; a cached copy is renewed after\n"
+                "keras-hub-layers cache remove HANDLE",
+            )
+        ) from err
+    return list(model.meta_graphs)
+
+
+def load_options(options: Any) -> Any:
+    """A `tf.saved_model.LoadOptions` from one, from a dict of its arguments, or from `None`."""
+    if not isinstance(options, Mapping):
+        return options
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise InterfaceError(
+            explain(
+                "load_options has arguments that TensorFlow does not know.",
+                expected=f"a tf.saved_model.LoadOptions, or a dict with keys among {list(_OPTIONS)}",
+                received=f"{unknown}",
+                where="load_options",
+                fix='load_options={"experimental_io_device": "/job:localhost"}',
+            )
+        )
+    return tf.saved_model.LoadOptions(**options)
+
+
+def options_config(options: Any) -> dict[str, Any] | None:
+    """The JSON form of load options: what differs from the defaults; `None` for none."""
+    if options is None or isinstance(options, Mapping):
+        return None if options is None else dict(options)
+    defaults = tf.saved_model.LoadOptions()
+    config = {}
+    for name in _OPTIONS:
+        value = getattr(options, name)
+        if value != getattr(defaults, name):
+            config[name] = value if isinstance(value, (bool, str)) else value.value
+    return config
+
+
+def _missing_op(err: BaseException) -> str | None:
+    found = re.search(r"Op type not registered '([^']+)'", str(err))
+    return found.group(1) if found else None
+
+
+def _package_of(op: str | None) -> tuple[str, str] | None:
+    if op is None:
+        return None
+    return next((package for pattern, package in _OP_PACKAGES if re.match(pattern, op)), None)
+
+
+def _import(module: str) -> bool:
+    """Import a package that registers ops, if it is installed."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _join(directory: str, name: str) -> str:
+    return tf.io.gfile.join(directory, name)
