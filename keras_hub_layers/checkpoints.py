@@ -276,8 +276,9 @@ def _renew_fingerprint(source: str, destination: str) -> None:
         fingerprint.ParseFromString(file.read())
     if fingerprint.checkpoint_hash == _hash(source):
         fingerprint.checkpoint_hash = _hash(destination)
-        if "uuid" in fingerprint.DESCRIPTOR.fields_by_name:  # the name of one writing, since TensorFlow 2.16
-            fingerprint.ClearField("uuid")
+        for field, _ in fingerprint.ListFields():
+            if field.name == "uuid":  # the name of one writing; TensorFlow 2.18 may not have it
+                fingerprint.ClearField(field.name)
         with tf.io.gfile.GFile(tf.io.gfile.join(destination, FINGERPRINT), "wb") as file:
             file.write(fingerprint.SerializeToString())
 
