@@ -276,9 +276,8 @@ def _renew_fingerprint(source: str, destination: str) -> None:
         fingerprint.ParseFromString(file.read())
     if fingerprint.checkpoint_hash == _hash(source):
         fingerprint.checkpoint_hash = _hash(destination)
-        for field, _ in fingerprint.ListFields():
-            if field.name == "uuid":  # the name of one writing; TensorFlow 2.18 may not have it
-                fingerprint.ClearField(field.name)
+        if fingerprint.DESCRIPTOR.fields_by_name.get("uuid"):  # the name of one writing; its type stub lacks it
+            fingerprint.ClearField("uuid")  # pyright: ignore[reportArgumentType]
         with tf.io.gfile.GFile(tf.io.gfile.join(destination, FINGERPRINT), "wb") as file:
             file.write(fingerprint.SerializeToString())
 
