@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from keras_hub_layers.exporters import export
     from keras_hub_layers.interface import inspect
     from keras_hub_layers.loader import load
+    from keras_hub_layers.publishers import pack
     from keras_hub_layers.resolvers import resolve
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "callbacks", "errors", "export", "inspect", "layers", "load", "resolve"]
+__all__ = ["__version__", "callbacks", "errors", "export", "inspect", "layers", "load", "pack", "resolve"]
 
 _NAMESPACES = ("callbacks", "errors", "layers")
 _VERBS = {
     "export": "exporters",
     "inspect": "interface",
     "load": "loader",
+    "pack": "publishers",
     "resolve": "resolvers",
 }
 

@@ -7,12 +7,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "handles", "download", "archives", "cache", "resolvers", "publishers", "servers",
+    "errors", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local", "resolvers",
+    "publishers", "servers",
     "loader", "loaded", "interface", "checkpoints", "embedding",
     "executors", "layers", "finetuning", "pieces", "exporters", "saving", "callbacks", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
-PLAIN = ["errors", "handles", "download", "archives", "cache", "resolvers", "publishers", "servers"]
+PLAIN = ROAD[: ROAD.index("servers") + 1]
 SAVED_MODEL = ["loader", "loaded", "interface", "checkpoints", "embedding"]
 KERAS = ["layers", "finetuning", "pieces", "callbacks", "tuners"]
 LAZY = {"cli", "demo", "__main__"}

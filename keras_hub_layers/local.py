@@ -1,0 +1,140 @@
+"""What a local path stands for: a directory with a SavedModel, or an archive that is unpacked into the cache."""
+
+import os
+import stat
+
+from keras_hub_layers.archives import SAVED_MODEL_FILES, find_saved_model, unpack
+from keras_hub_layers.cache import Cache
+from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError, explain
+from keras_hub_layers.handles import Handle, display
+from keras_hub_layers.manifests import sha256_of
+
+
+def resolve_path(handle: Handle, sha256: str | None) -> str:
+    """A directory stays where it is; an archive is unpacked into the cache."""
+    path = os.path.abspath(handle.location)
+    try:
+        status = os.stat(path)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        names = sorted(os.listdir(path)) if is_directory else []
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise HandleNotFoundError(
+            explain(
+                "There is nothing at this path.",
+                expected="a directory with a SavedModel, or an archive of one",
+                received="no such file or directory",
+                where=path if handle.text == path else f"{handle.text!r}, which is {path}",
+                fix=_neighbours(path),
+            )
+        ) from error
+    except OSError as error:
+        raise ResolveError(
+            explain(
+                "The path cannot be read.",
+                expected="a directory or archive that this user may read",
+                received=f"{type(error).__name__}: {error.strerror}",
+                where=path,
+                fix=f"look at its permissions: ls -ld {path!r}",
+            )
+        ) from error
+    if is_directory:
+        refuse_pin(handle, sha256, "a directory")
+        _check_directory(path, names, handle)
+        return path
+    if not handle.is_archive:
+        raise _not_an_archive(path)
+    # the same path may hold another archive tomorrow: its identity is part of the key
+    key = f"{path}#{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+    def fill(work: str) -> tuple[str, str | None]:
+        found = sha256_of(path)
+        if sha256 and found != sha256:
+            raise ChecksumError(
+                explain(
+                    "The archive is not the one that was pinned.",
+                    expected=f"SHA-256 {sha256}",
+                    received=f"SHA-256 {found}",
+                    where=path,
+                    fix=f"if it was replaced on purpose, pin the new one: sha256={found!r}",
+                )
+            )
+        return unpack_into(path, work, path), found
+
+    cache = Cache()
+    return cache.find(key, sha256) or cache.put(key, fill, sha256, label=path)
+
+
+def unpack_into(archive: str, work: str, source: str) -> str:
+    """Unpack an archive into a work directory of the cache; the directory in it that holds the SavedModel."""
+    tree = os.path.join(work, "tree")
+    unpack(archive, tree, source=source)
+    return find_saved_model(tree, source)
+
+
+def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
+    """A checksum belongs to an archive's bytes; for anything else it is an error, not ignored."""
+    if sha256:
+        raise ChecksumError(
+            explain(
+                "A checksum can only be compared with an archive.",
+                expected="the handle of an archive, or no sha256",
+                received=what,
+                where=display(handle.text),
+                fix="leave out sha256=, or pack the directory and pin that:\n"
+                f"keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
+            )
+        )
+
+
+def _check_directory(path: str, names: list[str], handle: Handle) -> None:
+    """A directory must hold a SavedModel itself; say which of its children do."""
+    if any(name in names for name in SAVED_MODEL_FILES):
+        return
+    children = [name for name in names if any(os.path.isfile(os.path.join(path, name, f)) for f in SAVED_MODEL_FILES)]
+    versions = sorted((name for name in children if name.isdecimal()), key=int)
+    received, fix = ", ".join(names[:20]) or "an empty directory", "give the directory that holds saved_model.pb"
+    problem = "The directory holds no SavedModel."
+    if versions:
+        problem = "The directory holds numbered versions of a SavedModel, not one SavedModel."
+        children, received = versions[::-1], f"versions {', '.join(versions)}"
+    elif children:
+        received = f"SavedModels in {', '.join(children[:20])}"
+    if children:
+        fix = f"choose one, for example\nHubLayer({os.path.join(path, children[0])!r})"
+    raise ResolveError(
+        explain(problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix)
+    )
+
+
+def _neighbours(path: str) -> str:
+    """What to do about a missing path: the names that are there instead."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        return f"check the spelling; the directory {parent} does not exist either: ls {os.path.dirname(parent)!r}"
+    try:
+        names = sorted(os.listdir(parent))[:20]
+    except OSError:
+        names = []
+    return f"check the spelling; in {parent} there are: {', '.join(names) or 'no files'}"
+
+
+def _not_an_archive(path: str) -> ResolveError:
+    suffix = os.path.splitext(path)[1].lower()
+    fix = {
+        ".keras": f"it is a Keras file: keras.models.load_model({path!r})",
+        ".h5": f"it is a Keras file: keras.models.load_model({path!r})",
+        ".pb": f"give its directory: HubLayer({os.path.dirname(path)!r})",
+        ".pbtxt": f"give its directory: HubLayer({os.path.dirname(path)!r})",
+    }.get(
+        suffix,
+        f"give the directory of the SavedModel, or pack it: keras-hub-layers pack {os.path.dirname(path)!r} m.tar.gz",
+    )
+    return ResolveError(
+        explain(
+            "The file is not an archive of a SavedModel.",
+            expected="a directory, or a file whose name ends in .tar.gz, .tgz, .tar or .zip",
+            received=f"a file whose name ends in {suffix or 'nothing'}",
+            where=path,
+            fix=fix,
+        )
+    )

@@ -1,0 +1,162 @@
+"""resolve(handle) -> directory: an ordered list of resolvers, each of which knows one kind of handle."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keras_hub_layers.cache import Cache
+from keras_hub_layers.errors import ChecksumError, HandleError, OfflineError, explain
+from keras_hub_layers.handles import Handle, display, mirror, parse
+from keras_hub_layers.local import refuse_pin, resolve_path, unpack_into
+
+
+def resolve(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
+    """Turn a handle into a directory that holds a SavedModel, downloading it if need be.
+
+    Downloads are unpacked into the cache once (`TFHUB_CACHE_DIR`, else `KERAS_HUB_LAYERS_CACHE`, else the
+    user's cache directory) and answered from there ever after, also without a network.
+
+    Args:
+        handle: A path, URL or hub id; `keras_hub_layers.handles.FORMS` lists the forms.
+        sha256: SHA-256 of the archive's bytes, 64 hexadecimal digits, that the model must come from. Defaults to
+            None: any. Only for handles that are fetched or unpacked as one archive.
+
+    Returns:
+        The absolute path of a local directory; or the handle itself, for a remote file system that TensorFlow reads.
+
+    Raises:
+        HandleError: The handle has none of the accepted forms.
+        HandleNotFoundError: Nothing is stored there.
+        OfflineError: It is not in the cache and `KERAS_HUB_LAYERS_OFFLINE` is set.
+        ChecksumError: The archive is not the pinned one, or there is no archive to compare.
+        DownloadError: The transfer failed, was refused, or took too long.
+        ArchiveError: The archive is damaged, hostile, or holds no SavedModel.
+        ResolveError: The directory holds no SavedModel, or the cache cannot be written.
+
+    Example:
+
+    ```python
+    directory = keras_hub_layers.resolve("https://tfhub.dev/google/nnlm-en-dim50/2")
+    ```
+    """
+    parsed = parse(handle)
+    pin = _checked_pin(sha256, parsed.text)
+    copy = mirror(parsed.text, _mirrors())
+    if copy != parsed.text:
+        parsed = parse(copy)
+    for resolver in RESOLVERS:
+        if resolver.supports(parsed):
+            return resolver(parsed, pin)
+    raise AssertionError(f"no resolver for a handle of kind {parsed.kind!r}")
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """What one kind of handle becomes."""
+
+    supports: Callable[[Handle], bool]
+    run: Callable[[Handle, str | None], str]
+
+    def __call__(self, handle: Handle, sha256: str | None) -> str:
+        return self.run(handle, sha256)
+
+
+def _download(handle: Handle, sha256: str | None) -> str:
+    """The hosting protocol, or an archive at a fixed address, by way of the cache."""
+    cache = Cache()
+    for text in (handle.text, *handle.spellings):
+        if found := cache.find(text, sha256):
+            return found
+    if offline():
+        raise _offline(handle, cache)
+    url = handle.location if handle.is_archive else _with_query(handle.location, "tf-hub-format=compressed")
+
+    def fill(work: str) -> tuple[str, str | None]:
+        from keras_hub_layers.download import download  # requests takes longer to import than a cache hit takes
+
+        archive = os.path.join(work, "archive")
+        done = download(url, archive, sha256=sha256)
+        return unpack_into(archive, work, display(handle.text)), done.sha256
+
+    return cache.put(handle.text, fill, sha256)
+
+
+def _remote(handle: Handle, sha256: str | None) -> str:
+    """A path that TensorFlow's own file systems read."""
+    refuse_pin(handle, sha256, "a directory on a remote file system")
+    return handle.location
+
+
+RESOLVERS = [
+    Resolver(lambda h: h.kind == "remote", _remote),
+    Resolver(lambda h: h.kind == "url", _download),
+    Resolver(lambda h: h.kind in ("path", "kaggle"), resolve_path),
+]
+
+
+def offline() -> bool:
+    """Whether `KERAS_HUB_LAYERS_OFFLINE` switches the network off."""
+    return os.environ.get("KERAS_HUB_LAYERS_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
+
+
+def _with_query(url: str, query: str) -> str:
+    """A URL with one more query parameter; what is there stays as it is, since it may be signed."""
+    url = url.split("#", 1)[0]
+    if query in url.partition("?")[2].split("&"):
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+def _mirrors() -> dict[str, str]:
+    """The table of `KERAS_HUB_LAYERS_MIRRORS`: JSON, or the path of a JSON file."""
+    setting = os.environ.get("KERAS_HUB_LAYERS_MIRRORS", "").strip()
+    if not setting:
+        return {}
+    try:
+        if not setting.startswith("{"):
+            with open(os.path.expanduser(setting), encoding="utf-8") as file:
+                setting = file.read()
+        table = json.loads(setting)
+        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+            raise ValueError("not an object of strings")
+    except (OSError, ValueError) as error:
+        raise HandleError(
+            explain(
+                "The table of mirrors cannot be read.",
+                expected="a JSON object, or the path of a file with one: handle prefix to URL or directory",
+                received=f"{setting[:200]!r} ({error})",
+                where="KERAS_HUB_LAYERS_MIRRORS",
+                fix="""export KERAS_HUB_LAYERS_MIRRORS='{"https://tfhub.dev/": "https://hub.example.com/"}'""",
+            )
+        ) from error
+    return table
+
+
+def _checked_pin(sha256: str | None, text: str) -> str | None:
+    """A pin in lower case; a malformed one is refused before anything is asked for."""
+    if sha256 is None or (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
+        return sha256.lower() if sha256 else None
+    raise ChecksumError(
+        explain(
+            "This is not a SHA-256 checksum.",
+            expected="64 hexadecimal digits",
+            received=repr(sha256),
+            where=display(text),
+            fix="compute it from the archive: sha256sum model.tar.gz",
+        )
+    )
+
+
+def _offline(handle: Handle, cache: Cache) -> OfflineError:
+    return OfflineError(
+        explain(
+            "The model is not in the cache, and the network is switched off.",
+            expected="an entry in the cache, or KERAS_HUB_LAYERS_OFFLINE unset",
+            received=f"KERAS_HUB_LAYERS_OFFLINE={os.environ['KERAS_HUB_LAYERS_OFFLINE']}",
+            where=f"{display(handle.text)} in {cache.root}",
+            fix=f"fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE keras-hub-layers resolve "
+            f"{display(handle.text)!r}",
+        )
+    )
