@@ -106,9 +106,7 @@ def call_function(obj: Any) -> Function | None:
         call = obj
     parameters, is_open = _parameters(obj, call)
     names = [_input_name(call), *parameters]
-    return Function(
-        call=call, parameters=parameters, traces=_traces(call, names), is_open=is_open
-    )
+    return Function(call=call, parameters=parameters, traces=_traces(call, names), is_open=is_open)
 
 
 def signatures(obj: Any) -> dict[str, Function]:
@@ -129,9 +127,7 @@ def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     used = [container.get(id(v), v) for f in functions for trace in f.traces for v in trace.variables]
     known = {id(v) for v in published}
     captured = _unique([v for v in used if id(v) not in known])
-    return Variables(
-        published=published, trainable=trainable, captured=captured, has_lists=bool(published)
-    )
+    return Variables(published=published, trainable=trainable, captured=captured, has_lists=bool(published))
 
 
 def losses(obj: Any) -> list[Any]:

@@ -87,6 +87,7 @@ def load(handle: Any, tags: Any = None, options: Any = None, *, sha256: str | No
     Raises:
         errors.ResolveError: The handle cannot be turned into a directory.
         errors.MissingOpError: The graph needs ops of a package that is not installed.
+        errors.InterfaceError: It holds no graph with these tags.
         errors.LoadError: TensorFlow cannot load the directory.
 
     Example:
@@ -135,7 +136,15 @@ def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> An
         raise _load_error(err, directory, handle, tags, meta, missing, package) from err
 
 
-def _load_error(err, directory, handle, tags, meta, missing, package) -> LoadError:
+def _load_error(
+    err: Exception,
+    directory: str,
+    handle: str,
+    tags: list[str] | None,
+    meta: list[Any],
+    missing: str | None,
+    package: tuple[str, str] | None,
+) -> HubError:
     where = f"{directory} (handle {handles.display(handle)!r})"
     if missing:
         version = ".".join(tf.__version__.split(".")[:2])
@@ -151,23 +160,25 @@ def _load_error(err, directory, handle, tags, meta, missing, package) -> LoadErr
             )
         )
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
-    if tags is not None and sorted(tags) not in available:
-        fix = f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})"
-        expected = f"tags that name one of its graphs: {available}"
-        received = f"tags={list(tags)!r}"
-    elif tags is None and len(available) > 1:
-        fix = f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})"
-        expected = f"tags, because it holds several graphs: {available}"
-        received = "tags=None"
-    else:
-        fix = (
-            "it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it with\n"
-            f"saved_model_cli show --all --dir {directory}"
+    if (len(available) > 1) if tags is None else (sorted(tags) not in available):
+        return InterfaceError(
+            explain(
+                "The SavedModel holds no graph with these tags." if tags else "The SavedModel holds several graphs.",
+                expected=f"the tags of one of its graphs: {available}",
+                received=f"tags={tags!r}",
+                where=where,
+                fix=f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})",
+            )
         )
-        expected = f"a SavedModel that TensorFlow {tf.__version__} can load"
-        received = f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}"
     return LoadError(
-        explain("TensorFlow cannot load the SavedModel.", expected=expected, received=received, where=where, fix=fix)
+        explain(
+            "TensorFlow cannot load the SavedModel.",
+            expected=f"a SavedModel that TensorFlow {tf.__version__} can load",
+            received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
+            where=where,
+            fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
+            f"saved_model_cli show --all --dir {directory}",
+        )
     )
 
 

@@ -1,6 +1,7 @@
 """What every test starts from: fixed seeds, a cache of its own, and the zoo of real SavedModels where it is present."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -26,6 +27,27 @@ def _own_cache(tmp_path, monkeypatch):
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KERAS_HUB_LAYERS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _same_seed():
+    """Random numbers are the same in every order of the tests; frameworks are seeded only where they are in use."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def produced(tmp_path_factory):
+    """Make a SavedModel of `producers` once per session, for tests that only read it: produced(producer, *args)."""
+    made = {}
+
+    def make(producer, *args, **kwargs):
+        key = (producer.__name__, args, tuple(sorted(kwargs.items())))
+        if key not in made:
+            made[key] = producer(tmp_path_factory.mktemp(producer.__name__) / "model", *args, **kwargs)
+        return made[key]
+
+    return make
 
 
 @pytest.fixture

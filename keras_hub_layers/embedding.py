@@ -1,0 +1,102 @@
+"""A SavedModel without its weights as text, so that a `.keras` file can carry the graph and the assets.
+
+Keras stores the weights themselves; here they are blanked (NaN for floats), so that they are in the file once,
+and so that a config that is used without its weights shows it at once.
+"""
+
+import atexit
+import base64
+import io
+import os
+import shutil
+import tempfile
+import weakref
+import zipfile
+from collections.abc import Iterable
+from typing import Any
+
+from keras_hub_layers import checkpoints, handles, loader
+from keras_hub_layers.errors import ConfigError, LoadError, explain
+
+
+class EmbeddedHandle(str):
+    """A handle whose SavedModel came along in the config.
+
+    Attributes:
+        packed: The text that `pack` made.
+    """
+
+    packed: str
+
+    def __new__(cls, handle: str, packed: str) -> "EmbeddedHandle":
+        self = super().__new__(cls, handle)
+        self.packed = packed
+        return self
+
+
+def pack(obj: Any, weights: Iterable[Any]) -> str:
+    """The SavedModel that an object was loaded from, without these weights, as base64 text.
+
+    Args:
+        obj: An object that `loader.load` returned.
+        weights: The `tf.Variable`s of it whose values are stored elsewhere.
+
+    Raises:
+        errors.ConfigError: The object was not loaded from a directory.
+        errors.ExportError: The directory that it was loaded from is gone.
+    """
+    source = loader.source_of(obj)
+    if source is None:
+        raise ConfigError(
+            explain(
+                "The layer wraps an object of this process, which a file cannot hold.",
+                expected="a layer that was made from a handle",
+                received=f"an object of type {type(obj).__name__}",
+                where="saving",
+                fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
+            )
+        )
+    buffer = io.BytesIO()
+    with tempfile.TemporaryDirectory(prefix="keras_hub_layers_") as folder:
+        model = os.path.join(folder, "model")
+        checkpoints.rewrite(source.directory, obj, model, blank=weights)
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for path in sorted(_files(model)):
+                archive.write(path, os.path.relpath(path, model))
+    return base64.b85encode(buffer.getvalue()).decode("ascii")
+
+
+def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
+    """Load an embedded SavedModel; its files stay for as long as the object (re-exports copy them).
+
+    Raises:
+        errors.LoadError: The text is damaged, or TensorFlow cannot load what it holds.
+    """
+    directory = tempfile.mkdtemp(prefix="keras_hub_layers_")
+    try:
+        with zipfile.ZipFile(io.BytesIO(base64.b85decode(handle.packed))) as archive:
+            archive.extractall(directory)
+        obj = loader.load_directory(directory, handle=str(handle), tags=tags, options=options)
+    except (ValueError, zipfile.BadZipFile, OSError) as err:
+        shutil.rmtree(directory, ignore_errors=True)
+        if isinstance(err, LoadError):
+            raise
+        raise LoadError(
+            explain(
+                "The SavedModel inside the file is damaged.",
+                expected="the text that was written with the file",
+                received=f"{type(err).__name__}: {err}",
+                where=f"handle {handles.display(str(handle))!r}",
+                fix="save the model again",
+            )
+        ) from err
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    weakref.finalize(obj, shutil.rmtree, directory, True)
+    atexit.register(shutil.rmtree, directory, True)
+    return obj
+
+
+def _files(folder: str) -> list[str]:
+    return [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names]

@@ -1,0 +1,175 @@
+"""What a user passes, made to match what was traced: structure, keys, kinds and dtypes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class Mismatch(Exception):
+    """The value does not fit the trace; `fix` is a line to paste, or `""`."""
+
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+
+def conform(value: Any, spec: Any) -> tuple[Any, int]:
+    """Make a value match the specs of a trace.
+
+    Values are cast within and from integers to floats, and never otherwise; extra keys are dropped; tuples and
+    lists stand for each other.
+
+    Args:
+        value: Tensors, arrays or Python values, or a list, tuple or dict of them.
+        spec: A `tf.TypeSpec`, or a list, tuple or dict of them.
+
+    Returns:
+        The matching value, and what it cost: 0 for an exact match, more for each cast.
+
+    Raises:
+        Mismatch: It cannot be made to match.
+    """
+    if isinstance(spec, Mapping):
+        return _conform_dict(value, spec)
+    if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
+        return _conform_list(value, spec)
+    if isinstance(spec, tf.RaggedTensorSpec):
+        return _conform_ragged(value, spec)
+    if isinstance(spec, tf.SparseTensorSpec):
+        return _conform_sparse(value, spec)
+    if isinstance(spec, tf.TensorSpec):
+        return _conform_dense(value, spec)
+    raise Mismatch(f"a {type(spec).__name__} is expected, which no Keras layer can pass on")
+
+
+def to_tensor(value: Any, dtype: Any = None) -> Any:
+    """A tensor from an array or Python values; tensors, ragged and sparse ones stay as they are.
+
+    Raises:
+        Mismatch: There is no tensor of these values.
+    """
+    if tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        return value
+    try:
+        if any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value)) or hasattr(value, "__tf_tensor__"):
+            return tf.convert_to_tensor(value)
+        array = np.asarray(value)  # keeps the precision that TensorFlow's own conversion of Python floats drops
+        narrowed = dtype is not None and array.dtype.kind in "iu" and dtype.is_integer
+        if narrowed and array.size and not _in_range(array, dtype):
+            raise Mismatch(f"values up to {array.max()} do not fit into {dtype.name}")
+        return tf.convert_to_tensor(array)
+    except (TypeError, ValueError) as err:
+        raise Mismatch(f"no tensor can be made of {type(value).__name__}: {err}") from err
+
+
+def _conform_dict(value: Any, spec: Mapping) -> tuple[Any, int]:
+    if not isinstance(value, Mapping):
+        raise Mismatch(
+            f"a dict with the keys {sorted(spec)} is expected",
+            "pass " + "{" + ", ".join(f"{key!r}: ..." for key in sorted(spec)) + "}",
+        )
+    missing = sorted(set(spec) - set(value))
+    if missing:
+        raise Mismatch(f"the keys {missing} are missing", f"add {missing[0]!r}: ... to the dict of inputs")
+    parts = {key: _at(key, value[key], part) for key, part in spec.items()}
+    return {key: part for key, (part, _) in parts.items()}, sum(cost for _, cost in parts.values())
+
+
+def _conform_list(value: Any, spec: Any) -> tuple[Any, int]:
+    if not isinstance(value, (list, tuple)) or len(value) != len(spec):
+        got = f"{len(value)} entries" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+        raise Mismatch(
+            f"a list of {len(spec)} tensors is expected, {got} given",
+            "pass [" + ", ".join(f"input_{i}" for i in range(len(spec))) + "]",
+        )
+    parts = [_at(i, one, part) for i, (one, part) in enumerate(zip(value, spec, strict=True))]
+    return type(spec)(part for part, _ in parts), sum(cost for _, cost in parts)
+
+
+def _at(key: Any, value: Any, spec: Any) -> tuple[Any, int]:
+    try:
+        return conform(value, spec)
+    except Mismatch as err:
+        raise Mismatch(f"at {key!r}: {err}", err.fix) from err
+
+
+def _conform_ragged(value: Any, spec: tf.RaggedTensorSpec) -> tuple[Any, int]:
+    if isinstance(value, (list, tuple)):
+        try:
+            value = tf.ragged.constant(value, ragged_rank=spec.ragged_rank)
+        except ValueError as err:
+            raise Mismatch(f"no ragged tensor can be made of it: {err}") from err
+    if not isinstance(value, tf.RaggedTensor):
+        raise Mismatch("a ragged tensor is expected", "tf.RaggedTensor.from_tensor(x)")
+    if value.ragged_rank != spec.ragged_rank:
+        raise Mismatch(f"{spec.ragged_rank} ragged dimensions are expected, {value.ragged_rank} given")
+    _check_shape(value.shape, spec.shape)
+    cost = _cast_cost(value.dtype, spec.dtype)
+    if cost:
+        value = tf.cast(value, spec.dtype)
+    return value.with_row_splits_dtype(spec.row_splits_dtype), cost
+
+
+def _conform_sparse(value: Any, spec: tf.SparseTensorSpec) -> tuple[Any, int]:
+    if not isinstance(value, tf.SparseTensor):
+        raise Mismatch("a sparse tensor is expected", "tf.sparse.from_dense(x)")
+    _check_shape(value.shape, spec.shape)
+    cost = _cast_cost(value.dtype, spec.dtype)
+    return (tf.cast(value, spec.dtype) if cost else value), cost
+
+
+def _conform_dense(value: Any, spec: tf.TensorSpec) -> tuple[Any, int]:
+    value = to_tensor(value, spec.dtype)
+    if isinstance(value, tf.RaggedTensor):
+        raise Mismatch("a dense tensor is expected, a ragged one given", "x.to_tensor()")
+    if isinstance(value, tf.SparseTensor):
+        raise Mismatch("a dense tensor is expected, a sparse one given", "tf.sparse.to_dense(x)")
+    cost = _cast_cost(value.dtype, spec.dtype)
+    _check_shape(value.shape, spec.shape)
+    return (tf.cast(value, spec.dtype) if cost else value), cost
+
+
+def _cast_cost(given: tf.DType, expected: tf.DType) -> int:
+    """0 for the same dtype, 1 within integers or floats, 10 from integers to floats."""
+    if given == expected:
+        return 0
+    for kind in ("is_floating", "is_integer", "is_complex"):
+        if getattr(given, kind) and getattr(expected, kind):
+            return 1
+    if given.is_integer and expected.is_floating:
+        return 10
+    fix = "" if tf.string in (given, expected) else f"keras.ops.cast(x, {expected.name!r})"
+    raise Mismatch(f"{expected.name} is expected, {given.name} given, and that cast would change values", fix)
+
+
+def _check_shape(given: tf.TensorShape, expected: tf.TensorShape) -> None:
+    if tf.TensorShape(expected).is_compatible_with(given):
+        return
+    reason = f"the shape {_shape(expected)} is expected, {_shape(given)} given"
+    raise Mismatch(reason, _reshape(tf.TensorShape(given), tf.TensorShape(expected)))
+
+
+def _reshape(given: tf.TensorShape, expected: tf.TensorShape) -> str:
+    """The line that turns one shape into the other, for the cases that people meet."""
+    if given.rank is None or expected.rank is None:
+        return ""
+    if given.rank == expected.rank + 1 and given[-1] == 1:
+        return "keras.ops.squeeze(x, axis=-1)   # or declare keras.Input(shape=()) for one value per example"
+    if given.rank == expected.rank - 1 and expected[-1] == 1:
+        return "keras.ops.expand_dims(x, axis=-1)"
+    if given.rank == expected.rank - 1:
+        return "keras.ops.expand_dims(x, axis=0)   # one example is a batch of one"
+    if given.rank == expected.rank == 4 and given[-1] == expected[-1]:
+        return f"keras.layers.Resizing({expected[1]}, {expected[2]})"
+    return ""
+
+
+def _in_range(array: np.ndarray, dtype: tf.DType) -> bool:
+    return bool(dtype.min <= array.min() and array.max() <= dtype.max)
+
+
+def _shape(shape: Any) -> str:
+    shape = tf.TensorShape(shape)
+    return "(…)" if shape.rank is None else str(tuple(shape.as_list()))

@@ -1,0 +1,101 @@
+"""The outputs of a call: picked by key, shaped as the user said, described as `KerasTensor`s."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers import interface
+from keras_hub_layers.errors import InterfaceError, explain
+
+
+def picked(outputs: Any, key: str | None, where: str) -> Any:
+    """The output at a key; all of them for `None`."""
+    if key is None:
+        return outputs
+    if isinstance(outputs, dict) and key in outputs:
+        return outputs[key]
+    has = f"a dict with the keys {sorted(outputs)}" if isinstance(outputs, dict) else type(outputs).__name__
+    raise InterfaceError(
+        explain(
+            "The outputs have no such key.",
+            expected=f"a dict of outputs with the key {key!r}",
+            received=has,
+            where=where,
+            fix=f"output_key={sorted(outputs)[0]!r}" if isinstance(outputs, dict) else "remove output_key",
+        )
+    )
+
+
+def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> Any:
+    """Outputs with the static shapes that the user gave, behind the inputs' batch size."""
+    if shape_nest is None:
+        return outputs
+    shapes = _aligned(shape_nest, outputs, where)
+    for tensor, shape in zip(tf.nest.flatten(outputs), shapes, strict=True):
+        try:
+            tensor.set_shape(batch.concatenate(shape))
+        except ValueError as err:
+            raise InterfaceError(
+                explain(
+                    "output_shape contradicts what the SavedModel computes.",
+                    expected=f"a shape that fits {tuple(tensor.shape)}, without the batch axis",
+                    received=f"output_shape={shape_nest!r}",
+                    where=where,
+                    fix="remove output_shape: it is inferred",
+                )
+            ) from err
+    return outputs
+
+
+def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
+    """The symbolic tensor of a spec."""
+    if tf.TensorShape(spec.shape).rank is None:
+        raise InterfaceError(
+            explain(
+                "TensorFlow cannot infer the shape of an output.",
+                expected="an output of known rank",
+                received=interface.describe(interface.spec_of(spec)),
+                where=where,
+                fix="HubLayer(handle, output_shape=(128,))   # without the batch axis",
+            )
+        )
+    kind = {}
+    if isinstance(spec, tf.RaggedTensorSpec):
+        kind = {"ragged": True, "ragged_rank": spec.ragged_rank, "row_splits_dtype": spec.row_splits_dtype.name}
+    return keras.KerasTensor(tuple(spec.shape), spec.dtype.name, sparse=isinstance(spec, tf.SparseTensorSpec), **kind)
+
+
+def as_plain(outputs: Any) -> Any:
+    """Plain dicts and lists for the wrapped ones that restored functions return."""
+    if isinstance(outputs, Mapping):
+        return {key: as_plain(value) for key, value in outputs.items()}
+    if isinstance(outputs, (list, tuple)) and not isinstance(outputs, tf.TypeSpec):
+        return [as_plain(value) for value in outputs]
+    return outputs
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tf.TensorShape) or (
+        isinstance(value, (list, tuple)) and all(length is None or isinstance(length, int) for length in value)
+    )
+
+
+def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
+    """The given shapes in the order of the flattened outputs."""
+    if isinstance(outputs, dict) and isinstance(shapes, Mapping) and set(shapes) == set(outputs):
+        return [s for key in sorted(outputs) for s in _aligned(shapes[key], outputs[key], where)]
+    if isinstance(outputs, list) and not _is_shape(shapes) and len(shapes) == len(outputs):
+        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output, where)]
+    if not isinstance(outputs, (dict, list)) and _is_shape(shapes):
+        return [tf.TensorShape(shapes)]
+    raise InterfaceError(
+        explain(
+            "output_shape is not structured as the outputs are.",
+            expected=f"shapes for {interface.describe(interface.spec_of(outputs))}, without the batch axis",
+            received=f"output_shape={shapes!r}",
+            where=where,
+            fix="remove output_shape: it is inferred where TensorFlow can; or give one shape per output",
+        )
+    )

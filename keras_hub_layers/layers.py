@@ -1,0 +1,530 @@
+"""HubLayer: a SavedModel as a Keras layer."""
+
+import difflib
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_hub_layers import _compat, embedding, executors, handles, interface, loaded, loader
+from keras_hub_layers.errors import (
+    ConfigError,
+    HubWarning,
+    InterfaceError,
+    SafeModeError,
+    TrainingError,
+    explain,
+)
+
+__all__ = ["HubLayer"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Settings:
+    """The constructor's arguments, out of sight of Keras' and TensorFlow's attribute tracking."""
+
+    handle: Any
+    arguments: Mapping[str, Any]
+    tags: Any
+    signature: str | None
+    signature_outputs_as_dict: bool | None
+    output_key: str | None
+    output_shape: Any
+    piece: str | None
+    load_options: Any
+    sha256: str | None
+
+
+@keras.saving.register_keras_serializable(package="keras_hub_layers")
+class HubLayer(_compat.OwnLosses):
+    """A SavedModel as a Keras layer: use it frozen, or fine-tune it.
+
+    The layer computes what the SavedModel's `__call__` computes, as the Reusable SavedModel interface defines
+    it. It works in Sequential, functional and subclassed models and owns the SavedModel's variables as
+    weights, without a copy. All calls of one layer share them; another layer has its own.
+
+    By default the layer is frozen: no trainable weights, no regularization losses, inference mode, and state such
+    as moving averages stays as it is. With `trainable=True` the published `trainable_variables` are
+    trained, the published regularization losses are added to the model's, and the SavedModel runs in training
+    mode while the model trains. `trainable` may be changed until the model is compiled, as for any layer.
+
+    Args:
+        handle: What to load: a local path (`str` or `PathLike`), an `https://` URL of a model host or of an archive,
+            a Kaggle id `"owner/model/framework/variation"`, `"hf://owner/repo"`, a path such as `"gs://…"`; or an
+            object that is already loaded, or any callable with the same attributes.
+        trainable: Boolean, whether to fine-tune. Defaults to `False`.
+        arguments: Dict of further keyword arguments of the SavedModel's function, JSON values.
+            `{"training": False}` pins inference mode while weights are tuned. Defaults to none.
+        tags: Tags of the graph to load. Defaults to `None`, as in `keras_hub_layers.load`.
+        signature: Name of a signature to call instead of `__call__`; inference only. Defaults to `None`, and
+            to `"default"` for the TF1 Hub format.
+        signature_outputs_as_dict: Whether a call of a signature returns the dict of all outputs. Defaults to `None`.
+            Either this or `output_key` is needed with a signature.
+        output_key: Key of the one output to return, of a signature or of a `__call__` that returns a dict.
+            Defaults to `None`, and to `"default"` for the TF1 Hub format.
+        output_shape: Shape of the output without the batch axis, or a list or dict of shapes as the outputs are
+            structured. Defaults to `None`: inferred.
+        piece: Dotted name of a named callable of the SavedModel to use, such as `"preprocessor.tokenize"`.
+            Defaults to `None`: the whole.
+        unfreeze: Regular expression, or list of them, searched in the variables' names in the SavedModel
+            (`"encoder/layer_1[01]/"`): only those that match are trained. Defaults to `None`: all published
+            trainable variables. On a SavedModel that publishes none it is the explicit way to train those that match.
+        load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
+        sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
+            fixed: a policy changes neither its weights nor its outputs.
+
+    Call arguments:
+        inputs: A tensor, or a list or dict of tensors (dense, ragged or sparse, numbers or strings), with the shapes
+            that the SavedModel was traced for. NumPy arrays and Python values are converted. Values are cast within
+            and from integers to floats, and never otherwise; extra keys are dropped.
+        training: Boolean, whether the model trains. The SavedModel sees `layer.trainable and training`.
+
+    Returns:
+        A tensor, or a list or dict of tensors, in the SavedModel's dtypes.
+
+    Raises:
+        errors.HandleError, errors.ResolveError: The handle cannot be turned into a directory.
+        errors.LoadError: TensorFlow cannot load it; `errors.MissingOpError` names the package to install.
+        errors.InterfaceError: It has no such signature, output, piece or argument, or nothing that can be called.
+        errors.TrainingError: It cannot be fine-tuned this way.
+        errors.InputError: The inputs of a call match no trace.
+        errors.SafeModeError: A file is loaded with `safe_mode=True`.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_hub_layers import layers
+
+    model = keras.Sequential([
+        layers.HubLayer("https://example.org/models/feature_vector/1", trainable=True),
+        keras.layers.Dense(10),
+    ])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images, labels, epochs=3)
+    ```
+
+    Reference:
+
+    - [Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
+    """
+
+    def __init__(
+        self,
+        handle: Any,
+        trainable: bool = False,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        tags: Any = None,
+        signature: str | None = None,
+        signature_outputs_as_dict: bool | None = None,
+        output_key: str | None = None,
+        output_shape: Any = None,
+        piece: str | None = None,
+        unfreeze: str | Sequence[str] | None = None,
+        load_options: Any = None,
+        sha256: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if _compat.in_safe_mode():
+            raise _unsafe(handle)
+        executor_class = executors.executor_class()
+        super().__init__(trainable=trainable, autocast=kwargs.pop("autocast", False), **kwargs)
+        _compat.take_inputs_as_they_are(self)
+        self.supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
+        obj = _load(handle, tags, load_options, sha256)
+        source = loader.source_of(obj)
+        if source is not None and source.format == "tf1_hub":
+            signature = signature or "default"
+            if output_key is None and not signature_outputs_as_dict:
+                output_key = "default"
+        self._settings = _Settings(
+            handle=handle,
+            arguments=dict(arguments or {}),
+            tags=tags,
+            signature=signature,
+            signature_outputs_as_dict=signature_outputs_as_dict,
+            output_key=output_key,
+            output_shape=_plain_shapes(output_shape),
+            piece=piece,
+            load_options=load_options,
+            sha256=sha256,
+        )
+        self._where = f"layer {self.name!r}, handle {_shown(handle)}"
+        self._tf1 = source is not None and source.format != "tf2"
+        self._loaded = obj  # tracked by TensorFlow, so that exports of a whole model find tables and assets
+        target, function = self._choose(obj)
+        with keras.name_scope(self.name):
+            self._executor = executor_class(
+                executors.Choice(
+                    target=target,
+                    function=function,
+                    arguments=self._settings.arguments,
+                    output_key=output_key,
+                    output_shape=self._settings.output_shape,
+                    where=self._where,
+                )
+            )
+        for weight in self._executor.weights:
+            _compat.track(self, weight)
+        self._unfreeze = None
+        self.unfreeze = unfreeze
+        self.built = True
+        self._warned: frozenset[str] = frozenset()
+        self._check_trainable()
+
+    # -- public properties ---------------------------------------------------------------------------------------
+
+    @property
+    def handle(self) -> Any:
+        """The handle, or the object, that the layer was made from."""
+        handle = self._settings.handle
+        return str(handle) if isinstance(handle, str) else handle
+
+    @property
+    def resolved_object(self) -> Any:
+        """The loaded object; its variables are the layer's weights."""
+        return self._loaded
+
+    @property
+    def interface(self) -> interface.Interface:
+        """What the SavedModel offers, as `keras_hub_layers.inspect` says it."""
+        return interface.inspect(self._loaded)
+
+    @property
+    def trainable(self) -> bool:
+        """Settable boolean, whether the layer is fine-tuned. A change after `compile` needs a new `compile`."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.layers.Layer.trainable.fset(self, value)  # type: ignore[attr-defined]
+        self._narrow()
+
+    @property
+    def unfreeze(self) -> list[str] | None:
+        """Settable: the patterns of the variables that are trained while `trainable`; `None` for all."""
+        return None if self._unfreeze is None else list(self._unfreeze)
+
+    @unfreeze.setter
+    def unfreeze(self, patterns: str | Sequence[str] | None) -> None:
+        if isinstance(patterns, str):
+            patterns = (patterns,)
+        patterns = None if patterns is None else tuple(patterns)
+        if patterns is not None:
+            self._check_patterns(patterns)
+            if not self._executor.has_lists:
+                warnings.warn(
+                    f"{self._where}: the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those "
+                    "that match, without the regularization losses and maybe without the training mode that its "
+                    "publisher trained it with.",
+                    HubWarning,
+                    stacklevel=3,
+                )
+        self._unfreeze = patterns
+        self._narrow()
+
+    # -- Keras' protocol -----------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        if self.trainable:
+            self._check_trainable()
+        if not self.trainable or training is None:
+            training = False
+        if isinstance(training, (bool, int)) or not hasattr(training, "dtype"):
+            return self._executor.call(inputs, bool(training))
+        if not keras.ops.is_tensor(training):  # a NumPy bool
+            return self._executor.call(inputs, bool(training))
+        return keras.ops.cond(
+            keras.ops.cast(training, "bool"),
+            lambda: self._executor.call(inputs, True),
+            lambda: self._executor.call(inputs, False),
+        )
+
+    def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
+        if self.trainable:
+            self._check_trainable()
+        return self._executor.output_spec(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        spec = self._executor.output_spec(self._executor.symbolic_inputs(input_shape))
+        return keras.tree.map_structure(lambda tensor: tensor.shape, spec)
+
+    def published_losses(self) -> list[Any]:
+        return self._executor.regularization_losses() if self.trainable else []
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of a `Sequential` model's implied `Input`: that of a single non-float input, else the policy's."""
+        return self._input_dtype() or super().compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """As `compute_dtype`: Keras needs both to agree. The weights keep the SavedModel's dtypes."""
+        return self._input_dtype() or super().variable_dtype
+
+    def _input_dtype(self) -> str | None:
+        executor = self.__dict__.get("_executor")
+        return None if executor is None else executor.input_dtype
+
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        settings = self._settings
+        if not isinstance(settings.handle, (str, os.PathLike)):
+            raise ConfigError(
+                explain(
+                    "A layer that wraps an object of this process has no config, so it cannot be saved or cloned.",
+                    expected="a layer that was made from a handle",
+                    received=f"an object of type {type(settings.handle).__name__}",
+                    where=self._where,
+                    fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
+                )
+            )
+        config = super().get_config()
+        config["handle"] = str(os.fspath(settings.handle))
+        optional = {
+            "arguments": dict(settings.arguments) or None,
+            "tags": settings.tags if settings.tags is None or isinstance(settings.tags, str) else list(settings.tags),
+            "signature": settings.signature,
+            "signature_outputs_as_dict": settings.signature_outputs_as_dict,
+            "output_key": settings.output_key,
+            "output_shape": settings.output_shape,
+            "piece": settings.piece,
+            "unfreeze": self.unfreeze,
+            "load_options": loader.options_config(settings.load_options),
+            "sha256": settings.sha256,
+        }
+        config.update({name: value for name, value in optional.items() if value is not None})
+        if _compat.is_saving_a_file():
+            config["embedded"] = embedding.pack(self._loaded, [weight.value for weight in self.weights])
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HubLayer":
+        if _compat.in_safe_mode():
+            raise _unsafe(config.get("handle"))
+        config = dict(config)
+        packed = config.pop("embedded", None)
+        if packed is not None:
+            config["handle"] = embedding.EmbeddedHandle(config["handle"], packed)
+        return cls(**config)
+
+    # -- at construction -----------------------------------------------------------------------------------------
+
+    def _choose(self, obj: Any) -> tuple[Any, loaded.Function]:
+        """The object whose variables count, and the function to call."""
+        settings = self._settings
+        if settings.piece is not None:
+            found = loaded.piece(obj, settings.piece)
+            if found is None:
+                raise self._no_such("piece", settings.piece, loaded.pieces(obj))
+            obj = found
+        if settings.signature is None:
+            if settings.signature_outputs_as_dict:
+                raise InterfaceError(
+                    explain(
+                        "signature_outputs_as_dict is for signatures.",
+                        expected="signature=NAME with signature_outputs_as_dict=True, or neither",
+                        received="signature=None, signature_outputs_as_dict=True",
+                        where=self._where,
+                        fix="remove signature_outputs_as_dict: __call__ returns a dict by itself if it computes one",
+                    )
+                )
+            return obj, self._callable(obj)
+        signatures = loaded.signatures(obj)
+        if settings.signature not in signatures:
+            raise self._no_such("signature", settings.signature, list(signatures))
+        if (settings.output_key is not None) == bool(settings.signature_outputs_as_dict):
+            outputs = sorted(signatures[settings.signature].traces[0].outputs)
+            raise InterfaceError(
+                explain(
+                    "A signature returns a dict; the layer must know what to make of it.",
+                    expected="either output_key or signature_outputs_as_dict=True",
+                    received=f"output_key={settings.output_key!r}, "
+                    f"signature_outputs_as_dict={settings.signature_outputs_as_dict!r}",
+                    where=f"{self._where}, signature {settings.signature!r} with the outputs {outputs}",
+                    fix=f"HubLayer({_shown(settings.handle)}, signature={settings.signature!r}, "
+                    f"output_key={outputs[0] if outputs else ''!r})",
+                )
+            )
+        self._check_output_key(signatures[settings.signature])
+        return obj, signatures[settings.signature]
+
+    def _callable(self, obj: Any) -> loaded.Function:
+        function = loaded.call_function(obj)
+        if function is not None and function.is_usable:
+            return function
+        signatures, pieces = loaded.signatures(obj), loaded.pieces(obj)
+        if function is None:
+            received = "an object that cannot be called"
+        elif function.required:
+            received = f"a function that needs several positional inputs (also {function.required})"
+        else:
+            received = "a function whose traces take no tensors"
+        shown = _shown(self._settings.handle)
+        fixes = [_signature_line(shown, name, signatures[name]) for name in signatures]
+        fixes += [f"HubLayer({shown}, piece={name!r})" for name in pieces]
+        raise InterfaceError(
+            explain(
+                "The SavedModel cannot be called as the Reusable SavedModel interface defines it.",
+                expected="__call__ with one tensor, or one list or dict of tensors",
+                received=f"{received}; signatures: {list(signatures) or 'none'}; pieces: {pieces or 'none'}",
+                where=self._where,
+                fix="\n".join(fixes) or "ask its publisher for a Reusable SavedModel; this one offers nothing to call",
+            )
+        )
+
+    def _check_output_key(self, signature: loaded.Function) -> None:
+        key, outputs = self._settings.output_key, signature.traces[0].outputs
+        if key is not None and key not in outputs:
+            raise self._no_such("output_key", key, sorted(outputs))
+
+    def _no_such(self, argument: str, name: str, names: list[str]) -> InterfaceError:
+        near = difflib.get_close_matches(name, names, 1) or names[:1]
+        return InterfaceError(
+            explain(
+                f"The SavedModel has no such {argument.replace('_', ' ')}.",
+                expected=f"{argument} among {names}" if names else f"no {argument}: it has none",
+                received=f"{argument}={name!r}",
+                where=self._where,
+                fix=f"{argument}={near[0]!r}" if near else f"remove {argument}",
+            )
+        )
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def _check_patterns(self, patterns: tuple[str, ...]) -> None:
+        names = [self._executor.name_of(weight) for weight in self._executor.candidates]
+        for pattern in patterns:
+            try:
+                if any(re.search(pattern, name) for name in names):
+                    continue
+                problem = "A pattern of unfreeze matches no variable that can be trained."
+            except re.error as err:
+                problem = f"A pattern of unfreeze is not a regular expression: {err}."
+            literal = re.sub(r"[\\^$.*+?()\[\]{}|]", "", str(pattern))
+            near = difflib.get_close_matches(literal, names, 3, cutoff=0.0) or ["(none)"]
+            raise TrainingError(
+                explain(
+                    problem,
+                    expected=f"a regular expression that is found in one of {len(names)} names; nearest: {near}",
+                    received=f"unfreeze pattern {pattern!r}",
+                    where=self._where,
+                    fix=f"unfreeze={re.escape(near[0])!r}" if names else "remove unfreeze: it has no such variables",
+                )
+            )
+
+    def _narrow(self) -> None:
+        """Freeze the candidates that `unfreeze` leaves out."""
+        executor = self.__dict__.get("_executor")
+        if executor is None or not self._trainable:
+            return
+        for weight in executor.candidates:
+            weight.trainable = self._is_unfrozen(executor.name_of(weight))
+
+    def _is_unfrozen(self, name: str) -> bool:
+        if self._unfreeze is None:
+            return self._executor.has_lists
+        return any(re.search(pattern, name) for pattern in self._unfreeze)
+
+    def _check_trainable(self) -> None:
+        """Refuse what cannot be fine-tuned; warn, once, where nothing would be."""
+        if not self.trainable:
+            return
+        if self._tf1 or self._settings.signature is not None:
+            kind = "a TF1 SavedModel" if self._tf1 else f"the signature {self._settings.signature!r}"
+            raise TrainingError(
+                explain(
+                    f"The layer cannot be fine-tuned through {kind}.",
+                    expected="a Reusable SavedModel called by __call__",
+                    received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
+                    "so training it would compute something else than its publisher did",
+                    where=self._where,
+                    fix="HubLayer(handle, trainable=False, ...)   # or the TF2 version of the model; khl.inspect tells",
+                )
+            )
+        if not self.trainable_weights:
+            candidates = self._executor.candidates
+            reason = "the SavedModel publishes none."
+            if candidates and not self._executor.has_lists:
+                reason = (
+                    "the SavedModel publishes no variables. To train some of those that it uses:\n"
+                    f"HubLayer(handle, trainable=True, unfreeze={self._executor.name_of(candidates[0])!r})"
+                )
+            self._warn(f"The layer is trainable but has no trainable weights: {reason}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned |= {text}
+            warnings.warn(f"{self._where}: {text}", HubWarning, stacklevel=3)
+
+
+def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
+    if isinstance(handle, embedding.EmbeddedHandle):
+        return embedding.load(handle, tags, options)
+    if isinstance(handle, (str, os.PathLike)):
+        return loader.load(handle, tags=tags, options=options, sha256=sha256)
+    given = {"tags": tags, "load_options": options, "sha256": sha256}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        raise InterfaceError(
+            explain(
+                "An object that is already loaded takes no arguments for loading.",
+                expected="an object alone, or a handle with these arguments",
+                received=f"an object of type {type(handle).__name__} with {given!r}",
+                where="HubLayer(handle)",
+                fix="HubLayer(obj)",
+            )
+        )
+    if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
+        is_keras = isinstance(handle, keras.layers.Layer)
+        raise InterfaceError(
+            explain(
+                "The handle is a layer already.",
+                expected="a path, a URL, a model id, or a loaded object",
+                received=f"{type(handle).__module__}.{type(handle).__name__}",
+                where="HubLayer(handle)",
+                fix="use it as a layer directly" if is_keras else "HubLayer(URL_OR_PATH)   # instead of hub.KerasLayer",
+            )
+        )
+    return handle
+
+
+def _unsafe(handle: Any) -> SafeModeError:
+    return SafeModeError(
+        explain(
+            "The file holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
+            expected="safe_mode=False, for a file whose author you trust",
+            received="safe_mode=True",
+            where=f"HubLayer({_shown(handle)})",
+            fix="keras.saving.load_model(path, safe_mode=False)",
+        )
+    )
+
+
+def _shown(handle: Any) -> str:
+    if isinstance(handle, (str, os.PathLike)):
+        return repr(handles.display(str(os.fspath(handle))))
+    return f"an object of type {type(handle).__name__}"
+
+
+def _signature_line(shown: str, name: str, signature: loaded.Function) -> str:
+    outputs = sorted(signature.traces[0].outputs)
+    choice = f"output_key={outputs[0]!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
+    return f"HubLayer({shown}, signature={name!r}, {choice})"
+
+
+def _plain_shapes(shapes: Any) -> Any:
+    """Shapes as lists, dicts and ints, for JSON."""
+    if shapes is None or isinstance(shapes, int):
+        return shapes
+    if isinstance(shapes, Mapping):
+        return {key: _plain_shapes(shape) for key, shape in shapes.items()}
+    as_list: Callable[[], Any] | None = getattr(shapes, "as_list", None)
+    return as_list() if as_list is not None else [_plain_shapes(shape) for shape in shapes]

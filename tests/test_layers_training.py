@@ -1,0 +1,392 @@
+"""What is trained, what stays, which mode runs, and which losses count."""
+
+import keras
+import numpy as np
+import producers
+import pytest
+import tensorflow as tf
+
+from keras_hub_layers import errors, layers
+
+KINDS = pytest.mark.parametrize("keras2", producers.PRODUCERS.values(), ids=producers.PRODUCERS)
+X = np.array([[9.0], [10.0], [11.0]] * 10)
+
+
+def around(layer, shape=(1,)):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, layer(inputs))
+
+
+def values(layer):
+    return {weight.name.rsplit(".", 1)[-1]: float(weight.numpy().ravel()[0]) for weight in layer.weights}
+
+
+def test_the_low_level_example_of_the_guide(produced):
+    layer = layers.HubLayer(produced(producers.multiply), trainable=True)
+    np.testing.assert_allclose(layer([10.0, 20.0]), [20.0, 40.0])
+    np.testing.assert_allclose([w.numpy() for w in layer.trainable_weights], [2.0])
+    assert len(layer.losses) == 1
+    np.testing.assert_allclose(layer.losses[0], 0.004)
+
+
+@KINDS
+def test_retraining_moves_the_published_kernel_and_nothing_else(produced, keras2):
+    layer = layers.HubLayer(produced(producers.half_plus_one, keras2), trainable=True)
+    model = around(layer)
+    assert (len(model.trainable_weights), len(model.non_trainable_weights)) == (1, 2)
+    model.compile(keras.optimizers.SGD(0.002), "mse")
+    model.fit(X, X / 2 + 6, batch_size=len(X), epochs=10, verbose=0)
+    np.testing.assert_allclose(model(np.array([[0.0]])), [[1.0]])  # the bias stayed
+    np.testing.assert_allclose(model(np.array([[10.0]])), [[11.0]], rtol=0.03)  # so the kernel grew to almost 1
+    np.testing.assert_allclose(model.losses, [0.01], rtol=0.06)
+
+
+def test_one_step_of_sgd_moves_the_kernel_by_the_derivative_that_can_be_worked_out(produced):
+    """y = w·x + 1 at x = 2, target 0: d/dw [(2w + 1)² + 0.01·w²] = 4(2w + 1) + 0.02·w = 8.01 at w = 0.5."""
+    layer = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
+    model = around(layer)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    history = model.fit(np.array([[2.0]]), np.array([[0.0]]), verbose=0)
+    np.testing.assert_allclose(history.history["loss"], [4.0025], rtol=1e-6)
+    np.testing.assert_allclose(layer.trainable_weights[0].numpy(), [[0.5 - 0.801]])
+
+
+@KINDS
+def test_frozen_by_default_means_no_trainable_weights_and_no_losses(produced, keras2):
+    model = around(layers.HubLayer(produced(producers.half_plus_one, keras2)))
+    assert model.trainable_weights == []
+    assert model.losses == []
+
+
+@KINDS
+def test_trainable_can_be_toggled_and_losses_follow(produced, keras2):
+    layer = layers.HubLayer(produced(producers.half_plus_one, keras2))
+    model = around(layer)
+    for _ in range(2):
+        layer.trainable = True
+        np.testing.assert_allclose(model.losses, [0.0025])
+        assert len(model.trainable_weights) == 1
+        layer.trainable = False
+        assert model.losses == []
+        assert model.trainable_weights == []
+
+
+def test_trainable_of_the_model_reaches_the_layer(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
+    model = around(layer)
+    model.trainable = False
+    assert layer.losses == model.trainable_weights == []
+
+
+@KINDS
+def test_batch_norm_is_retrained_in_training_mode_and_evaluated_in_inference_mode(produced, keras2):
+    layer = layers.HubLayer(produced(producers.batch_norm, keras2), trainable=True)
+    model = around(layer)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    x = np.array([[11.0], [12.0], [13.0]])
+    model.fit(x, 2 * x, batch_size=3, epochs=100, verbose=0)
+    after = values(layer)
+    np.testing.assert_allclose([after["moving_mean"], after["beta"]], [12, 24], rtol=1e-5)
+    for _ in range(3):
+        np.testing.assert_allclose(model(np.array([[10.0], [20.0]])), [[20], [40]], rtol=1e-4)
+    model.evaluate(x, 2 * x, verbose=0)
+    model.predict(x, verbose=0)
+    assert values(layer) == after
+
+
+@KINDS
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_frozen_batch_norm_stays_bit_identical_in_fit(produced, keras2, jit):
+    layer = layers.HubLayer(produced(producers.batch_norm, keras2))
+    before = values(layer)
+    model = keras.Sequential([layer, keras.layers.Dense(1)])
+    if jit:
+        with pytest.warns(UserWarning, match="jit_compile"):
+            model.compile("adam", "mse", jit_compile=True)
+    else:
+        model.compile("adam", "mse")
+    model.fit(X, X, epochs=3, verbose=0)
+    assert values(layer) == before
+
+
+def test_arguments_pin_inference_mode_while_weights_are_tuned(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm), trainable=True, arguments={"training": False})
+    model = around(layer)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(X, X, verbose=0)
+    after = values(layer)
+    assert (after["moving_mean"], after["moving_variance"]) == (0.0, 1.0)
+    assert after["gamma"] != 1.0
+
+
+def test_pinned_training_mode_does_not_reach_a_frozen_layer(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm), arguments={"training": True})
+    layer(np.array([[5.0]]), training=True)
+    assert values(layer)["moving_mean"] == 0.0
+    layer.trainable = True
+    layer(np.array([[5.0]]), training=True)
+    np.testing.assert_allclose(values(layer)["moving_mean"], 1.0)  # 0.8·0 + 0.2·5
+
+
+def test_a_model_saved_for_inference_only_says_so_when_it_is_trained(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm, modes=(False,)), trainable=True)
+    layer(np.array([[1.0]]))
+    with pytest.raises(errors.TrainingError, match=r"saved for inference only(?s:.*)arguments={\"training\": False}"):
+        layer(np.array([[1.0]]), training=True)
+
+
+@pytest.mark.parametrize("training", [True, np.True_, 1, tf.constant(True)], ids=["bool", "numpy", "int", "tensor"])
+def test_every_kind_of_training_flag_is_dispatched(produced, training):
+    layer = layers.HubLayer(produced(producers.batch_norm), trainable=True)
+    layer(np.array([[5.0]]), training=training)
+    np.testing.assert_allclose(values(layer)["moving_mean"], 1.0)
+    layer(np.array([[5.0]]), training=not training)
+    np.testing.assert_allclose(values(layer)["moving_mean"], 1.0)
+
+
+def test_a_training_argument_that_is_a_tensor_gets_one(produced):
+    layer = layers.HubLayer(produced(producers.tensor_training))
+    assert float(layer(1.0, training=True)) == 1.0  # frozen: inference mode
+    with pytest.warns(errors.HubWarning, match="no trainable weights"):
+        layer = layers.HubLayer(produced(producers.tensor_training), trainable=True)
+    assert [float(layer(1.0, training=mode)) for mode in (False, True)] == [1.0, 2.0]
+
+
+def test_training_is_a_tensor_in_a_graph(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm), trainable=True)
+    call = tf.function(lambda x, training: layer(x, training=training))
+    call(tf.constant([[5.0]]), tf.constant(False))
+    assert values(layer)["moving_mean"] == 0.0
+    call(tf.constant([[5.0]]), tf.constant(True))
+    np.testing.assert_allclose(values(layer)["moving_mean"], 1.0)
+
+
+# -- which variables
+
+
+def test_only_published_variables_are_trained_whatever_their_flags_say(produced):
+    layer = layers.HubLayer(produced(producers.flags_against_lists), trainable=True)
+    assert [w.name for w in layer.trainable_weights] == ["b"]
+    model = around(layer)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(np.array([[1.0]]), np.array([[8.0]]), verbose=0)  # y = 9, so the gradient of b is 2
+    assert {name: round(value, 5) for name, value in values(layer).items()} == {"a": 2.0, "b": 2.8, "c": 4.0}
+
+
+def test_flags_of_the_loaded_variables_are_left_as_they_were(produced):
+    layer = layers.HubLayer(produced(producers.flags_against_lists), trainable=True)
+    flags = {w.name: w.value.trainable for w in layer.weights}
+    layer(np.array([[1.0]]), training=True)
+    assert {w.name: w.value.trainable for w in layer.weights} == flags == {"a": True, "b": False, "c": True}
+
+
+def test_a_frozen_layer_is_not_recorded_by_a_tape(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one))
+    with tf.GradientTape() as tape:
+        layer(tf.constant([[1.0]]))
+    assert tape.watched_variables() == ()
+
+
+def test_none_entries_of_published_lists_are_skipped(produced):
+    obj = tf.saved_model.load(produced(producers.multiply))
+    obj.trainable_variables = [None, *obj.trainable_variables]
+    assert len(layers.HubLayer(obj, trainable=True).trainable_weights) == 1
+
+
+@pytest.mark.parametrize("unfreeze", ["shift/", ["^nothing$|b$"], ["shift/b"]])
+def test_unfreeze_trains_the_variables_that_match(produced, unfreeze):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True, unfreeze=unfreeze)
+    assert [w.name for w in layer.trainable_weights] == ["shift.b"]
+    layer.trainable = False
+    assert layer.trainable_weights == []
+    layer.trainable = True
+    assert [w.name for w in layer.trainable_weights] == ["shift.b"]
+
+
+def test_unfreeze_can_be_changed_later(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True, unfreeze="shift/")
+    layer.unfreeze = "scale/"
+    assert [w.name for w in layer.trainable_weights] == ["scale.a"]
+    layer.unfreeze = None
+    assert len(layer.trainable_weights) == 2
+
+
+def test_unfreeze_without_a_match_names_the_pattern_and_the_nearest_names(produced):
+    with pytest.raises(errors.TrainingError, match=r"(?s)nearest: \['shift/b'.*'shfit/b'"):
+        layers.HubLayer(produced(producers.shared_loss), unfreeze=["scale", "shfit/b"])
+
+
+def test_unfreeze_that_is_no_regular_expression_says_so(produced):
+    with pytest.raises(errors.TrainingError, match="not a regular expression"):
+        layers.HubLayer(produced(producers.shared_loss), unfreeze="shift(")
+
+
+def test_a_raw_module_trains_what_unfreeze_names_and_warns_of_what_is_lost(produced):
+    path = produced(producers.raw_module)
+    with pytest.warns(errors.HubWarning, match="without the regularization losses"):
+        layer = layers.HubLayer(path, trainable=True, unfreeze="dense/")
+    assert [w.name for w in layer.trainable_weights] == ["dense.w"]
+    with pytest.warns(errors.HubWarning, match=r"(?s)unfreeze='dense/w'"):
+        assert layers.HubLayer(path, trainable=True).trainable_weights == []
+    with pytest.raises(errors.TrainingError, match="matches no variable that can be trained"):
+        layers.HubLayer(path, unfreeze="count")
+
+
+def test_training_nothing_warns_once(produced):
+    with pytest.warns(errors.HubWarning, match="no trainable weights: the SavedModel publishes none") as caught:
+        layer = layers.HubLayer(produced(producers.scaled), trainable=True)
+        layer([[10.0]])
+        layer([[10.0]])
+    assert len(caught) == 1
+
+
+# -- losses
+
+
+def test_each_loss_counts_once_also_when_the_layer_is_shared_and_nested(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True)
+    inner = around(layer)
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, inner(inner(inputs)) + layer(inputs))
+    for losses in (layer.losses, inner.losses, model.losses):
+        np.testing.assert_allclose(losses, [1.3, 1.5], rtol=1e-6)
+    model.compile("sgd", "mse")
+    x = np.array([[0.0]])
+    target = model(x)
+    np.testing.assert_allclose(model.evaluate(x, target, verbose=0), 2.8, rtol=1e-6)
+    history = model.fit(x, target, verbose=0)
+    np.testing.assert_allclose(history.history["loss"], [2.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", ["scale/a", "shift/b"])
+def test_a_loss_over_two_variables_survives_when_one_of_them_is_frozen(produced, frozen):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True)
+    for weight in layer.weights:
+        weight.trainable = weight.name != frozen.replace("/", ".")
+    np.testing.assert_allclose(around(layer).losses, [1.3, 1.5], rtol=1e-6)
+    other = "shift/" if frozen.startswith("scale") else "scale/"
+    narrowed = layers.HubLayer(produced(producers.shared_loss), trainable=True, unfreeze=other)
+    np.testing.assert_allclose(narrowed.losses, [1.3, 1.5], rtol=1e-6)
+
+
+def test_losses_reach_a_custom_loop_and_their_gradients_are_right(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True)
+    a, b = layer.trainable_weights
+    with tf.GradientTape() as tape:
+        total = sum(layer.losses)
+    np.testing.assert_allclose(tape.gradient(total, [a.value, b.value]), [0.4, 1.1], rtol=1e-6)  # 0.2·a; 0.2·b + 0.5
+
+
+def test_losses_are_unscaled_under_mixed_precision(produced):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = around(layers.HubLayer(produced(producers.shared_loss), trainable=True))
+        model.compile("sgd", "mse")
+        history = model.fit(np.array([[0.0]]), np.array([[3.0]]), verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(history.history["loss"], [2.8], rtol=1e-6)
+
+
+# -- the trainers of Keras
+
+
+def optimizers():
+    def wrapped(cls, *args, **kwargs):
+        return lambda: cls(*args, **kwargs)
+
+    o = keras.optimizers
+    return {
+        "Adam": wrapped(o.Adam, 0.01),
+        "AdamW": wrapped(o.AdamW, 0.01),
+        "SGD with momentum": wrapped(o.SGD, 0.001, momentum=0.9),
+        "EMA": wrapped(o.Adam, 0.01, use_ema=True, ema_overwrite_frequency=2),
+        "gradient accumulation": wrapped(o.Adam, 0.01, gradient_accumulation_steps=2),
+        "clipping": wrapped(o.Adam, 0.01, clipnorm=1.0),
+        "loss scaling": lambda: o.LossScaleOptimizer(o.Adam(0.01)),
+    }
+
+
+@pytest.mark.parametrize("optimizer", optimizers().values(), ids=optimizers())
+@KINDS
+def test_every_optimizer_trains_in_graph_mode_fit(produced, optimizer, keras2):
+    layer = layers.HubLayer(produced(producers.half_plus_one, keras2), trainable=True)
+    model = keras.Sequential([keras.Input((1,)), layer, keras.layers.Dense(1)])
+    model.compile(optimizer(), "mse")
+    history = model.fit(X, X / 2 + 6, batch_size=5, epochs=5, verbose=0)
+    assert not model.run_eagerly
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    kernel, fixed, bias = (float(w.numpy().ravel()[0]) for w in layer.weights)
+    assert kernel != 0.5
+    assert (fixed, bias) == (1.0, 1.0)
+
+
+def test_mixed_precision_with_loss_scaling_trains(produced):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        layer = layers.HubLayer(produced(producers.text_length, True), trainable=True)
+        model = keras.Sequential([layer, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.002, momentum=0.001), "mse")
+        before = layer.get_weights()[0].copy()
+        model.fit(tf.constant([["a"], ["bb"], ["ccc"]]), np.array([[1.0], [2.0], [3.0]]), verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert (layer.get_weights()[0] != before).all()
+
+
+def test_steps_per_execution_checkpoints_and_early_stopping(produced, tmp_path):
+    layer = layers.HubLayer(produced(producers.small_image_model), trainable=True)
+    model = keras.Sequential([layer, keras.layers.Dense(2)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), steps_per_execution=2)
+    x, y = np.random.rand(16, 8, 8, 1), np.arange(16) % 2
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_weights_only=True, save_best_only=True),
+        keras.callbacks.EarlyStopping(patience=1, restore_best_weights=True),
+    ]
+    model.fit(x, y, validation_data=(x, y), batch_size=4, epochs=4, callbacks=callbacks, verbose=0)
+    expected = model.predict(x, verbose=0)
+    model.load_weights(tmp_path / "best.weights.h5")
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+
+
+def test_a_text_classifier_trains_from_a_dataset(produced):
+    layer = layers.HubLayer(produced(producers.text_classifier), trainable=True)
+    model = keras.Sequential([layer, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.1), keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+    texts, labels = tf.constant(["good world", "bad world", "good", "bad"]), tf.constant([[1.0], [0.0], [1.0], [0.0]])
+    data = tf.data.Dataset.from_tensor_slices((texts, labels)).batch(2)
+    model.fit(data, epochs=20, verbose=0)
+    assert model.evaluate(data, verbose=0, return_dict=True)["accuracy"] == 1.0
+    assert (layer.get_weights()[0][0] != [0.0, -0.0]).any() or (layer.get_weights()[0][1] != [1.0, -1.0]).any()
+
+
+# -- distribution
+
+
+def test_a_layer_made_in_the_scope_trains_under_a_mirrored_strategy(produced):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        layer = layers.HubLayer(produced(producers.shared_loss), trainable=True)
+        model = around(layer)
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+    history = model.fit(np.array([[0.0]]), np.array([[3.0]]), verbose=0)
+    np.testing.assert_allclose(history.history["loss"], [2.8], rtol=1e-6)
+    np.testing.assert_allclose([w.numpy() for w in layer.trainable_weights], [1.996, 2.989], rtol=1e-6)
+
+
+def test_a_layer_made_outside_the_scope_that_trains_it_is_an_error(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.raises(errors.TrainingError, match=r"(?s)outside the distribution strategy.*with strategy.scope\(\)"),
+    ):
+        around(layer)
+
+
+def test_a_frozen_layer_made_outside_the_scope_is_no_error(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one))
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = keras.Sequential([layer, keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    model.fit(X, X, verbose=0)
