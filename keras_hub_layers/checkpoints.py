@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import fingerprint_pb2, trackable_object_graph_pb2
 
 from keras_hub_layers import errors
 
-__all__ = ["CheckpointMismatch", "rewrite"]
+__all__ = ["CheckpointMismatch", "SourceGone", "differing", "live_variables", "rewrite"]
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 PREFIX = "variables/variables"
@@ -24,6 +24,10 @@ FINGERPRINT = "fingerprint.pb"
 
 class CheckpointMismatch(errors.ExportError):
     """The live variables no longer fit the keys of the checkpoint; the object has to be saved anew."""
+
+
+class SourceGone(errors.ExportError):
+    """The SavedModel that the object was loaded from, whose files the export copies, is no longer there."""
 
 
 def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterable[Any] = ()) -> None:
@@ -43,7 +47,8 @@ def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterabl
 
     Raises:
         CheckpointMismatch: A live variable has no key, or another shape or dtype than its key.
-        errors.ExportError: The source is gone, or the destination holds something.
+        SourceGone: The source is no longer there.
+        errors.ExportError: The destination holds something.
         errors.ExportWriteError: A file could not be read or written.
 
     Example:
@@ -74,10 +79,48 @@ def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterabl
         ) from err
 
 
+def differing(directory: str, obj: Any) -> list[str]:
+    """The keys under which the checkpoint of a SavedModel does not hold what the object's variables hold, bit by bit.
+
+    Reads every byte of the checkpoint and compares its checksums.
+
+    Args:
+        directory: A SavedModel that was written from `obj`.
+        obj: The live object.
+
+    Raises:
+        errors.ExportWriteError: The checkpoint cannot be read.
+    """
+    prefix = tf.io.gfile.join(directory, PREFIX)
+    if not tf.io.gfile.exists(f"{prefix}.index"):
+        return []
+    try:
+        with tf.init_scope():
+            reader = tf.compat.v1.train.NewCheckpointReader(prefix)
+            shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+            live = _keyed(obj, live_variables(obj), reader)
+            stored = _read(prefix, dtypes, sorted(dtypes))
+            return [
+                key
+                for key, parts in live.items()
+                if not _same(_joined([_value(part, blank=False) for part in parts], shapes[key]), stored[key])
+            ]
+    except (tf.errors.OpError, OSError) as err:
+        raise errors.ExportWriteError(
+            errors.explain(
+                "The checkpoint that was just written cannot be read back.",
+                expected="a checkpoint with all its keys",
+                received=f"{type(err).__name__}: {err}",
+                where=directory,
+                fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
+            )
+        ) from err
+
+
 def _check_directories(source: str, destination: str) -> None:
     """Refuse a source that is gone and a destination that is taken, before anything is read."""
     if not any(tf.io.gfile.exists(tf.io.gfile.join(source, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise errors.ExportError(
+        raise SourceGone(
             errors.explain(
                 "The SavedModel that the object was loaded from is gone.",
                 expected="the directory with its saved_model.pb, whose graph and assets the export copies",
@@ -103,17 +146,12 @@ def _tensors(source: str, obj: Any, blank: list[Any]) -> dict[str, Any]:
     """What the new checkpoint holds: key -> tensor, in the order of the keys; empty where there is no checkpoint."""
     prefix = tf.io.gfile.join(source, PREFIX)
     if not tf.io.gfile.exists(f"{prefix}.index"):
-        _fit(source, _live_variables(obj), {})
+        _fit(source, live_variables(obj), {})
         return {}
     reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # the v2 name takes a prefix on ram:// for a directory
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    variables = _live_variables(obj)
-    if OBJECT_GRAPH in shapes:
-        graph = trackable_object_graph_pb2.TrackableObjectGraph()
-        graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
-        live = _by_object_graph(obj, graph)
-    else:
-        live = _by_name(variables, shapes)
+    variables = live_variables(obj)
+    live = _keyed(obj, variables, reader)
     _fit(source, variables, live)
     omitted = {id(part) for variable in blank for part in _with_replicas(variable)}
     new: dict[str, Any] = {}
@@ -134,23 +172,21 @@ def _tensors(source: str, obj: Any, blank: list[Any]) -> dict[str, Any]:
                 )
             )
         new[key] = value
-    rest = sorted(set(shapes) - set(new))
-    with tf.device("CPU:0"):
-        old = (
-            tf.raw_ops.RestoreV2(
-                prefix=prefix,
-                tensor_names=rest,
-                shape_and_slices=[""] * len(rest),
-                dtypes=[dtypes[key] for key in rest],
-            )
-            if rest
-            else []
-        )
-    new.update(zip(rest, old, strict=True))
+    new |= _read(prefix, dtypes, sorted(set(shapes) - set(new)))
     return {key: new[key] for key in sorted(new)}
 
 
-def _live_variables(obj: Any) -> list[Any]:
+def _keyed(obj: Any, variables: list[Any], reader: Any) -> dict[str, list[Any]]:
+    """Key of the checkpoint -> the live variable, or the parts of it, that it holds."""
+    shapes = reader.get_variable_to_shape_map()
+    if OBJECT_GRAPH not in shapes:
+        return _by_name(variables, shapes)
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
+    return _by_object_graph(obj, graph)
+
+
+def live_variables(obj: Any) -> list[Any]:
     """Every variable that is reachable from the object or, in TF1 formats, from its signatures; each once."""
     reachable = [node for node in tf.train.TrackableView(obj).descendants() if isinstance(node, tf.Variable)]
     for function in getattr(obj, "signatures", {}).values():
@@ -232,6 +268,23 @@ def _joined(values: list[Any], shape: Any) -> Any:
         if all(size == rest for size in sizes) and sum(value.shape[axis] for value in values) == shape[axis]:
             return tf.concat(values, axis)
     return None
+
+
+def _read(prefix: str, dtypes: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """Key -> tensor, as the checkpoint holds it."""
+    if not keys:
+        return {}
+    with tf.device("CPU:0"):
+        tensors = tf.raw_ops.RestoreV2(
+            prefix=prefix, tensor_names=keys, shape_and_slices=[""] * len(keys), dtypes=[dtypes[key] for key in keys]
+        )
+    return dict(zip(keys, tensors, strict=True))
+
+
+def _same(first: Any, second: Any) -> bool:
+    if first is None or first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    return first.numpy().tobytes() == second.numpy().tobytes()
 
 
 def _write(destination: str, tensors: dict[str, Any]) -> None:

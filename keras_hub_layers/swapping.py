@@ -26,10 +26,8 @@ else:
 __all__ = ["Work", "next_version", "recover", "replacing", "versioning"]
 
 # What TensorFlow and Keras write at the top of a SavedModel. All else that lies there is the user's.
-OWN_FILES = frozenset(
-    """assets assets.extra debug fingerprint.pb keras_metadata.pb saved_model.cpb saved_model.pb saved_model.pbtxt
-    tfhub_module.pb variables""".split()
-)
+OWN_FILES = {"assets", "assets.extra", "debug", "variables", "fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb"}
+SAVED_MODEL = {"saved_model.cpb", "saved_model.pb", "saved_model.pbtxt"}
 NEW, OLD = "new", "old"
 
 
@@ -245,7 +243,7 @@ def _keep_the_users_files(final: str, work: str) -> None:
     """Copy to the new export what a user laid beside the old one."""
     if not os.path.isdir(final):
         return
-    for name in sorted(set(os.listdir(final)) - OWN_FILES - set(os.listdir(work))):
+    for name in sorted(set(os.listdir(final)) - OWN_FILES - SAVED_MODEL - set(os.listdir(work))):
         source, target = os.path.join(final, name), os.path.join(work, name)
         if os.path.isdir(source) and not os.path.islink(source):
             shutil.copytree(source, target, symlinks=True)
@@ -293,7 +291,7 @@ def _remove(path: str) -> None:
 
 
 def _is_savedmodel(names: list[str]) -> bool:
-    return any(name in names for name in ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"))
+    return not SAVED_MODEL.isdisjoint(names)
 
 
 def _some(names: list[str]) -> str:

@@ -7,14 +7,14 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local", "resolvers",
-    "publishers", "servers",
-    "loader", "loaded", "interface", "checkpoints", "embedding",
-    "executors", "layers", "finetuning", "pieces", "exporters", "saving", "callbacks", "tuners",
+    "errors", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local",
+    "resolvers", "publishers", "servers",
+    "loader", "loaded", "interface", "checkpoints", "checks", "signing", "embedding",
+    "executors", "layers", "finetuning", "pieces", "specs", "roots", "exporters", "saving", "callbacks", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
-SAVED_MODEL = ["loader", "loaded", "interface", "checkpoints", "embedding"]
+SAVED_MODEL = ["loader", "loaded", "interface", "checkpoints", "checks", "signing", "embedding"]
 KERAS = ["layers", "finetuning", "pieces", "callbacks", "tuners"]
 LAZY = {"cli", "demo", "__main__"}
 

@@ -58,7 +58,7 @@ def test_the_copy_computes_with_the_weights_of_now(tmp_path):
 def test_a_savedmodel_of_others_is_copied_with_every_byte_but_those_of_moved_weights(zoo, tmp_path, name):
     source, copy = str(zoo / name), str(tmp_path / name)
     loaded = load(source)
-    moved = [v for v in checkpoints._live_variables(loaded) if v.dtype == tf.float32]
+    moved = [v for v in checkpoints.live_variables(loaded) if v.dtype == tf.float32]
     for variable in moved:
         variable.assign_add(tf.ones_like(variable))
     checkpoints.rewrite(source, loaded, copy)
@@ -69,7 +69,7 @@ def test_a_savedmodel_of_others_is_copied_with_every_byte_but_those_of_moved_wei
     assert before.keys() == after.keys()
     differing = [key for key in before if not np.array_equal(before[key], after[key])]
     assert len(differing) == len(moved)
-    for variable, again in zip(moved, [v for v in checkpoints._live_variables(load(copy)) if v.dtype == tf.float32],
+    for variable, again in zip(moved, [v for v in checkpoints.live_variables(load(copy)) if v.dtype == tf.float32],
                                strict=True):  # fmt: skip
         np.testing.assert_array_equal(variable, again)
 

@@ -1,0 +1,324 @@
+"""A Keras model as the object that a Reusable SavedModel holds: two traces, raw variables, losses, tables, assets.
+
+The root is not the model: to save a model is to save its optimizer and its Python layers, and to save
+`keras.Variable`s beside the `tf.Variable`s in them is to save every weight twice.
+
+Reference:
+
+- [Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
+"""
+
+import contextlib
+import inspect
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers import _compat, checks, layers, signing, specs
+from keras_hub_layers.errors import BackendError, ExportError, HubError, HubWarning, explain
+
+__all__ = ["Root"]
+
+_RESERVED = re.compile(r"_.*|variables|trainable_variables|regularization_losses|signatures|serve|.*\W.*")
+
+
+class Root:
+    """What is saved for a Keras layer or model; it can be saved repeatedly and is traced once.
+
+    Args:
+        layer: A `keras.layers.Layer` or `keras.Model` that is built.
+        input_spec: A `tf.TypeSpec`, `keras.InputSpec`, symbolic or real tensor, or a list or dict of them.
+            Defaults to `None`: the inputs that the layer was built with, with a free batch axis.
+        trainable: Publish all weights as trainable (`True`) or none (`False`). Defaults to `None`: as they are now.
+        signatures: Further `tf.function`s by name. Defaults to none.
+        assets: What else to put on the root, by name. Defaults to none.
+
+    Attributes:
+        layer: The layer.
+        specs: The inputs as `tf.TypeSpec`s, structured as the layer takes them.
+        object: The trackable that is saved.
+
+    Raises:
+        errors.ExportError: The layer is not built, or does not take one input.
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        *,
+        input_spec: Any = None,
+        trainable: bool | None = None,
+        signatures: Mapping[str, Any] | None = None,
+        assets: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_backend(layer)
+        _check_built(layer)
+        self.layer = layer
+        symbolic = specs.symbolic_inputs(layer) if input_spec is None else input_spec
+        free_batch = not any(getattr(part, "stateful", False) for part in _compat.flatten_layers(layer))
+        self.specs = signing.named(tf.nest.map_structure(lambda x: specs.spec(x, layer, free_batch), symbolic))
+        self.object = tf.train.Checkpoint()
+        self._trainable = trainable
+        self._function = tf.function(self._call, autograph=False)
+        self._traced: dict[bool, Any] = {}
+        self._parts: list[Root] = []
+        self._publish()
+        for name, value in (assets or {}).items():
+            self._attach(name, value)
+        names = signing.input_names(self.specs, [getattr(x, "name", None) for x in tf.nest.flatten(symbolic)])
+        serve = signing.signature(self._infer, self.specs, names, self._output_names)
+        self._arguments = [spec.name for spec in serve.input_signature]
+        self._signatures = {"serving_default": serve, "serve": serve, **(signatures or {})}
+
+    def save(self, directory: str) -> None:
+        """Write the SavedModel.
+
+        Raises:
+            errors.ExportError: The layer cannot be traced.
+        """
+        try:
+            with tf.init_scope(), self._published_flags():
+                tf.saved_model.save(self.object, directory, signatures=self._signatures)
+        except (HubError, OSError, tf.errors.OpError):
+            raise
+        except Exception as err:
+            raise ExportError(
+                explain(
+                    "The model cannot be traced for export.",
+                    expected=f"a model that can be called with {tf.nest.map_structure(str, self.specs)}",
+                    received=f"{type(err).__name__}: {err}",
+                    where=f"{type(self.layer).__name__} {self.layer.name!r}",
+                    fix='khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))'
+                    "   # what it takes",
+                )
+            ) from err
+
+    def verify(self, directory: str) -> None:
+        """Raise an `errors.ExportWriteError` unless the SavedModel computes what the live layer does."""
+        inputs: list[Any] = []
+        expected: dict[str, Any] | None = None
+        with contextlib.suppress(Exception):  # an input that we made up and that the layer refuses proves nothing
+            inputs = [array for spec in tf.nest.flatten(self.specs) for array in checks.sample(spec)]
+            expected = self._compute(inputs)
+        if expected is None:
+            checks.check_outputs(directory, "serving_default", None, {})
+        else:
+            checks.check_outputs(
+                directory, "serving_default", dict(zip(self._arguments, inputs, strict=True)), expected
+            )
+
+    def _compute(self, components: list[Any]) -> dict[str, Any] | None:
+        """What the live layer returns for the signature's inputs; `None` if it draws random numbers."""
+        state = [(variable, variable.read_value()) for variable in self.object.variables + self.object._state]
+        inputs = tf.nest.pack_sequence_as(
+            self.specs, [tf.constant(part) for part in components], expand_composites=True
+        )
+        try:
+            first, second = (
+                {
+                    name: value.numpy()
+                    for name, value in signing.flat_outputs(self._call(inputs), self._output_names).items()
+                }
+                for _ in range(2)
+            )
+        finally:
+            for variable, value in state:
+                variable.assign(value)
+        return first if all(checks.close(first[name], second[name]) for name in first) else None
+
+    # -- what is traced ------------------------------------------------------------------------------------------
+
+    def _call(self, inputs, training=False):
+        if _takes_training(self.layer):
+            return self.layer(inputs, training=training)
+        return self.layer(inputs)
+
+    def _infer(self, inputs: Any) -> Any:
+        """Called while the signature is traced: within the first save, which would trace anything earlier again."""
+        for part in (self, *self._parts):
+            part._trace()
+        return self._traced[False](inputs, training=False)
+
+    def _trace(self) -> None:
+        """Trace both modes, and keep the state that only a trace shows: variables captured outside the layer."""
+        if self._traced:
+            return
+        try:
+            for training in (False, True):
+                self._traced[training] = self._function.get_concrete_function(self.specs, training=training)
+                self._warn_of_losses(len(_compat.added_losses(self.layer)))
+                _compat.clear_losses(self.layer)
+        finally:
+            _compat.clear_losses(self.layer)  # what is left are tensors of a graph that has ended
+        known = {id(part) for v in self.object.variables for part in (v, *getattr(v, "values", ()))}
+        captured = {id(v): v for trace in self._traced.values() for v in trace.graph.variables}
+        self.object._state = [v for key, v in captured.items() if key not in known]
+
+    # -- what is published ---------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Put on the object what the interface names."""
+        _compat.make_global_seed_generator()
+        self._output_names = getattr(self.layer, "output_names", None)
+        with _flags(self.layer, self._trainable):
+            trainable = list(self.layer.trainable_variables)
+            losses = [_regularizer(v) for v in trainable if v.regularizer is not None]
+            for hub in _hub_layers(self.layer):
+                losses += [_published_loss(hub, index) for index in range(len(hub.published_losses()))]
+        if self._trainable is None:
+            self._warn_of_frozen_state(trainable)
+        self.object.__call__ = self._function
+        self.object.variables = [variable.value for variable in self.layer.variables]
+        self.object.trainable_variables = [variable.value for variable in trainable]
+        self.object.regularization_losses = losses
+        self.object._resources = _resources(self.layer)
+        self.object.serve = tf.function(  # with structured inputs, for keras.layers.TFSMLayer
+            self._infer, input_signature=[self.specs], autograph=False
+        )
+
+    @contextlib.contextmanager
+    def _published_flags(self) -> Iterator[None]:
+        """Flags of Keras and of TensorFlow as they are published, for the time of a save."""
+        trainable = {id(variable) for variable in self.object.trainable_variables}
+        with (
+            _flags(self.layer, self._trainable),
+            _compat.watched(self.object.variables, lambda variable: id(variable) in trainable),
+        ):
+            yield
+
+    def _attach(self, name: str, value: Any) -> None:
+        """Put a file, a Keras layer (as a piece with its own interface) or any trackable on the object."""
+        problem = None
+        if _RESERVED.fullmatch(name) or hasattr(self.object, name):
+            problem = f"the name {name!r}, which is not free or no Python name"
+        elif isinstance(value, (str, os.PathLike)):
+            if not tf.io.gfile.exists(os.fspath(value)):
+                problem = f"the file {os.fspath(value)!r}, which does not exist"
+            else:
+                setattr(self.object, name, tf.saved_model.Asset(os.fspath(value)))
+        elif isinstance(value, keras.layers.Layer):
+            part = Root(value, trainable=self._trainable)
+            self._parts.append(part)
+            setattr(self.object, name, part.object)
+        else:
+            setattr(self.object, name, value)
+            if name not in tf.train.TrackableView.children(self.object):
+                problem = f"a {type(value).__name__} as {name!r}, which a SavedModel cannot hold"
+        if problem is not None:
+            raise ExportError(
+                explain(
+                    "This cannot be put on the export.",
+                    expected="assets={name: path of a file, Keras layer, tf.Module, tf.Variable or tf.lookup table}",
+                    received=problem,
+                    where=f"assets of {type(self.layer).__name__} {self.layer.name!r}",
+                    fix='khl.export(model, "directory", assets={"vocabulary": "path/to/vocabulary.txt"})',
+                )
+            )
+
+    # -- what its consumers will miss ----------------------------------------------------------------------------
+
+    def _warn_of_losses(self, count: int) -> None:
+        if count and not self._traced.get(True):
+            warnings.warn(
+                f"{self.layer.name!r}: {count} loss(es) depend on inputs (activity_regularizer or add_loss). A "
+                "Reusable SavedModel publishes only losses without inputs: whoever fine-tunes the export trains "
+                "without them.",
+                HubWarning,
+                stacklevel=2,
+            )
+
+    def _warn_of_frozen_state(self, trainable: list[Any]) -> None:
+        with _flags(self.layer, True):
+            frozen = len(self.layer.trainable_variables) - len(trainable)
+        if frozen:
+            warnings.warn(
+                f"{self.layer.name!r}: {frozen} of {frozen + len(trainable)} weights are frozen, and stay so in the "
+                "export: whoever loads it cannot train them. To publish them all as trainable: "
+                'khl.export(model, "directory", trainable=True); to keep this and no warning: trainable=False or '
+                "warnings.simplefilter.",
+                HubWarning,
+                stacklevel=2,
+            )
+
+
+def _check_backend(layer: Any) -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise BackendError(
+            explain(
+                "A Keras model is exported from the TensorFlow backend.",
+                expected='keras.backend.backend() == "tensorflow"',
+                received=keras.backend.backend(),
+                where=f"{type(layer).__name__} {layer.name!r}",
+                fix='save it with model.save("model.keras") and export it in a process with KERAS_BACKEND=tensorflow',
+            )
+        )
+
+
+def _check_built(layer: Any) -> None:
+    if not layer.built:
+        raise ExportError(
+            explain(
+                "The model was never built, so it has no weights to export.",
+                expected="a model that has an Input, or was called or trained once",
+                received=f"{type(layer).__name__} {layer.name!r}, built=False",
+                where="khl.export",
+                fix="call it on one batch first: model(x[:1])",
+            )
+        )
+
+
+def _takes_training(layer: Any) -> bool:
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def _hub_layers(layer: Any) -> list[layers.HubLayer]:
+    return [part for part in _compat.flatten_layers(layer) if isinstance(part, layers.HubLayer)]
+
+
+def _regularizer(variable: Any) -> Any:
+    return tf.function(lambda: variable.regularizer(variable), input_signature=[], autograph=False)
+
+
+def _published_loss(hub: Any, index: int) -> Any:
+    return tf.function(lambda: hub.published_losses()[index], input_signature=[], autograph=False)
+
+
+def _resources(layer: Any) -> list[Any]:
+    """The lookup tables and assets that the layer's functions use, and that must be saved with them."""
+    kinds = (tf.saved_model.experimental.TrackableResource, tf.saved_model.Asset)
+    nodes = tf.train.TrackableView(layer).descendants()
+    return list({id(node): node for node in nodes if isinstance(node, kinds)}.values())
+
+
+@contextlib.contextmanager
+def _flags(layer: Any, trainable: bool | None) -> Iterator[None]:
+    """Have all layers trainable, or none, for the time of the block; `None` changes nothing."""
+    parts = _compat.flatten_layers(layer)
+    before = [(part, part.trainable) for part in parts]
+    variables = [(variable, variable.trainable) for part in parts for variable in part.variables]
+    try:
+        if trainable is not None:
+            for part in parts:
+                if part.trainable != trainable and not (trainable and _cannot_train(part)):
+                    part.trainable = trainable
+        yield
+    finally:
+        if trainable is not None:
+            for _ in parts:  # setting a parent sets its children: until all are as they were
+                wrong = [(part, flag) for part, flag in before if part.trainable != flag]
+                if not wrong:
+                    break
+                for part, flag in wrong:
+                    part.trainable = flag
+            for variable, flag in variables:
+                if variable.trainable != flag:
+                    variable.trainable = flag
+
+
+def _cannot_train(part: Any) -> bool:
+    return isinstance(part, layers.HubLayer) and not part.interface.fine_tunable

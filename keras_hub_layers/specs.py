@@ -1,0 +1,65 @@
+"""What a Keras layer takes, as `tf.TypeSpec`s to trace it with."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers.errors import ExportError, explain
+
+__all__ = ["spec", "symbolic_inputs"]
+
+
+def symbolic_inputs(layer: Any) -> Any:
+    """The layer's one input as it was built: symbolic tensors, or specs of the shapes that Keras remembers.
+
+    Raises:
+        errors.ExportError: The layer does not know, or takes several inputs.
+    """
+    if isinstance(layer, keras.Sequential):
+        found = getattr(layer, "inputs", None)
+        if found:
+            return found[0]
+    elif isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+        return layer.input  # as it is structured; `inputs` is flat
+    elif not isinstance(layer, keras.Model):
+        with contextlib.suppress(AttributeError, ValueError):  # it was never called on symbolic tensors
+            if isinstance(layer.input, keras.KerasTensor):
+                return layer.input
+    shapes = (layer.get_build_config() or {}).get("input_shape")
+    if not shapes:
+        raise ExportError(
+            explain(
+                "It is not known what the layer takes.",
+                expected="a layer of one input: a tensor, or one list or dict of tensors",
+                received=f"{type(layer).__name__} {layer.name!r}, built with {layer.get_build_config()}",
+                where="khl.export",
+                fix='khl.export(layer, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32)), or wrap it: '
+                "keras.Model(inputs, layer(*inputs))",
+            )
+        )
+    return _specs_of_shapes(shapes, layer)
+
+
+def _specs_of_shapes(shapes: Any, layer: Any) -> Any:
+    if isinstance(shapes, Mapping):
+        return {key: _specs_of_shapes(shape, layer) for key, shape in shapes.items()}
+    if all(length is None or isinstance(length, int) for length in shapes):
+        return tf.TensorSpec([None, *shapes[1:]], layer.input_dtype)
+    return [_specs_of_shapes(shape, layer) for shape in shapes]
+
+
+def spec(tensor: Any, layer: Any, free_batch: bool) -> tf.TypeSpec:
+    """The `tf.TypeSpec` of a symbolic or real tensor or `keras.InputSpec`; a `tf.TypeSpec` as it is."""
+    if isinstance(tensor, tf.TypeSpec):
+        return tensor
+    shape = list(tensor.shape)
+    if free_batch and shape:
+        shape[0] = None
+    dtype = tf.as_dtype(tensor.dtype or layer.input_dtype)
+    if getattr(tensor, "ragged", False):
+        splits = tf.as_dtype(getattr(tensor, "row_splits_dtype", None) or "int64")
+        return tf.RaggedTensorSpec(shape, dtype, getattr(tensor, "ragged_rank", None) or 1, splits)
+    return tf.SparseTensorSpec(shape, dtype) if getattr(tensor, "sparse", False) else tf.TensorSpec(shape, dtype)
