@@ -48,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(
-        name: str, run: Command, text: str, group: argparse._SubParsersAction = commands
-    ) -> argparse.ArgumentParser:
+    def add(name: str, run: Command, text: str, group: Any = commands) -> argparse.ArgumentParser:
         command = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.set_defaults(run=run)
         return command

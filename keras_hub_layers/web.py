@@ -213,14 +213,9 @@ def _ask(
     """One request, without redirects; the thread bounds what has no time-out: name look-up and slow headers."""
 
     def ask() -> requests.Response:
-        return web.get(
-            url,
-            headers=headers,
-            auth=auth,
-            stream=True,
-            allow_redirects=False,
-            timeout=(bounds.connect, bounds.silence),
-        )
+        # requests lets REQUESTS_CA_BUNDLE win over `Session.verify`, but not over the argument
+        options = {"stream": True, "allow_redirects": False, "verify": web.verify}
+        return web.get(url, headers=headers, auth=auth, timeout=(bounds.connect, bounds.silence), **options)
 
     with wire_errors(url):
         return _within(bounds.connect + bounds.silence, ask)
