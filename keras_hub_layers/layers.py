@@ -172,8 +172,7 @@ class HubLayer(_compat.OwnLosses):
             )
         for weight in self._executor.weights:
             _compat.track(self, weight)
-        self._unfreeze = None
-        self.unfreeze = unfreeze
+        self._set_unfreeze(unfreeze)
         self.built = True
         self._warned: frozenset[str] = frozenset()
         self._check_trainable()
@@ -213,6 +212,9 @@ class HubLayer(_compat.OwnLosses):
 
     @unfreeze.setter
     def unfreeze(self, patterns: str | Sequence[str] | None) -> None:
+        self._set_unfreeze(patterns)
+
+    def _set_unfreeze(self, patterns: str | Sequence[str] | None) -> None:
         if isinstance(patterns, str):
             patterns = (patterns,)
         patterns = None if patterns is None else tuple(patterns)
@@ -224,7 +226,7 @@ class HubLayer(_compat.OwnLosses):
                     "that match, without the regularization losses and maybe without the training mode that its "
                     "publisher trained it with.",
                     HubWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
         self._unfreeze = patterns
         self._narrow()
@@ -499,11 +501,12 @@ def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
 def _unsafe(handle: Any) -> SafeModeError:
     return SafeModeError(
         explain(
-            "The file holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
+            "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
             expected="safe_mode=False, for a file whose author you trust",
             received="safe_mode=True",
             where=f"HubLayer({_shown(handle)})",
-            fix="keras.saving.load_model(path, safe_mode=False)",
+            fix="keras.saving.load_model(path, safe_mode=False)\n"
+            "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
         )
     )
 

@@ -157,10 +157,10 @@ def _reshape(given: tf.TensorShape, expected: tf.TensorShape) -> str:
         return ""
     if given.rank == expected.rank + 1 and given[-1] == 1:
         return "keras.ops.squeeze(x, axis=-1)   # or declare keras.Input(shape=()) for one value per example"
+    if given.rank == expected.rank - 1 and given.is_compatible_with(expected[1:]):
+        return "keras.ops.expand_dims(x, axis=0)   # one example is a batch of one"
     if given.rank == expected.rank - 1 and expected[-1] == 1:
         return "keras.ops.expand_dims(x, axis=-1)"
-    if given.rank == expected.rank - 1:
-        return "keras.ops.expand_dims(x, axis=0)   # one example is a batch of one"
     if given.rank == expected.rank == 4 and given[-1] == expected[-1]:
         return f"keras.layers.Resizing({expected[1]}, {expected[2]})"
     return ""
