@@ -9,9 +9,11 @@ owners or dates). An archive is accepted only when it is whole: its end mark and
 import gzip
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -116,7 +118,7 @@ def unpack(
             _reader(file)(file, target)
     except Refused as error:
         raise _bad(source or archive, str(error), error.fix) from error
-    except (zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise _bad(source or archive, f"a damaged archive ({error})", Refused("").fix) from error
 
 
@@ -175,25 +177,47 @@ def _read_tar(file: Stream, target: _Target) -> None:
 
 def _read_zip(file: BinaryIO, target: _Target) -> None:
     """The standard library reads zip members and checks their sums; what a member may be is decided here."""
-    _check_zip_directory(file, target.members)
-    with zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
-            mode = info.external_attr >> 16
-            if info.flag_bits & 1:
-                raise Refused(f"an encrypted member ({info.filename!r})")
-            if info.create_system == 3 and mode & 0o170000 not in (0, 0o100000, 0o040000):
-                raise Refused(f"a link or device ({info.filename!r})")
-            if info.orig_filename != info.filename:
-                raise Refused(f"the name {info.orig_filename!r}")
-            if info.is_dir():
-                target.add(info.filename, True, iter(()))
-                continue
-            with archive.open(info) as member:
-                target.add(info.filename, False, iter(lambda member=member: member.read(CHUNK), b""))
+    count = _count_of_zip(file, target.members)
+    with _damage():
+        archive = zipfile.ZipFile(file)
+    if len(archive.infolist()) != count:
+        raise Refused("a damaged table of contents")
+    for info in archive.infolist():
+        mode = info.external_attr >> 16
+        if info.flag_bits & 1:
+            raise Refused(f"an encrypted member ({info.filename!r})")
+        if info.create_system == 3 and mode & 0o170000 not in (0, 0o100000, 0o040000):
+            raise Refused(f"a link or device ({info.filename!r})")
+        if info.orig_filename != info.filename:
+            raise Refused(f"the name {info.orig_filename!r}")
+        target.add(info.filename, info.is_dir(), _zip_pieces(archive, info))
 
 
-def _check_zip_directory(file: BinaryIO, members: int) -> None:
-    """Refuse a table of contents that would not fit into memory, before anything reads it."""
+def _zip_pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with _damage():
+        member = archive.open(info)
+    with member:
+        while True:
+            with _damage():
+                piece = member.read(CHUNK)
+            if not piece:
+                return
+            yield piece
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Whatever the standard library raises while it reads a damaged zip."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, LookupError, ArithmeticError) as error:
+        raise Refused(f"a damaged archive ({error})") from error
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise Refused(f"a zip of an unknown kind ({error})") from error
+
+
+def _count_of_zip(file: BinaryIO, members: int) -> int:
+    """How many members a zip announces; a table of contents that would not fit into memory is refused unread."""
     file.seek(0, os.SEEK_END)
     size = file.tell()
     file.seek(max(0, size - (1 << 16) - 22))
@@ -202,9 +226,13 @@ def _check_zip_directory(file: BinaryIO, members: int) -> None:
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
         raise Refused("a truncated archive: its table of contents is missing")
-    length = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if length == 0xFFFFFFFF or length > members * 1000:
+    count, length = (
+        int.from_bytes(tail[end + 10 : end + 12], "little"),
+        int.from_bytes(tail[end + 12 : end + 16], "little"),
+    )
+    if count == 0xFFFF or length > members * 1000:
         raise Refused("a table of contents that is larger than allowed", fix="pack it as .tar.gz")
+    return count
 
 
 def _safe_parts(name: str) -> list[str]:
