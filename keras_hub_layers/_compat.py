@@ -5,6 +5,7 @@ fails when the entry has gone, or when it is no longer needed.
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -123,3 +124,62 @@ def make_global_seed_generator() -> None:
     numbers that training draws next.
     """
     seed_generator.global_seed_generator()
+
+
+# -- what is around a callback -------------------------------------------------------------------------------------
+
+
+def callbacks_around(callback: Any) -> tuple[list[Any], list[Any]]:
+    """The callbacks that run before and after this one in the running loop; empty where it is in no list.
+
+    Keras 3.8 to 3.15: a callback is told of its model and its parameters, not of its neighbours, and the order
+    decides what it sees. `CallbackList.callbacks` is found on the stack.
+    """
+    for scope in _scopes():
+        listed = getattr(scope.get("self"), "callbacks", None)
+        for position, other in enumerate(listed if isinstance(listed, list) else ()):
+            if other is callback:
+                return listed[:position], listed[position + 1 :]
+    return [], []
+
+
+def validation_of_fit(model: Any) -> tuple[bool, Any] | None:
+    """Whether the running `model.fit` validates, and its `validation_freq`; `None` in another kind of loop.
+
+    Keras 3.8 to 3.15: neither is among `Callback.params`. They are arguments of `fit`, found on the stack.
+    """
+    for scope in _scopes():
+        if scope.get("self") is model and "validation_data" in scope and "validation_freq" in scope:
+            return scope["validation_data"] is not None, scope["validation_freq"]
+    return None
+
+
+def tuner_trial() -> tuple[str, int | None] | None:
+    """Id of the KerasTuner trial that runs, and the number of its execution if a trial has several; else `None`.
+
+    KerasTuner 1.4.7 to 1.4.8: `run_trial(trial)` copies the callbacks deeply and tells them nothing.
+    """
+    for scope in _scopes():
+        trial, tuner = scope.get("trial"), scope.get("self")
+        if trial is not None and any(base.__module__.startswith("keras_tuner") for base in type(tuner).__mro__):
+            several = getattr(tuner, "executions_per_trial", 1) > 1
+            if "execution" in scope or not several:
+                return str(trial.trial_id), scope.get("execution") if several else None
+    return None
+
+
+def _scopes() -> Iterator[dict[str, Any]]:
+    """The local variables of the functions that are running, the innermost first."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame.f_locals
+        frame = frame.f_back
+
+
+def metric_direction(model: Any, name: str) -> str | None:
+    """`"up"` or `"down"` for a metric of a compiled model by the name in its logs; `None` if it does not say.
+
+    Keras 3.8 to 3.15: `Metric._direction` is what `mode="auto"` of Keras' own callbacks reads.
+    """
+    metrics = [part for metric in model.metrics for part in (metric, *getattr(metric, "metrics", ()))]
+    return next((getattr(metric, "_direction", None) for metric in metrics if metric.name == name), None)

@@ -7,15 +7,16 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local",
+    "errors", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local", "hubs",
     "resolvers", "publishers", "servers",
     "loader", "loaded", "interface", "checkpoints", "checks", "signing", "embedding",
-    "executors", "layers", "finetuning", "pieces", "specs", "roots", "exporters", "saving", "callbacks", "tuners",
+    "executors", "layers", "finetuning", "pieces", "specs", "roots", "exporters", "saving", "moments", "callbacks",
+    "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
 SAVED_MODEL = ["loader", "loaded", "interface", "checkpoints", "checks", "signing", "embedding"]
-KERAS = ["layers", "finetuning", "pieces", "callbacks", "tuners"]
+KERAS = ["layers", "finetuning", "pieces", "moments", "callbacks", "tuners"]
 LAZY = {"cli", "demo", "__main__"}
 
 
