@@ -15,7 +15,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 import filelock
@@ -113,7 +113,7 @@ class Cache:
         """
         try:
             os.makedirs(self.root, exist_ok=True)
-            with self._lock(key_of(text)):
+            with self.lock(text):
                 self._sweep()
                 found = self.find(text, sha256)
                 return found or self._make(text, fill, sha256, label or text)
@@ -168,7 +168,7 @@ class Cache:
 
     def remove(self, entry: Entry) -> None:
         """Delete an entry and what stands beside it."""
-        with self._lock(entry.key):
+        with self._lock_key(entry.key):
             self._discard(entry.path)
             for beside in (Manifest.path(entry.path), entry.path + ".descriptor.txt"):
                 with suppress(FileNotFoundError):
@@ -231,9 +231,13 @@ class Cache:
                 if old or (found[2] == _host() and not _is_running(int(found[3]))):
                     shutil.rmtree(path, ignore_errors=True)
 
+    def lock(self, text: str) -> AbstractContextManager[None]:
+        """Hold the lock of a handle, so that others who want the same model wait until it is there."""
+        return self._lock_key(key_of(text))
+
     @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        """Hold the lock of an entry if it can be had; go on without it when its holder shows no sign of life."""
+    def _lock_key(self, key: str) -> Iterator[None]:
+        """Hold a lock if it can be had; go on without it when its holder shows no sign of life."""
         lock = None
         try:
             folder = os.path.join(self.root, ".locks")
@@ -306,12 +310,9 @@ def _host() -> str:
 
 
 def _is_running(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # os.kill would end the process
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+        if os.name != "nt":  # there, os.kill would end the process
+            os.kill(pid, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

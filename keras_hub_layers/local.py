@@ -15,8 +15,8 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
     path = os.path.abspath(handle.location)
     try:
         status = os.stat(path)
-        is_directory = stat.S_ISDIR(status.st_mode)
-        names = sorted(os.listdir(path)) if is_directory else []
+        if stat.S_ISDIR(status.st_mode):
+            os.listdir(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HandleNotFoundError(
             explain(
@@ -37,9 +37,9 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
                 fix=f"look at its permissions: ls -ld {path!r}",
             )
         ) from error
-    if is_directory:
+    if stat.S_ISDIR(status.st_mode):
         refuse_pin(handle, sha256, "a directory")
-        _check_directory(path, names, handle)
+        check_directory(path)
         return path
     if not handle.is_archive:
         raise _not_an_archive(path)
@@ -86,8 +86,9 @@ def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
         )
 
 
-def _check_directory(path: str, names: list[str], handle: Handle) -> None:
+def check_directory(path: str) -> None:
     """A directory must hold a SavedModel itself; say which of its children do."""
+    names = sorted(os.listdir(path))
     if any(name in names for name in SAVED_MODEL_FILES):
         return
     children = [name for name in names if any(os.path.isfile(os.path.join(path, name, f)) for f in SAVED_MODEL_FILES)]

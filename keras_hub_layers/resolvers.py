@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras_hub_layers.cache import Cache
-from keras_hub_layers.errors import ChecksumError, HandleError, OfflineError, explain
+from keras_hub_layers.errors import ChecksumError, DownloadError, HandleError, explain
 from keras_hub_layers.handles import Handle, display, mirror, parse
+from keras_hub_layers.hubs import not_cached, offline, resolve_hugging_face, resolve_kaggle
 from keras_hub_layers.local import refuse_pin, resolve_path, unpack_into
 
 
@@ -70,7 +71,7 @@ def _download(handle: Handle, sha256: str | None) -> str:
         if found := cache.find(text, sha256):
             return found
     if offline():
-        raise _offline(handle, cache)
+        raise not_cached(handle, cache.root)
     url = handle.location if handle.is_archive else _with_query(handle.location, "tf-hub-format=compressed")
 
     def fill(work: str) -> tuple[str, str | None]:
@@ -83,6 +84,34 @@ def _download(handle: Handle, sha256: str | None) -> str:
     return cache.put(handle.text, fill, sha256)
 
 
+def _uncompressed(handle: Handle, sha256: str | None) -> str:
+    """The other form of the hosting protocol: the server names a place that TensorFlow reads without a download."""
+    from keras_hub_layers.web import Bounds, see_other
+
+    refuse_pin(handle, sha256, "a directory on a remote file system")
+    if offline():
+        raise not_cached(handle, "no cache: TFHUB_MODEL_LOAD_FORMAT=UNCOMPRESSED reads in place")
+    place = see_other(_with_query(handle.location, "tf-hub-format=uncompressed"), Bounds.from_environment())
+    if not place.startswith("gs://"):
+        raise DownloadError(
+            explain(
+                "The server names no place that can be read without a download.",
+                expected="a gs:// path",
+                received=repr(place[:200]),
+                where=display(handle.text),
+                fix="ask for the archive: export TFHUB_MODEL_LOAD_FORMAT=COMPRESSED",
+            )
+        )
+    return place
+
+
+def _kaggle(handle: Handle, sha256: str | None) -> str:
+    """A model that another spelling of its handle has brought into the cache needs no client."""
+    cache = Cache()
+    found = next((path for text in handle.spellings if (path := cache.find(text, sha256))), None)
+    return found or resolve_kaggle(handle, sha256)
+
+
 def _remote(handle: Handle, sha256: str | None) -> str:
     """A path that TensorFlow's own file systems read."""
     refuse_pin(handle, sha256, "a directory on a remote file system")
@@ -91,14 +120,16 @@ def _remote(handle: Handle, sha256: str | None) -> str:
 
 RESOLVERS = [
     Resolver(lambda h: h.kind == "remote", _remote),
+    Resolver(lambda h: h.kind == "url" and not h.is_archive and _wants_uncompressed(), _uncompressed),
     Resolver(lambda h: h.kind == "url", _download),
+    Resolver(lambda h: h.kind == "huggingface", resolve_hugging_face),
+    Resolver(lambda h: h.kind == "kaggle" and not os.path.exists(h.location), _kaggle),
     Resolver(lambda h: h.kind in ("path", "kaggle"), resolve_path),
 ]
 
 
-def offline() -> bool:
-    """Whether `KERAS_HUB_LAYERS_OFFLINE` switches the network off."""
-    return os.environ.get("KERAS_HUB_LAYERS_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
+def _wants_uncompressed() -> bool:
+    return os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED"
 
 
 def _with_query(url: str, query: str) -> str:
@@ -145,18 +176,5 @@ def _checked_pin(sha256: str | None, text: str) -> str | None:
             received=repr(sha256),
             where=display(text),
             fix="compute it from the archive: sha256sum model.tar.gz",
-        )
-    )
-
-
-def _offline(handle: Handle, cache: Cache) -> OfflineError:
-    return OfflineError(
-        explain(
-            "The model is not in the cache, and the network is switched off.",
-            expected="an entry in the cache, or KERAS_HUB_LAYERS_OFFLINE unset",
-            received=f"KERAS_HUB_LAYERS_OFFLINE={os.environ['KERAS_HUB_LAYERS_OFFLINE']}",
-            where=f"{display(handle.text)} in {cache.root}",
-            fix=f"fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE keras-hub-layers resolve "
-            f"{display(handle.text)!r}",
         )
     )

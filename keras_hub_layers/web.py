@@ -27,6 +27,7 @@ from keras_hub_layers.errors import DownloadError, HandleNotFoundError, HubWarni
 from keras_hub_layers.handles import display
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+_ARCHIVE = "HTTP 200 and a .tar.gz, .tar or .zip archive"
 T = TypeVar("T")
 
 
@@ -147,6 +148,36 @@ def get(
     raise _bad_redirect(url, f"more than {bounds.redirects} redirects, at last to {display(here)[:200]}", "an end")
 
 
+def see_other(url: str, bounds: Bounds) -> str:
+    """The place that a 303 answer names in its body: the uncompressed form of the hosting protocol.
+
+    Raises:
+        DownloadError: Another answer, or none.
+    """
+    for attempt in range(1, bounds.attempts + 1):
+        try:
+            with session() as web:
+                response, at = get(web, url, {"Accept-Encoding": "identity"}, bounds, redirects=False)
+                with response, wire_errors(at):
+                    body = response.raw.read1(4096)
+            if response.status_code == 303:
+                return body.decode("utf-8", "replace").strip()
+            raise refused(url, at, response, body or b"nothing", "HTTP 303 with a gs:// path as its body")
+        except Broken as broken:
+            if attempt == bounds.attempts:
+                raise DownloadError(
+                    explain(
+                        "The server does not answer.",
+                        expected="HTTP 303 with a gs:// path as its body",
+                        received=f"{broken} (attempt {attempt})",
+                        where=display(url),
+                        fix="check the network, or ask for the archive: export TFHUB_MODEL_LOAD_FORMAT=COMPRESSED",
+                    )
+                ) from broken
+            time.sleep(bounds.backoff * 2 ** (attempt - 1))
+    raise AssertionError("Bounds.attempts is at least 1")
+
+
 @contextmanager
 def wire_errors(url: str) -> Iterator[None]:
     """What goes wrong on the way comes out as `Broken`, a certificate that is not trusted as DownloadError."""
@@ -166,8 +197,10 @@ def wire_errors(url: str) -> Iterator[None]:
         raise Broken(_reason(error)) from error
 
 
-def refused(url: str, at: str, response: requests.Response, start: bytes = b"") -> DownloadError | HandleNotFoundError:
-    """The error for an answer that is no archive: it shows what came instead."""
+def refused(
+    url: str, at: str, response: requests.Response, start: bytes = b"", expected: str = _ARCHIVE
+) -> DownloadError | HandleNotFoundError:
+    """The error for an answer that is not what was expected: it shows what came instead."""
     status = response.status_code
     if not start:
         with wire_errors(at):
@@ -186,8 +219,8 @@ def refused(url: str, at: str, response: requests.Response, start: bytes = b"") 
     text = re.sub(r"[^\x20-\x7e]+", " ", start[:200].decode("latin-1")).strip()
     return kind(
         explain(
-            "The server has no such model." if kind is HandleNotFoundError else "The server sent no archive.",
-            expected="HTTP 200 and a .tar.gz, .tar or .zip archive",
+            "The server has no such model." if kind is HandleNotFoundError else "The server did not send the model.",
+            expected=expected,
             received=f"HTTP {status} {response.reason}, Content-Type {response.headers.get('Content-Type')}, "
             f"beginning with {text!r}",
             where=display(url) if at == url else f"{display(url)}, which led to {display(at)}",
