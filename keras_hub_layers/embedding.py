@@ -4,7 +4,6 @@ Keras stores the weights themselves; here they are blanked (NaN for floats), so 
 and so that a config that is used without its weights shows it at once.
 """
 
-import atexit
 import base64
 import io
 import os
@@ -93,8 +92,7 @@ def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    weakref.finalize(obj, shutil.rmtree, directory, True)
-    atexit.register(shutil.rmtree, directory, True)
+    weakref.finalize(obj, shutil.rmtree, directory, True)  # at the latest when the process ends
     return obj
 
 

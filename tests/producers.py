@@ -39,7 +39,7 @@ def half_plus_one(directory, keras2=False):
 def batch_norm(directory, keras2=False, modes=(True, False)):
     """Batch normalization of one feature with momentum 0.8: state that moves in training mode only."""
     inputs = tf_keras.Input((1,))
-    layer = tf_keras.layers.BatchNormalization(momentum=0.8)
+    layer = tf_keras.layers.BatchNormalization(momentum=0.8, name="batch_normalization")
     model = tf_keras.Model(inputs, layer(inputs))
     if keras2:
         return save(model, directory)

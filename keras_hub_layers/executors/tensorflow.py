@@ -85,7 +85,7 @@ class TensorFlowExecutor:
             number += 1
             name = f"{base}_{number}"
         try:
-            weight = keras.Variable(variable, dtype=variable.dtype.name, trainable=trainable, autocast=False, name=name)
+            weight = _compat.adopt(variable, trainable, name)
         except (TypeError, ValueError):
             return  # a dtype or an unknown shape that Keras has no variable for: it stays inside the loaded object
         if weight.value is not variable:

@@ -1,0 +1,111 @@
+"""Each private name of Keras and TensorFlow still exists, and is still needed."""
+
+import inspect
+
+import keras
+import numpy as np
+import producers
+import pytest
+import tensorflow as tf
+
+from keras_hub_layers import _compat, layers
+
+
+def test_safe_mode_is_seen_during_a_load_and_there_is_no_public_way():
+    assert _compat.in_safe_mode() is False
+    with keras.src.saving.serialization_lib.SafeModeScope(True):
+        assert _compat.in_safe_mode() is True
+    assert not hasattr(keras.saving, "in_safe_mode")
+    assert not hasattr(keras.config, "in_safe_mode")
+
+
+def test_the_writing_of_a_file_is_seen_and_get_config_is_not_told_of_it(tmp_path):
+    seen = []
+
+    @keras.saving.register_keras_serializable("tests")
+    class Watcher(keras.layers.Layer):
+        def get_config(self):
+            seen.append(_compat.is_saving_a_file())
+            return super().get_config()
+
+    model = keras.Sequential([keras.Input((1,)), Watcher()])
+    model.get_config()
+    keras.models.clone_model(model)
+    assert set(seen) == {False}
+    seen.clear()
+    model.save(tmp_path / "model.keras")
+    assert set(seen) == {True}
+    assert list(inspect.signature(keras.layers.Layer.get_config).parameters) == ["self"]
+
+
+def test_keras_still_converts_inputs_of_a_layer_that_does_not_ask_for_them_as_they_are():
+    seen = []
+
+    class Layer(keras.layers.Layer):
+        def __init__(self, as_they_are):
+            super().__init__(autocast=False)
+            if as_they_are:
+                _compat.take_inputs_as_they_are(self)
+
+        def call(self, inputs):
+            seen.append(inputs)
+            return tf.zeros(())
+
+    Layer(as_they_are=True)(["text"])
+    assert seen == [["text"]]
+    with pytest.raises((ValueError, TypeError, NotImplementedError), match=r".+"):
+        Layer(as_they_are=False)(["text"])
+
+
+def test_a_variable_is_adopted_and_older_versions_need_help(produced):
+    variable = tf.Variable([2.0], name="v")
+    weight = _compat.adopt(variable, trainable=True, name="v")
+    assert weight.value is variable
+    weight.assign([5.0])
+    assert float(variable[0]) == 5.0
+    shares = keras.Variable(variable, dtype="float32", autocast=False, name="v").value is variable
+    newer = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 15)
+    assert shares or not newer, "Keras copies again: _compat.adopt has to be looked at"
+
+
+def test_an_attribute_still_puts_a_frozen_variable_among_the_trainable_ones():
+    class Layer(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    def trainable_of_model(layer):
+        return len(keras.Sequential([keras.Input((1,)), layer]).trainable_variables)
+
+    variable = _compat.adopt(tf.Variable(1.0), trainable=True, name="v")
+    held, tracked = Layer(trainable=False), Layer(trainable=False)
+    held.variables_of_mine = [variable]
+    assert trainable_of_model(held) == 1
+    _compat.track(tracked, variable)
+    assert trainable_of_model(tracked) == 0
+
+
+def test_models_still_ask_layers_for_their_own_losses_and_take_no_callables():
+    class Layer(_compat.OwnLosses):
+        def published_losses(self):
+            return [tf.constant(1.0), tf.constant(2.0)]
+
+    model = keras.Sequential([keras.Input((1,)), Layer()])
+    np.testing.assert_allclose(model.losses, [1.0, 2.0])
+    with pytest.raises(ValueError, match="add_loss"):
+        keras.layers.Layer().add_loss(lambda: tf.constant(1.0))
+
+
+def test_a_tape_watches_what_is_trained_and_the_flags_are_as_before(produced):
+    layer = layers.HubLayer(produced(producers.flags_against_lists))
+    loaded = layer.resolved_object
+    variables = {"a": loaded.a, "b": loaded.b, "c": loaded.c}
+    with tf.GradientTape() as tape:
+        loaded(tf.constant([[1.0]]))
+    assert {v.name for v in tape.watched_variables()} == {"a:0", "c:0"}  # still what the flags say
+    with (
+        tf.GradientTape() as tape,
+        _compat.watched(variables.values(), lambda variable: variable is loaded.b),
+    ):
+        loaded(tf.constant([[1.0]]))
+    assert {v.name for v in tape.watched_variables()} == {"b:0"}
+    assert {name: v.trainable for name, v in variables.items()} == {"a": True, "b": False, "c": True}

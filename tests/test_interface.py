@@ -1,0 +1,122 @@
+"""inspect() says what can be called, trained and lost, as data."""
+
+import dataclasses
+import json
+import pickle
+
+import producers
+import pytest
+import tensorflow as tf
+
+from keras_hub_layers import interface, layers
+from keras_hub_layers.interface import Spec
+
+FLOAT = Spec((None, 1), "float32")
+
+
+def test_a_reusable_savedmodel_of_keras2(produced):
+    info = interface.inspect(produced(producers.half_plus_one, True))
+    assert (info.format, info.callable, info.accepts_training) == ("reusable", True, True)
+    assert info.training_modes == (False, True)
+    assert {(trace.inputs, trace.training) for trace in info.traces} == {(FLOAT, False), (FLOAT, True)}
+    assert info.traces[0].outputs == FLOAT
+    assert {(v.name, v.shape, v.dtype, v.trainable, v.published) for v in info.variables} == {
+        ("times_w/kernel", (1, 1), "float32", True, True),
+        ("plus_1/kernel", (1, 1), "float32", False, True),
+        ("plus_1/bias", (1,), "float32", False, True),
+    }
+    assert (info.regularization_losses, info.pieces, info.assets) == (1, (), ())
+    assert info.tf_version == tf.__version__
+    assert (info.fine_tunable, info.string_inputs) == (True, False)
+    assert info.code == f"HubLayer({info.handle!r}, trainable=True)"
+
+
+def test_text_with_an_asset(produced):
+    info = interface.inspect(produced(producers.text_classifier))
+    assert (info.string_inputs, info.assets) == (True, ("vocabulary.txt",))
+    assert info.traces[0].inputs == Spec((None,), "string")
+
+
+def test_structures_kinds_and_arguments_are_described(produced):
+    info = interface.inspect(produced(producers.sum_and_difference))
+    assert info.traces[0].inputs == {"x": FLOAT, "y": FLOAT}
+    assert [trace.arguments for trace in info.traces] == [{"return_dict": False}, {"return_dict": True}]
+    assert interface.inspect(produced(producers.ragged_sum)).traces[0].inputs == Spec((None, None), "float32", "ragged")
+    assert interface.inspect(produced(producers.sparse_sum)).traces[0].inputs == Spec((None, 4), "float32", "sparse")
+    assert interface.inspect(produced(producers.tensor_training)).traces[0].training == "tensor"
+    assert interface.inspect(produced(producers.plus_one)).traces[0].inputs.shape is None
+
+
+@pytest.mark.parametrize(
+    ("producer", "kwargs", "form", "reason"),
+    [
+        (producers.tf1, {}, "tf1", "TF1"),
+        (producers.with_pieces, {}, "empty", "nothing that can be called"),
+        (producers.two_positional, {}, "signatures", "inference only"),
+        (producers.raw_module, {}, "reusable", "publishes no variables; unfreeze"),
+        (producers.scaled, {}, "reusable", "no variables"),
+        (producers.batch_norm, {"modes": (False,)}, "reusable", 'arguments={"training": False}'),
+    ],
+)
+def test_what_cannot_be_fine_tuned_says_why(produced, producer, kwargs, form, reason):
+    info = interface.inspect(produced(producer, **kwargs))
+    assert (info.format, info.fine_tunable) == (form, False)
+    assert reason in info.reason
+
+
+def test_pieces_and_signatures_are_listed(produced):
+    assert interface.inspect(produced(producers.with_pieces)).pieces == ("encoder", "text.length", "text.tokenize")
+    info = interface.inspect(produced(producers.two_positional))
+    assert info.signatures["double"].inputs == {"x": Spec((None,), "float32")}
+    assert info.code.endswith("signature='double', output_key='output_0')")
+
+
+def test_captured_variables_are_listed_as_unpublished(produced):
+    info = interface.inspect(produced(producers.raw_module))
+    assert {(v.name, v.trainable, v.published) for v in info.variables} == {
+        ("dense/w", False, False),
+        ("count", False, False),
+    }
+
+
+def test_it_is_frozen_comparable_and_picklable(produced):
+    path = produced(producers.half_plus_one, True)
+    info = interface.inspect(path)
+    assert info == interface.inspect(path) == pickle.loads(pickle.dumps(info)) == layers.HubLayer(path).interface
+    assert info != interface.inspect(produced(producers.half_plus_one))
+    with pytest.raises(dataclasses.FrozenInstanceError, match="format"):
+        info.format = "tf1"
+
+
+def test_to_dict_is_json_with_every_field(produced):
+    info = interface.inspect(produced(producers.sum_and_difference))
+    data = json.loads(json.dumps(info.to_dict()))
+    assert set(data) == {field.name for field in dataclasses.fields(info)}
+    assert data["traces"][0]["inputs"]["x"] == {"shape": [None, 1], "dtype": "float32", "kind": "dense"}
+
+
+def test_str_is_a_table_of_what_matters(produced):
+    text = str(interface.inspect(produced(producers.half_plus_one, True)))
+    for part in (
+        "reusable",
+        "float32 (None, 1), training=True",
+        "\nregularization losses ",
+        "yes: 1 published",
+        "HubLayer(",
+    ):
+        assert part in text
+
+
+def test_an_object_in_process_is_inspected_too():
+    root = tf.Module()
+    root.v = tf.Variable(1.0, name="v")
+    info = interface.inspect(root)
+    assert (info.handle, info.format, info.tf_version) == ("", "empty", "")
+
+
+def test_passwords_are_not_shown(tmp_path, produced, monkeypatch):
+    from keras_hub_layers import loader
+
+    obj = loader.load_directory(produced(producers.plus_one), handle="https://user:secret@example.org/m")
+    info = interface.inspect(obj)
+    assert "secret" not in str(info) + json.dumps(info.to_dict())
