@@ -3,6 +3,7 @@
 
     python3 dev.py demo     the main job: use, fine-tune, export, reload
     python3 dev.py test     lint, types and tests
+    python3 dev.py floor    the tests on the oldest versions of Keras and TensorFlow that the package claims
     python3 dev.py check    lint and types only
 
 Needs Python 3.11 or newer and nothing else; further arguments go on to the command
@@ -16,56 +17,81 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def run(*command: object) -> None:
-    """Run a command of the virtual environment from the project's root; leave with its exit code if it fails."""
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+class Environment:
+    """A virtual environment beside this file with the project in it.
+
+    Args:
+        name: Name of its folder.
+        extra: Extra of the project to install, `"[dev]"` or `""`.
+        versions: File of pinned versions in `requirements/`, or `None` for the newest that fit.
+    """
+
+    def __init__(self, name: str, extra: str, versions: str | None) -> None:
+        self.folder = ROOT / name
+        self.python = self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        self.extra = extra
+        self.versions = None if versions is None else ROOT / "requirements" / versions
+
+    def install(self) -> None:
+        """Create it, unless that was done already for these very versions."""
+        pinned = b"" if self.versions is None else self.versions.read_bytes()
+        wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + pinned + sys.version.encode()).hexdigest()
+        stamp = self.folder / f"installed{self.extra or '-plain'}"
+        if self.python.exists() and stamp.exists() and stamp.read_text() == wanted:
+            return
+        if not self.python.exists():
+            print(f"creating {self.folder}", flush=True)
+            command(sys.executable, "-m", "venv", self.folder)
+        print(f"installing into {self.folder} (TensorFlow is large: a few minutes)", flush=True)
+        constraints = () if self.versions is None else ("-c", self.versions)
+        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        self.run(*pip, *constraints, "-e", f".{self.extra}")
+        stamp.write_text(wanted)
+
+    def run(self, *arguments: object) -> None:
+        """Run its Python; leave with its exit code if that fails."""
+        command(self.python, *arguments)
+
+
+def command(*parts: object) -> None:
+    """Run a command from the project's root; leave with its exit code if it fails."""
+    done = subprocess.run([str(part) for part in parts], cwd=ROOT, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
 
-def install(extra: str) -> None:
-    """Create the environment and install the project with an extra, unless that was done for this pyproject.toml."""
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + sys.version.encode()).hexdigest()
-    stamp = VENV / f"installed{extra or '-plain'}"
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return
-    if not PYTHON.exists():
-        print(f"creating {VENV}", flush=True)
-        run(sys.executable, "-m", "venv", VENV)
-    print(f"installing keras-hub-layers{extra} into {VENV} (TensorFlow is large: a few minutes)", flush=True)
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".{extra}")
-    stamp.write_text(wanted)
-
-
-def check() -> None:
+def check(environment: Environment) -> None:
     """Lint, formatting and types."""
-    run(PYTHON, "-m", "ruff", "check", ".")
-    run(PYTHON, "-m", "ruff", "format", "--check", ".")
-    run(PYTHON, "-m", "pyright")
+    environment.run("-m", "ruff", "check", ".")
+    environment.run("-m", "ruff", "format", "--check", ".")
+    environment.run("-m", "pyright", "--pythonpath", environment.python)
 
 
 def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - the one file that an older Python may run
         sys.exit(f"keras-hub-layers needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable})")
-    command, *rest = sys.argv[1:] or ["--help"]
-    if command == "demo":
-        install("")
-        run(PYTHON, "-m", "keras_hub_layers", "demo", *rest)
-    elif command == "test":
-        install("[dev]")
-        if not rest:
-            check()
-        run(PYTHON, "-m", "pytest", *rest)
-    elif command == "check":
-        install("[dev]")
-        check()
+    task, *rest = sys.argv[1:] or ["--help"]
+    if task == "demo":
+        environment = Environment(".venv", "", "newest.txt")
+        environment.install()
+        environment.run("-m", "keras_hub_layers", "demo", *rest)
+    elif task in ("test", "check"):
+        environment = Environment(".venv", "[dev]", "newest.txt")
+        environment.install()
+        if task == "check" or not rest:
+            check(environment)
+        if task == "test":
+            environment.run("-m", "pytest", *rest)
+    elif task == "floor":
+        environment = Environment(".venv-floor", "[dev]", "floor.txt")
+        environment.install()
+        # Warnings of those versions have been mended since; ours are errors in `test`.
+        environment.run("-m", "pytest", "-W", "ignore", *rest)
     else:
         print(__doc__)
-        sys.exit(0 if command in ("-h", "--help") else 2)
+        sys.exit(0 if task in ("-h", "--help") else 2)
 
 
 if __name__ == "__main__":
