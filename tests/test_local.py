@@ -1,0 +1,157 @@
+"""Local paths and archives: what is there is used, what is not is said with the names of what is."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hostile import FILES, tar, tar_gz, zip_
+
+from keras_hub_layers import resolve
+from keras_hub_layers.cache import Cache
+from keras_hub_layers.errors import ArchiveError, ChecksumError, HandleNotFoundError, ResolveError
+
+
+def write(directory, files=FILES):
+    for name, data in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    return directory
+
+
+def files(directory):
+    paths = [path for path in Path(directory).rglob("*") if path.is_file()]
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write(tmp_path / "models" / "encoder")
+
+
+def test_a_directory_stays_where_it_is(model, monkeypatch):
+    monkeypatch.setenv("HOME", str(model.parent))
+    monkeypatch.chdir(model.parent)
+    for handle in (str(model), model, model.as_uri(), "encoder", "./encoder", "~/encoder", Path("~/encoder")):
+        assert resolve(handle) == str(model)
+    assert not os.path.exists(Cache().root)
+
+
+@pytest.mark.parametrize("marker", ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"])
+def test_each_form_of_the_graph_makes_a_saved_model(tmp_path, marker):
+    assert resolve(write(tmp_path / "m", {marker: b""})) == str(tmp_path / "m")
+
+
+def test_a_missing_path_is_said_with_its_neighbours(model):
+    with pytest.raises(HandleNotFoundError, match=r"(?s)nothing at this path.*there are: encoder"):
+        resolve(model.parent / "encodr")
+    with pytest.raises(FileNotFoundError, match="does not exist either"):
+        resolve("/nowhere/at/all")
+
+
+def test_a_shorthand_that_is_a_path_is_a_path(tmp_path, monkeypatch):
+    write(tmp_path / "google/nnlm/tensorFlow2/en/1")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("google/nnlm/tensorFlow2/en/1") == str(tmp_path / "google/nnlm/tensorFlow2/en/1")
+
+
+def test_a_directory_of_numbered_versions_is_said_with_the_versions(tmp_path):
+    for version in ("2", "10", "9"):
+        write(tmp_path / "m" / version)
+    with pytest.raises(ResolveError, match=rf"(?s)numbered versions.*versions 2, 9, 10.*HubLayer\('{tmp_path}/m/10'\)"):
+        resolve(tmp_path / "m")
+
+
+def test_a_directory_above_saved_models_is_said_with_their_names(model):
+    with pytest.raises(ResolveError, match=r"(?s)holds no SavedModel.*SavedModels in encoder.*models/encoder"):
+        resolve(model.parent)
+
+
+@pytest.mark.parametrize(("inside", "shown"), [({}, "an empty directory"), ({"config.json": b""}, "config.json")])
+def test_a_directory_without_a_saved_model_is_said_with_what_is_there(tmp_path, inside, shown):
+    (tmp_path / "m").mkdir()
+    with pytest.raises(ResolveError, match=rf"(?s)holds no SavedModel.*Received: {shown}"):
+        resolve(write(tmp_path / "m", inside))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("model.keras", "keras.models.load_model"),
+        ("model.h5", "keras.models.load_model"),
+        ("saved_model.pb", "give its directory"),
+        ("model", "pack it"),
+    ],
+)
+def test_a_file_that_is_no_archive_is_said_with_what_it_is(tmp_path, name, advice):
+    (tmp_path / name).touch()
+    with pytest.raises(ResolveError, match=advice):
+        resolve(tmp_path / name)
+
+
+def test_a_path_below_a_file_is_missing(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(HandleNotFoundError, match="nothing at this path"):
+        resolve(tmp_path / "file" / "model")
+
+
+def test_a_path_that_the_system_refuses_is_said():
+    with pytest.raises(ResolveError, match=r"(?s)cannot be read.*File name too long"):
+        resolve("x" * 300)
+
+
+@pytest.mark.parametrize(("name", "make"), [("m.tar", tar), ("m.tar.gz", tar_gz), ("m.tgz", tar_gz), ("M.ZIP", zip_)])
+def test_an_archive_is_unpacked_once(tmp_path, name, make):
+    (tmp_path / name).write_bytes(make(FILES))
+    first = resolve(tmp_path / name)
+    assert files(first) == FILES
+    inode = os.stat(first).st_ino
+    assert resolve((tmp_path / name).as_uri()) == first
+    assert os.stat(first).st_ino == inode
+
+
+def test_an_archive_may_hold_its_saved_model_in_one_directory(tmp_path):
+    data = {f"export/1/{name}": data for name, data in FILES.items()}
+    (tmp_path / "m.tar.gz").write_bytes(tar_gz({**data, "README.md": b""}))
+    assert files(resolve(tmp_path / "m.tar.gz")) == FILES
+
+
+def test_an_archive_with_several_or_no_saved_models_is_said(tmp_path):
+    (tmp_path / "two.tar").write_bytes(tar({"a/saved_model.pb": b"", "b/saved_model.pb": b""}))
+    with pytest.raises(ArchiveError, match=r"(?s)several SavedModels.*a, b"):
+        resolve(tmp_path / "two.tar")
+    (tmp_path / "none.tar").write_bytes(tar({"model.keras": b""}))
+    with pytest.raises(ArchiveError, match=r"(?s)no SavedModel.*model\.keras"):
+        resolve(tmp_path / "none.tar")
+    assert os.listdir(Cache().root) == [".locks"]
+
+
+def test_an_archive_that_was_replaced_is_unpacked_anew(tmp_path):
+    path = tmp_path / "m.tar"
+    path.write_bytes(tar({"saved_model.pb": b"one"}))
+    old = resolve(path)
+    path.write_bytes(tar({"saved_model.pb": b"two"}))
+    os.utime(path, ns=(0, 1))
+    assert files(resolve(path)) == {"saved_model.pb": b"two"}
+    assert files(old) == {"saved_model.pb": b"one"}  # a layer may still need it
+    assert {entry.handle for entry in Cache().entries()} == {str(path)}
+
+
+def test_the_pin_of_an_archive_is_its_sha256(tmp_path):
+    data = tar_gz()
+    (tmp_path / "m.tar.gz").write_bytes(data)
+    pin = hashlib.sha256(data).hexdigest()
+    assert resolve(tmp_path / "m.tar.gz", sha256=pin.upper()) == resolve(tmp_path / "m.tar.gz")
+    with pytest.raises(ChecksumError, match=rf"(?s)not the one that was pinned.*sha256='{pin}'"):
+        resolve(tmp_path / "m.tar.gz", sha256="0" * 64)
+
+
+def test_a_pin_for_a_directory_is_an_error_and_not_ignored(model):
+    with pytest.raises(ChecksumError, match=r"(?s)only be compared with an archive.*a directory"):
+        resolve(model, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("pin", ["", "0" * 63, "g" * 64, b"0" * 64, 5])
+def test_a_malformed_pin_is_refused_first_of_all(pin):
+    with pytest.raises(ChecksumError, match="not a SHA-256 checksum"):
+        resolve("/nowhere", sha256=pin)

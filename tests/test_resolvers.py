@@ -1,0 +1,344 @@
+"""Handles on the network become local directories: safely, once, and offline ever after."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from faults import FaultyServer
+from hostile import FILES, member, tar, tar_gz, zip_
+from test_local import files, write
+
+from keras_hub_layers import resolve
+from keras_hub_layers.cache import Cache
+from keras_hub_layers.errors import (
+    ArchiveError,
+    ChecksumError,
+    DownloadError,
+    HandleError,
+    HandleNotFoundError,
+    OfflineError,
+    ResolveError,
+)
+from keras_hub_layers.servers import running
+
+ARCHIVE = tar_gz()
+
+
+@pytest.fixture
+def server():
+    with FaultyServer(ARCHIVE) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+
+def left(root=None):
+    """What is in the cache, but for locks."""
+    root = root or Cache().root
+    return sorted(name for name in os.listdir(root) if name != ".locks") if os.path.isdir(root) else []
+
+
+def test_the_hosting_protocol_is_asked_once(server):
+    first = resolve(f"{server.base}/ok")
+    assert files(first) == FILES
+    assert resolve(f"{server.base}/ok") == first
+    assert [(asked.path, asked.query) for asked in server.asked] == [("/ok", "tf-hub-format=compressed")]
+
+
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        ("?a=b%2Fc", "a=b%2Fc&tf-hub-format=compressed"),
+        ("?tf-hub-format=compressed", "tf-hub-format=compressed"),
+        ("?x=tf-hub-format=compressed", "x=tf-hub-format=compressed&tf-hub-format=compressed"),
+        ("#part", "tf-hub-format=compressed"),
+    ],
+)
+def test_the_query_of_a_handle_is_kept(server, query, sent):
+    resolve(f"{server.base}/ok{query}")
+    assert server.asked[0].query == sent
+
+
+def test_the_address_of_an_archive_is_asked_for_as_it_is(server):
+    resolve(f"{server.base}/ok.tar.gz?X-Signature=1")
+    assert (server.asked[0].path, server.asked[0].query) == ("/ok.tar.gz", "X-Signature=1")
+
+
+@pytest.mark.parametrize("make", [tar, tar_gz, zip_])
+def test_every_kind_of_archive_is_taken_whatever_its_name(make):
+    with FaultyServer(make(FILES)) as server:
+        assert files(resolve(f"{server.base}/ok")) == FILES
+
+
+def test_a_model_in_one_top_directory_becomes_the_entry_itself():
+    with FaultyServer(tar_gz({f"encoder/{name}": data for name, data in FILES.items()})) as server:
+        assert files(resolve(f"{server.base}/ok")) == FILES
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "problem"),
+    [
+        ("status/404", HandleNotFoundError, "no such model"),
+        ("status/403", DownloadError, "HTTP 403"),
+        ("status/503", DownloadError, "attempt 4"),
+        ("html", DownloadError, "Sign in"),
+        ("html/application/gzip", ArchiveError, "Sign in"),
+        ("empty", DownloadError, "empty"),
+        ("lying-length/-9", ArchiveError, "end"),
+        ("lying-length/-300", ArchiveError, "end"),
+        ("lying-length/9", DownloadError, "attempt 4"),
+        ("chunked/cut", DownloadError, "attempt 4"),
+        ("closed", DownloadError, "attempt 4"),
+        ("garbage", DownloadError, "attempt 4"),
+        ("redirect-loop", DownloadError, "10 redirects"),
+        ("unasked-206", DownloadError, "HTTP 206"),
+    ],
+)
+def test_a_fault_is_one_clear_error_and_leaves_nothing(server, fault, error, problem):
+    with pytest.raises(error, match=problem) as caught:
+        resolve(f"{server.base}/{fault}")
+    assert f"{server.base}/{fault}" in str(caught.value)
+    assert left() == []
+
+
+@pytest.mark.parametrize("fault", ["flaky/503/2", "truncated/once", "truncated/wrong-etag", "redirect/3", "encoded"])
+def test_a_passing_fault_is_not_noticed(server, fault):
+    assert files(resolve(f"{server.base}/{fault}")) == FILES
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tar_gz([member("../evil", b"x")]),
+        tar_gz([member("saved_model.pb", b"x"), member("l", kind=b"2", linkname="/etc")]),
+        ARCHIVE[:-10],
+        ARCHIVE[:100] + b"\0" + ARCHIVE[101:],
+        b"",
+        tar_gz({"readme.txt": b"no model"}),
+    ],
+    ids=["traversal", "link", "cut", "flipped", "empty", "no model"],
+)
+def test_a_bad_archive_leaves_nothing(data):
+    with FaultyServer(data) as server, pytest.raises(ResolveError, match=server.base):
+        resolve(f"{server.base}/ok")
+    assert left() == []
+
+
+def test_a_pin_is_checked_and_its_entry_found_offline(server, monkeypatch):
+    pin = hashlib.sha256(ARCHIVE).hexdigest()
+    path = resolve(f"{server.base}/ok", sha256=pin)
+    monkeypatch.setenv("KERAS_HUB_LAYERS_OFFLINE", "1")
+    assert resolve(f"{server.base}/ok", sha256=pin.upper()) == path
+    with pytest.raises(OfflineError, match="network is switched off"):
+        resolve(f"{server.base}/ok", sha256="0" * 64)
+
+
+def test_a_wrong_pin_leaves_the_entry_that_is_there(server):
+    path = resolve(f"{server.base}/ok")
+    with pytest.raises(ChecksumError, match="not the one that was pinned"):
+        resolve(f"{server.base}/ok", sha256="0" * 64)
+    assert files(path) == FILES
+    assert len(left()) == 3
+
+
+def test_a_damaged_entry_heals_itself(server):
+    path = resolve(f"{server.base}/ok")
+    os.unlink(os.path.join(path, "assets/vocab.txt"))
+    assert files(resolve(f"{server.base}/ok")) == FILES
+
+
+def test_offline_answers_from_the_cache_or_at_once(server, monkeypatch):
+    path = resolve(f"{server.base}/ok")
+    monkeypatch.setenv("KERAS_HUB_LAYERS_OFFLINE", "1")
+    assert resolve(f"{server.base}/ok") == path
+    for handle in (f"{server.base}/other", "google/nnlm/tensorFlow2/en/1"):
+        with pytest.raises(OfflineError, match="env -u KERAS_HUB_LAYERS_OFFLINE"):
+            resolve(handle)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("value", ["0", "", "false"])
+def test_offline_can_be_said_to_be_off(server, monkeypatch, value):
+    monkeypatch.setenv("KERAS_HUB_LAYERS_OFFLINE", value)
+    assert files(resolve(f"{server.base}/ok")) == FILES
+
+
+def test_a_mirror_serves_instead_of_the_handle_s_own_host(server, monkeypatch, tmp_path):
+    table = {"https://tfhub.dev/": f"{server.base}/", "https://tfhub.dev/acme/": str(tmp_path / "acme")}
+    monkeypatch.setenv("KERAS_HUB_LAYERS_MIRRORS", json.dumps(table))
+    assert files(resolve("https://tfhub.dev/ok")) == FILES
+    write(tmp_path / "acme/encoder/1")
+    assert resolve("https://tfhub.dev/acme/encoder/1") == str(tmp_path / "acme/encoder/1")
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    monkeypatch.setenv("KERAS_HUB_LAYERS_MIRRORS", str(tmp_path / "table.json"))
+    assert resolve("https://tfhub.dev/acme/encoder/1") == str(tmp_path / "acme/encoder/1")
+
+
+@pytest.mark.parametrize("table", ["{", '{"a": 1}', "/nowhere.json", "[]"])
+def test_a_table_of_mirrors_that_cannot_be_read_is_said(monkeypatch, table):
+    monkeypatch.setenv("KERAS_HUB_LAYERS_MIRRORS", table)
+    with pytest.raises(HandleError, match=r"(?s)table of mirrors.*export KERAS_HUB_LAYERS_MIRRORS="):
+        resolve("https://tfhub.dev/x")
+
+
+@pytest.mark.parametrize("handle", ["gs://bucket/m", "s3://bucket/m", "hdfs://host/m"])
+def test_remote_file_systems_are_left_to_tensorflow(handle):
+    assert resolve(handle) == handle
+    with pytest.raises(ChecksumError, match="remote file system"):
+        resolve(handle, sha256="0" * 64)
+
+
+def test_the_uncompressed_protocol_gives_the_place_that_the_server_names(server, monkeypatch):
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    assert resolve(f"{server.base}/see-other/303/gs://bucket/m") == "gs://bucket/m"
+    assert server.asked[0].query == "tf-hub-format=uncompressed"
+    assert left() == []
+    assert files(resolve(f"{server.base}/ok.tar.gz")) == FILES  # an archive's address is one
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "problem"),
+    [
+        ("see-other/303/file:///etc", DownloadError, "names no place"),
+        ("see-other/302/gs://bucket/m", DownloadError, "HTTP 302"),
+        ("ok", DownloadError, "HTTP 200"),
+        ("status/404", HandleNotFoundError, "HTTP 404"),
+        ("closed", DownloadError, "attempt 4"),
+    ],
+)
+def test_any_other_answer_to_the_uncompressed_protocol_is_refused(server, monkeypatch, fault, error, problem):
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    with pytest.raises(error, match=problem):
+        resolve(f"{server.base}/{fault}")
+
+
+def test_a_kaggle_model_is_found_under_its_other_spelling(monkeypatch):
+    monkeypatch.setenv("KERAS_HUB_LAYERS_OFFLINE", "1")
+    page = "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim50/1"
+
+    def fill(work):
+        os.mkdir(f"{work}/tree")
+        write_one(f"{work}/tree/saved_model.pb")
+        return f"{work}/tree", None
+
+    path = Cache().put(page, fill)
+    assert resolve("google/nnlm/tensorflow2/en-dim50/1") == path
+    longer = "https://www.kaggle.com/models/google/nnlm/frameworks/tensorFlow2/variations/en-dim50/versions/1"
+    assert resolve(longer) == path
+
+
+def write_one(path):
+    with open(path, "wb") as file:
+        file.write(b"graph")
+
+
+def test_a_cache_hit_needs_no_http_client(server):
+    handle = f"{server.base}/ok"
+    resolve(handle)
+    code = f"""
+import sys
+from keras_hub_layers import resolve
+resolve({handle!r})
+print([name for name in ("requests", "tensorflow", "keras", "rich", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_errors_show_no_password(server):
+    with pytest.raises(HandleNotFoundError, match=r"\*\*\*@127") as caught:
+        resolve(f"{server.base}/status/404".replace("//", "//ada:secret@"))
+    assert "secret" not in str(caught.value)
+
+
+FORKS = """
+import os, random, signal, sys, time
+from keras_hub_layers import download, resolvers  # before the forks: they shall not wait for imports
+from keras_hub_layers.cache import Cache
+
+def fork(handle):
+    child = os.fork()
+    if child == 0:
+        try:
+            resolvers.resolve(handle)
+            os._exit(0)
+        except BaseException as error:
+            print(error, file=sys.stderr)
+            os._exit(1)
+    return child
+"""
+
+
+def run(code, *arguments):
+    done = subprocess.run([sys.executable, "-c", FORKS + code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_eight_processes_at_once_make_one_download():
+    with FaultyServer(tar_gz({**FILES, "assets/large": bytes(10_000_000)})) as server:
+        code = """
+children = [fork(sys.argv[1]) for _ in range(8)]
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+        assert run(code, f"{server.base}/ok") == "[0, 0, 0, 0, 0, 0, 0, 0]\n"
+        assert len(server.asked) == 1
+    assert len(left()) == 3
+
+
+def test_killed_at_any_moment_the_cache_is_whole_or_empty_and_the_next_one_succeeds():
+    payload = {**FILES, "assets/large": bytes(20_000_000)}
+    with FaultyServer(tar_gz(payload)) as server:
+        code = """
+random.seed(0)
+start = time.perf_counter()
+os.waitpid(fork(sys.argv[1] + "?0"), 0)
+whole = time.perf_counter() - start
+found = []
+for moment in range(10):
+    handle = f"{sys.argv[1]}?{moment + 1}"
+    child = fork(handle)
+    time.sleep(random.random() * whole)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    before = Cache().find(handle)
+    assert before is None or len(os.listdir(before + "/assets")) == 2, before
+    found.append(bool(before))
+    assert os.waitpid(fork(handle), 0)[1] == 0
+    assert Cache().find(handle)
+print(found, [name for name in os.listdir(Cache().root) if name.endswith(".tmp")])
+"""
+        output = run(code, f"{server.base}/ok")
+        assert output.endswith(" []\n")
+        assert "False" in output
+        assert files(resolve(f"{server.base}/ok?5")) == payload
+
+
+def test_tensorflow_hub_reads_our_entries_and_we_read_its(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "shared"))
+    write(tmp_path / "models/encoder")
+    write(tmp_path / "models/decoder")
+    code = """
+import sys
+import tensorflow_hub as hub
+print(hub.resolve(sys.argv[1] + "/decoder"), flush=True)
+sys.stdin.readline()
+print(hub.resolve(sys.argv[1] + "/encoder"))
+"""
+    with running(tmp_path / "models") as base:
+        ours = resolve(f"{base}/encoder")
+        command = [sys.executable, "-W", "ignore", "-c", code, base]
+        hub = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert hub.stdout
+        theirs = hub.stdout.readline().strip()
+    assert hub.communicate("the server is gone\n")[0].strip() == ours
+    assert resolve(f"{base}/decoder") == theirs
+    assert files(theirs) == files(ours) == FILES
+    assert {entry.handle for entry in Cache().entries()} == {f"{base}/encoder", f"{base}/decoder"}
