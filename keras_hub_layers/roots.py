@@ -42,6 +42,7 @@ class Root:
         layer: The layer.
         specs: The inputs as `tf.TypeSpec`s, structured as the layer takes them.
         object: The trackable that is saved.
+        arguments: Names of the signature's arguments, one per component of the flattened specs.
 
     Raises:
         errors.ExportError: The layer is not built, or does not take one input.
@@ -72,7 +73,7 @@ class Root:
             self._attach(name, value)
         names = signing.input_names(self.specs, [getattr(x, "name", None) for x in tf.nest.flatten(symbolic)])
         serve = signing.signature(self._infer, self.specs, names, self._output_names)
-        self._arguments = [spec.name for spec in serve.input_signature]
+        self.arguments = [spec.name for spec in serve.input_signature]
         self._signatures = {"serving_default": serve, "serve": serve, **(signatures or {})}
 
     def save(self, directory: str) -> None:
@@ -108,9 +109,7 @@ class Root:
         if expected is None:
             checks.check_outputs(directory, "serving_default", None, {})
         else:
-            checks.check_outputs(
-                directory, "serving_default", dict(zip(self._arguments, inputs, strict=True)), expected
-            )
+            checks.check_outputs(directory, "serving_default", dict(zip(self.arguments, inputs, strict=True)), expected)
 
     def _compute(self, components: list[Any]) -> dict[str, Any] | None:
         """What the live layer returns for the signature's inputs; `None` if it draws random numbers."""
