@@ -142,6 +142,29 @@ def make_global_seed_generator() -> None:
     seed_generator.global_seed_generator()
 
 
+@contextlib.contextmanager
+def without_optimizers(model: keras.Model) -> Iterator[None]:
+    """Have a model and the models inside it look uncompiled, within this block. Not for several threads at once.
+
+    Keras 3.8 to 3.15: `.keras` and `.weights.h5` files ignore `include_optimizer=False`. Written through `__dict__`,
+    since attributes are tracked. `clone_model` is no way out: the clone is compiled too.
+    """
+    parts = [part for part in flatten_layers(model) if isinstance(part, keras.Model)]
+    hidden = [
+        (part.__dict__, {name: part.__dict__[name] for name in ("optimizer", "compiled") if name in part.__dict__})
+        for part in parts
+    ]
+    try:
+        for scope, before in hidden:
+            scope.pop("optimizer", None)
+            if "compiled" in before:
+                scope["compiled"] = False
+        yield
+    finally:
+        for scope, before in hidden:
+            scope.update(before)
+
+
 # -- what is around a callback -------------------------------------------------------------------------------------
 
 

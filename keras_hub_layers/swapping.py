@@ -23,7 +23,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["Work", "next_version", "recover", "replacing", "versioning"]
+__all__ = ["Work", "next_version", "recover", "replacing", "replacing_file", "versioning"]
 
 # What TensorFlow and Keras write at the top of a SavedModel. All else that lies there is the user's.
 OWN_FILES = {"assets", "assets.extra", "debug", "variables", "fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb"}
@@ -97,6 +97,34 @@ def versioning(directory: str) -> Iterator[Work]:
             except OSError as err:
                 if err.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
+
+
+@contextlib.contextmanager
+def replacing_file(destination: str) -> Iterator[str]:
+    """Give a path of the same name to write one file to, and let it replace the destination after the block.
+
+    Args:
+        destination: A local path: free, or a file to be replaced.
+
+    Raises:
+        errors.ExportError: The destination is a directory.
+        errors.ExportWriteError: The operating system refused to write.
+    """
+    final = os.path.realpath(destination)
+    if os.path.isdir(final):
+        raise ExportError(
+            explain(
+                "The destination is a directory.",
+                expected="a path for one file",
+                received="a directory",
+                where=destination,
+                fix=f"choose a name inside: {os.path.join(destination, 'model' + os.path.splitext(final)[1])!r}",
+            )
+        )
+    with _working(final, os.path.basename(final)) as folder:
+        path = os.path.join(folder, os.path.basename(final))
+        yield path
+        os.replace(path, final)
 
 
 def next_version(names: list[str]) -> int:
