@@ -12,20 +12,38 @@ if TYPE_CHECKING:
     from keras_hub_layers.exporters import export
     from keras_hub_layers.interface import inspect
     from keras_hub_layers.loader import load
-    from keras_hub_layers.publishers import pack
+    from keras_hub_layers.pieces import cut
+    from keras_hub_layers.publishers import pack, publish
     from keras_hub_layers.resolvers import resolve
+    from keras_hub_layers.saving import save
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "callbacks", "errors", "export", "inspect", "layers", "load", "pack", "resolve"]
+__all__ = [
+    "__version__",
+    "callbacks",
+    "cut",
+    "errors",
+    "export",
+    "inspect",
+    "layers",
+    "load",
+    "pack",
+    "publish",
+    "resolve",
+    "save",
+]
 
 _NAMESPACES = ("callbacks", "errors", "layers")
 _VERBS = {
+    "cut": "pieces",
     "export": "exporters",
     "inspect": "interface",
     "load": "loader",
     "pack": "publishers",
+    "publish": "publishers",
     "resolve": "resolvers",
+    "save": "saving",
 }
 
 

@@ -73,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     pack = add("pack", _pack, "pack a SavedModel into one archive that any web server can offer")
     pack.add_argument("directory", help="a directory that holds a SavedModel")
     pack.add_argument("archive", help="the .tar.gz to write")
+    publish = add("publish", _publish, "upload a SavedModel to Kaggle or Hugging Face")
+    publish.add_argument("directory", help="a directory that holds a SavedModel")
+    publish.add_argument("handle", help="owner/model/framework/variation, or hf://owner/repo")
+    publish.add_argument("--license", metavar="NAME", help="as Kaggle knows it")
+    publish.add_argument("--notes", default="", metavar="TEXT", help="what is new")
+    publish.add_argument("--public", action="store_true", help="create a repository that everybody sees")
+    publish.add_argument("--dry-run", action="store_true", help="check everything, send nothing")
     serve = add("serve", _serve, "offer every SavedModel below a directory over the hosting protocol")
     serve.add_argument("directory", help="a directory with SavedModels")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="0 for a free one (%(default)s)")
@@ -145,6 +152,14 @@ def _pack(chosen: argparse.Namespace) -> int:
 
     archive = pack(chosen.directory, chosen.archive)
     print(f"{sha256_of(archive)}  {archive}")
+    return 0
+
+
+def _publish(chosen: argparse.Namespace) -> int:
+    from keras_hub_layers.publishers import publish
+
+    options = {"license": chosen.license, "notes": chosen.notes, "private": not chosen.public}
+    print(publish(chosen.directory, chosen.handle, dry_run=chosen.dry_run, **options))
     return 0
 
 

@@ -62,15 +62,19 @@ def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
     hub = client("huggingface_hub", "hf", handle.text)
     prefix = f"{model.subfolder}/" if model.subfolder else ""
 
-    def download() -> str:
-        return hub.snapshot_download(
+    def download(force: bool = False) -> str:
+        snapshot = hub.snapshot_download(
             model.repo,
             revision=model.revision,
             allow_patterns=[prefix + pattern for pattern in _FILES],
             local_files_only=offline(),
+            force_download=force,
         )
+        return os.path.join(snapshot, *model.subfolder.split("/")).rstrip(os.sep)
 
-    path = os.path.join(call(download, handle.text), *model.subfolder.split("/")).rstrip(os.sep)
+    path = call(download, handle.text)
+    if os.path.exists(os.path.join(path, "saved_model.pb")) and not is_whole(path) and not offline():
+        path = call(lambda: download(force=True), handle.text)
     if not os.path.isdir(path) or not os.listdir(path):
         raise _nothing(handle.text, model)
     check_directory(path)
@@ -80,7 +84,8 @@ def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
 def client(name: str, extra: str, where: str) -> ModuleType:
     """An optional package, or the error that says how to install it."""
     try:
-        return importlib.import_module(name)
+        with redirect_stdout(sys.stderr):  # kagglehub's log goes to what is stdout when it is imported
+            return importlib.import_module(name)
     except ImportError as error:
         raise MissingPackageError(
             explain(
@@ -104,14 +109,15 @@ def call(work: Callable[[], T], where: str) -> T:
         kind: type[ResolveError] = DownloadError
         fix = "check the network and try again"
         if name in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
-            kind, fix = (
-                OfflineError,
-                "fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE -u HF_HUB_OFFLINE …",
-            )
-        elif status in (401, 403) or "Authenti" in name or "Credential" in name:
-            fix = "sign in and accept the model's licence: export KAGGLE_API_TOKEN=… or HF_TOKEN=…"
+            if offline() or os.environ.get("HF_HUB_OFFLINE"):
+                kind, fix = (
+                    OfflineError,
+                    "fetch it with the network: unset KERAS_HUB_LAYERS_OFFLINE HF_HUB_OFFLINE",
+                )
         elif status == 404 or name.endswith("NotFoundError"):
-            kind, fix = HandleNotFoundError, "check the spelling, the version, and whether you may see the model"
+            kind, fix = HandleNotFoundError, "check the spelling and the version, and sign in if the model is private"
+        elif status in (401, 403) or name in ("UnauthenticatedError", "CredentialError", "GatedRepoError"):
+            fix = "sign in and accept the model's licence: export KAGGLE_API_TOKEN=… or HF_TOKEN=…"
         raise kind(
             explain(
                 "The model hub's client failed.",
