@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,19 +221,19 @@ def name_of(variable: Any) -> str:
 
 def spec_of(spec: Any) -> Any:
     """The `Spec` form of a nest of `tf.TypeSpec`s or tensors; other values as they are."""
-    if isinstance(spec, dict) or type(spec).__name__ == "_DictWrapper":
+    if isinstance(spec, Mapping):
         return {key: spec_of(value) for key, value in spec.items()}
-    if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
-        return [spec_of(value) for value in spec]
-    kind = "dense"
     if isinstance(spec, (tf.RaggedTensorSpec, tf.RaggedTensor)):
         kind = "ragged"
     elif isinstance(spec, (tf.SparseTensorSpec, tf.SparseTensor)):
         kind = "sparse"
-    elif not (isinstance(spec, tf.TensorSpec) or tf.is_tensor(spec)):
-        return spec
-    shape = tf.TensorShape(spec.shape)
-    return Spec(None if shape.rank is None else tuple(shape.as_list()), spec.dtype.name, kind)
+    elif isinstance(spec, tf.TensorSpec) or tf.is_tensor(spec):
+        kind = "dense"
+    else:
+        return [spec_of(value) for value in spec] if isinstance(spec, (list, tuple)) else spec
+    tensor: Any = spec
+    shape = tf.TensorShape(tensor.shape)
+    return Spec(None if shape.rank is None else tuple(shape.as_list()), tensor.dtype.name, kind)
 
 
 def describe(nest: Any) -> str:

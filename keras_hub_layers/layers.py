@@ -1,16 +1,13 @@
 """HubLayer: a SavedModel as a Keras layer."""
 
-import difflib
 import os
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from keras_hub_layers import _compat, embedding, executors, handles, interface, loaded, loader
+from keras_hub_layers import _compat, embedding, executors, interface, loader, selection
 from keras_hub_layers.errors import (
     ConfigError,
     HubWarning,
@@ -21,22 +18,6 @@ from keras_hub_layers.errors import (
 )
 
 __all__ = ["HubLayer"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Settings:
-    """The constructor's arguments, out of sight of Keras' and TensorFlow's attribute tracking."""
-
-    handle: Any
-    arguments: Mapping[str, Any]
-    tags: Any
-    signature: str | None
-    signature_outputs_as_dict: bool | None
-    output_key: str | None
-    output_shape: Any
-    piece: str | None
-    load_options: Any
-    sha256: str | None
 
 
 @keras.saving.register_keras_serializable(package="keras_hub_layers")
@@ -143,7 +124,7 @@ class HubLayer(_compat.OwnLosses):
             signature = signature or "default"
             if output_key is None and not signature_outputs_as_dict:
                 output_key = "default"
-        self._settings = _Settings(
+        self._settings = selection.Settings(
             handle=handle,
             arguments=dict(arguments or {}),
             tags=tags,
@@ -155,10 +136,10 @@ class HubLayer(_compat.OwnLosses):
             load_options=load_options,
             sha256=sha256,
         )
-        self._where = f"layer {self.name!r}, handle {_shown(handle)}"
+        self._where = f"layer {self.name!r}, handle {selection.shown(handle)}"
         self._tf1 = source is not None and source.format != "tf2"
         self._loaded = obj  # tracked by TensorFlow, so that exports of a whole model find tables and assets
-        target, function = self._choose(obj)
+        target, function = selection.choose(obj, self._settings, self._where)
         with keras.name_scope(self.name):
             self._executor = executor_class(
                 executors.Choice(
@@ -172,9 +153,9 @@ class HubLayer(_compat.OwnLosses):
             )
         for weight in self._executor.weights:
             _compat.track(self, weight)
+        self._warned: frozenset[str] = frozenset()
         self._set_unfreeze(unfreeze)
         self.built = True
-        self._warned: frozenset[str] = frozenset()
         self._check_trainable()
 
     # -- public properties ---------------------------------------------------------------------------------------
@@ -217,18 +198,17 @@ class HubLayer(_compat.OwnLosses):
     def _set_unfreeze(self, patterns: str | Sequence[str] | None) -> None:
         if isinstance(patterns, str):
             patterns = (patterns,)
-        patterns = None if patterns is None else tuple(patterns)
+        executor = self._executor
+        self._is_unfrozen: Callable[[str], bool] = lambda name: executor.has_lists
         if patterns is not None:
-            self._check_patterns(patterns)
-            if not self._executor.has_lists:
-                warnings.warn(
-                    f"{self._where}: the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those "
-                    "that match, without the regularization losses and maybe without the training mode that its "
-                    "publisher trained it with.",
-                    HubWarning,
-                    stacklevel=4,
+            names = [executor.name_of(weight) for weight in executor.candidates]
+            self._is_unfrozen = selection.matcher(patterns, names, self._where)
+            if not executor.has_lists:
+                self._warn(
+                    f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
+                    "without the regularization losses and maybe without the training mode that its publisher used."
                 )
-        self._unfreeze = patterns
+        self._unfreeze = None if patterns is None else tuple(patterns)
         self._narrow()
 
     # -- Keras' protocol -----------------------------------------------------------------------------------------
@@ -317,110 +297,7 @@ class HubLayer(_compat.OwnLosses):
             config["handle"] = embedding.EmbeddedHandle(config["handle"], packed)
         return cls(**config)
 
-    # -- at construction -----------------------------------------------------------------------------------------
-
-    def _choose(self, obj: Any) -> tuple[Any, loaded.Function]:
-        """The object whose variables count, and the function to call."""
-        settings = self._settings
-        if settings.piece is not None:
-            found = loaded.piece(obj, settings.piece)
-            if found is None:
-                raise self._no_such("piece", settings.piece, loaded.pieces(obj))
-            obj = found
-        if settings.signature is None:
-            if settings.signature_outputs_as_dict:
-                raise InterfaceError(
-                    explain(
-                        "signature_outputs_as_dict is for signatures.",
-                        expected="signature=NAME with signature_outputs_as_dict=True, or neither",
-                        received="signature=None, signature_outputs_as_dict=True",
-                        where=self._where,
-                        fix="remove signature_outputs_as_dict: __call__ returns a dict by itself if it computes one",
-                    )
-                )
-            return obj, self._callable(obj)
-        signatures = loaded.signatures(obj)
-        if settings.signature not in signatures:
-            raise self._no_such("signature", settings.signature, list(signatures))
-        if (settings.output_key is not None) == bool(settings.signature_outputs_as_dict):
-            outputs = sorted(signatures[settings.signature].traces[0].outputs)
-            raise InterfaceError(
-                explain(
-                    "A signature returns a dict; the layer must know what to make of it.",
-                    expected="either output_key or signature_outputs_as_dict=True",
-                    received=f"output_key={settings.output_key!r}, "
-                    f"signature_outputs_as_dict={settings.signature_outputs_as_dict!r}",
-                    where=f"{self._where}, signature {settings.signature!r} with the outputs {outputs}",
-                    fix=f"HubLayer({_shown(settings.handle)}, signature={settings.signature!r}, "
-                    f"output_key={outputs[0] if outputs else ''!r})",
-                )
-            )
-        self._check_output_key(signatures[settings.signature])
-        return obj, signatures[settings.signature]
-
-    def _callable(self, obj: Any) -> loaded.Function:
-        function = loaded.call_function(obj)
-        if function is not None and function.is_usable:
-            return function
-        signatures, pieces = loaded.signatures(obj), loaded.pieces(obj)
-        if function is None:
-            received = "an object that cannot be called"
-        elif function.required:
-            received = f"a function that needs several positional inputs (also {function.required})"
-        else:
-            received = "a function whose traces take no tensors"
-        shown = _shown(self._settings.handle)
-        fixes = [_signature_line(shown, name, signatures[name]) for name in signatures]
-        fixes += [f"HubLayer({shown}, piece={name!r})" for name in pieces]
-        raise InterfaceError(
-            explain(
-                "The SavedModel cannot be called as the Reusable SavedModel interface defines it.",
-                expected="__call__ with one tensor, or one list or dict of tensors",
-                received=f"{received}; signatures: {list(signatures) or 'none'}; pieces: {pieces or 'none'}",
-                where=self._where,
-                fix="\n".join(fixes) or "ask its publisher for a Reusable SavedModel; this one offers nothing to call",
-            )
-        )
-
-    def _check_output_key(self, signature: loaded.Function) -> None:
-        key, outputs = self._settings.output_key, signature.traces[0].outputs
-        if key is not None and key not in outputs:
-            raise self._no_such("output_key", key, sorted(outputs))
-
-    def _no_such(self, argument: str, name: str, names: list[str]) -> InterfaceError:
-        near = difflib.get_close_matches(name, names, 1) or names[:1]
-        return InterfaceError(
-            explain(
-                f"The SavedModel has no such {argument.replace('_', ' ')}.",
-                expected=f"{argument} among {names}" if names else f"no {argument}: it has none",
-                received=f"{argument}={name!r}",
-                where=self._where,
-                fix=f"{argument}={near[0]!r}" if near else f"remove {argument}",
-            )
-        )
-
     # -- training ------------------------------------------------------------------------------------------------
-
-    def _check_patterns(self, patterns: tuple[str, ...]) -> None:
-        names = [self._executor.name_of(weight) for weight in self._executor.candidates]
-        for pattern in patterns:
-            try:
-                if any(re.search(pattern, name) for name in names):
-                    continue
-                problem = "A pattern of unfreeze matches no variable that can be trained."
-            except re.error as err:
-                problem = f"A pattern of unfreeze is not a regular expression: {err}."
-            literal = re.sub(r"[\\^$.*+?()\[\]{}|]", "", str(pattern))
-            near = difflib.get_close_matches(literal, names, 3, cutoff=0.0) or ["(none)"]
-            raise TrainingError(
-                explain(
-                    problem,
-                    expected=f"a regular expression that is found in one of {len(names)} names; nearest: {near}",
-                    received=f"unfreeze pattern {pattern!r}",
-                    where=self._where,
-                    fix=f"unfreeze={re.escape(near[0])!r}" if names else "remove unfreeze: it has no such variables",
-                )
-            )
 
     def _narrow(self) -> None:
         """Freeze the candidates that `unfreeze` leaves out."""
@@ -429,11 +306,6 @@ class HubLayer(_compat.OwnLosses):
             return
         for weight in executor.candidates:
             weight.trainable = self._is_unfrozen(executor.name_of(weight))
-
-    def _is_unfrozen(self, name: str) -> bool:
-        if self._unfreeze is None:
-            return self._executor.has_lists
-        return any(re.search(pattern, name) for pattern in self._unfreeze)
 
     def _check_trainable(self) -> None:
         """Refuse what cannot be fine-tuned; warn, once, where nothing would be."""
@@ -464,7 +336,7 @@ class HubLayer(_compat.OwnLosses):
     def _warn(self, text: str) -> None:
         if text not in self._warned:
             self._warned |= {text}
-            warnings.warn(f"{self._where}: {text}", HubWarning, stacklevel=3)
+            warnings.warn(f"{self._where}: {text}", HubWarning, stacklevel=4)
 
 
 def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
@@ -504,23 +376,11 @@ def _unsafe(handle: Any) -> SafeModeError:
             "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
             expected="safe_mode=False, for a file whose author you trust",
             received="safe_mode=True",
-            where=f"HubLayer({_shown(handle)})",
+            where=f"HubLayer({selection.shown(handle)})",
             fix="keras.saving.load_model(path, safe_mode=False)\n"
             "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
         )
     )
-
-
-def _shown(handle: Any) -> str:
-    if isinstance(handle, (str, os.PathLike)):
-        return repr(handles.display(str(os.fspath(handle))))
-    return f"an object of type {type(handle).__name__}"
-
-
-def _signature_line(shown: str, name: str, signature: loaded.Function) -> str:
-    outputs = sorted(signature.traces[0].outputs)
-    choice = f"output_key={outputs[0]!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
-    return f"HubLayer({shown}, signature={name!r}, {choice})"
 
 
 def _plain_shapes(shapes: Any) -> Any:

@@ -10,6 +10,7 @@ Reference:
 """
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -156,15 +157,10 @@ def pieces(obj: Any) -> list[str]:
 
 def assets(obj: Any) -> list[str]:
     """File names of the assets that the object holds."""
-    found = set()
-    for child in _descendants(obj):
-        path = getattr(child, "asset_path", None) if type(child).__name__ == "Asset" else None
-        if tf.is_tensor(path) and tf.executing_eagerly():
-            found.add(path.numpy().decode().rsplit("/", 1)[-1])
-    for path in getattr(obj, "asset_paths", None) or ():  # TF1
-        path = getattr(path, "asset_path", path)
-        found.add((path.numpy().decode() if tf.is_tensor(path) else str(path)).rsplit("/", 1)[-1])
-    return sorted(found)
+    held = [child.asset_path for child in _descendants(obj) if type(child).__name__ == "Asset"]
+    held += [getattr(asset, "asset_path", asset) for asset in getattr(obj, "asset_paths", None) or ()]  # TF1
+    paths = [tf.get_static_value(path) if tf.is_tensor(path) else path for path in held]
+    return sorted({os.path.basename(tf.compat.as_str(path)) for path in paths if path is not None})
 
 
 def is_input(inputs: Any) -> bool:

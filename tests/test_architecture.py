@@ -9,14 +9,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
     "errors", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local", "hubs",
     "resolvers", "publishers", "servers",
-    "loader", "loaded", "interface", "checkpoints", "checks", "signing", "embedding",
-    "executors", "layers", "finetuning", "pieces", "specs", "roots", "exporters", "saving", "moments", "callbacks",
+    "loader", "loaded", "interface", "selection", "checkpoints", "checks", "signing", "embedding",
+    "executors", "layers", "finetuning", "graphs", "pieces", "specs", "roots", "exporters", "saving", "moments", "callbacks",
     "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
-SAVED_MODEL = ["loader", "loaded", "interface", "checkpoints", "checks", "signing", "embedding"]
-KERAS = ["layers", "finetuning", "pieces", "moments", "callbacks", "tuners"]
+SAVED_MODEL = ["loader", "loaded", "interface", "selection", "checkpoints", "checks", "signing", "embedding"]
+KERAS = ["layers", "finetuning", "graphs", "pieces", "moments", "callbacks", "tuners"]
 LAZY = {"cli", "demo", "__main__"}
 
 

@@ -314,7 +314,7 @@ def optimizers():
 @KINDS
 def test_every_optimizer_trains_in_graph_mode_fit(produced, optimizer, keras2):
     layer = layers.HubLayer(produced(producers.half_plus_one, keras2), trainable=True)
-    model = keras.Sequential([keras.Input((1,)), layer, keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((1,)), layer, keras.layers.Dense(1, kernel_initializer="ones")])
     model.compile(optimizer(), "mse")
     history = model.fit(X, X / 2 + 6, batch_size=5, epochs=5, verbose=0)
     assert not model.run_eagerly

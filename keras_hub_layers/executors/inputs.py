@@ -56,8 +56,7 @@ def to_tensor(value: Any, dtype: Any = None) -> Any:
         if any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value)) or hasattr(value, "__tf_tensor__"):
             return tf.convert_to_tensor(value)
         array = np.asarray(value)  # keeps the precision that TensorFlow's own conversion of Python floats drops
-        narrowed = dtype is not None and array.dtype.kind in "iu" and dtype.is_integer
-        if narrowed and array.size and not _in_range(array, dtype):
+        if dtype is not None and dtype.is_integer and not _in_range(array, dtype):
             raise Mismatch(f"values up to {array.max()} do not fit into {dtype.name}")
         return tf.convert_to_tensor(array)
     except (TypeError, ValueError) as err:
@@ -95,7 +94,7 @@ def _at(key: Any, value: Any, spec: Any) -> tuple[Any, int]:
         raise Mismatch(f"at {key!r}: {err}", err.fix) from err
 
 
-def _conform_ragged(value: Any, spec: tf.RaggedTensorSpec) -> tuple[Any, int]:
+def _conform_ragged(value: Any, spec: Any) -> tuple[Any, int]:
     if isinstance(value, (list, tuple)):
         try:
             value = tf.ragged.constant(value, ragged_rank=spec.ragged_rank)
@@ -112,7 +111,7 @@ def _conform_ragged(value: Any, spec: tf.RaggedTensorSpec) -> tuple[Any, int]:
     return value.with_row_splits_dtype(spec.row_splits_dtype), cost
 
 
-def _conform_sparse(value: Any, spec: tf.SparseTensorSpec) -> tuple[Any, int]:
+def _conform_sparse(value: Any, spec: Any) -> tuple[Any, int]:
     if not isinstance(value, tf.SparseTensor):
         raise Mismatch("a sparse tensor is expected", "tf.sparse.from_dense(x)")
     _check_shape(value.shape, spec.shape)
@@ -167,6 +166,8 @@ def _reshape(given: tf.TensorShape, expected: tf.TensorShape) -> str:
 
 
 def _in_range(array: np.ndarray, dtype: tf.DType) -> bool:
+    if array.dtype.kind not in "iu" or not array.size:
+        return True
     return bool(dtype.min <= array.min() and array.max() <= dtype.max)
 
 

@@ -63,7 +63,8 @@ def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
         )
     kind = {}
     if isinstance(spec, tf.RaggedTensorSpec):
-        kind = {"ragged": True, "ragged_rank": spec.ragged_rank, "row_splits_dtype": spec.row_splits_dtype.name}
+        ragged: Any = spec
+        kind = {"ragged": True, "ragged_rank": ragged.ragged_rank, "row_splits_dtype": ragged.row_splits_dtype.name}
     return keras.KerasTensor(tuple(spec.shape), spec.dtype.name, sparse=isinstance(spec, tf.SparseTensorSpec), **kind)
 
 

@@ -63,7 +63,7 @@ class TensorFlowExecutor:
         return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice.where), as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
-        inputs = self._traces[0].inputs if self._traces else tf.TensorSpec(tf.TensorShape(None), tf.float32)
+        inputs = self._traces[0].inputs if self._traces else tf.TensorSpec(None, tf.float32)  # pyright: ignore[reportArgumentType] - None is any shape
         if isinstance(inputs, Mapping):
             return {key: keras.KerasTensor(shapes[key], spec.dtype.name) for key, spec in inputs.items()}
         if isinstance(inputs, (list, tuple)):
