@@ -142,6 +142,24 @@ def make_global_seed_generator() -> None:
     seed_generator.global_seed_generator()
 
 
+def graph_of(model: Any) -> Any:
+    """The functional graph of a model, itself a model: of a `Sequential` the one inside it; `None` if there is none.
+
+    Keras 3.8 to 3.15: `Sequential._functional` and `Functional._nodes_by_depth`. No public name tells the layers'
+    applications in this model from those in others: `Layer.output` is the first one anywhere.
+    """
+    functional = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    return functional if hasattr(functional, "_nodes_by_depth") else None
+
+
+def graph_nodes(model: Any) -> list[Any]:
+    """The applications of layers and operations in a functional graph (`graph_of`), from the inputs to the outputs.
+
+    Keras 3.8 to 3.15: each has `operation`, `arguments` (`args`, `kwargs`), `output_tensors` and `is_input`.
+    """
+    return [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+
+
 @contextlib.contextmanager
 def without_optimizers(model: keras.Model) -> Iterator[None]:
     """Have a model and the models inside it look uncompiled, within this block. Not for several threads at once.

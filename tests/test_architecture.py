@@ -10,8 +10,8 @@ ROAD = [
     "errors", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local", "hubs",
     "resolvers", "publishers", "servers",
     "loader", "loaded", "interface", "selection", "checkpoints", "checks", "signing", "embedding",
-    "executors", "layers", "finetuning", "graphs", "pieces", "specs", "roots", "exporters", "saving", "moments", "callbacks",
-    "tuners",
+    "executors", "layers", "finetuning", "graphs", "pieces", "specs", "roots", "exporters", "saving", "moments",
+    "callbacks", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
