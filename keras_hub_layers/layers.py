@@ -339,6 +339,11 @@ class HubLayer(_compat.OwnLosses):
             warnings.warn(f"{self._where}: {text}", HubWarning, stacklevel=4)
 
 
+def weight_names(layer: HubLayer) -> dict[str, str]:
+    """Path of each weight of a layer -> its name in the SavedModel, in the order of `layer.weights`."""
+    return {weight.path: layer._executor.name_of(weight) for weight in layer.weights}
+
+
 def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
     if isinstance(handle, embedding.EmbeddedHandle):
         return embedding.load(handle, tags, options)
