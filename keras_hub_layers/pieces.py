@@ -219,6 +219,16 @@ class _Cut:
                     fix="leave these inputs out, or choose outputs behind them",
                 )
             )
+        if not taken and not missing:
+            raise CutError(
+                explain(
+                    "Nothing lies between the inputs and the outputs.",
+                    expected="outputs behind the inputs; the name of a layer as input means the input of that layer",
+                    received=f"the same tensor for both: {[name for name, _ in self._names.values()]}",
+                    where=where,
+                    fix='khl.cut(model, inputs="first_layer", outputs="last_layer")',
+                )
+            )
         if missing:
             begin = [name.removesuffix("_input") for name, _ in self._names.values()] + sorted(missing)
             raise CutError(
