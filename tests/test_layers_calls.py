@@ -189,6 +189,23 @@ def test_ragged_words_feed_a_ragged_layer_in_a_dataset(produced):
     np.testing.assert_allclose(next(iter(data)), [[6], [4]])
 
 
+def test_ragged_outputs_are_ragged_symbolically_too(produced):
+    words = layers.HubLayer(produced(producers.words))(keras.Input((), dtype="string"))
+    assert (words.shape, words.dtype, words.ragged) == ((None, None), "string", True)
+
+
+@pytest.mark.parametrize("kind", ["ragged", "sparse"])
+def test_a_sequential_model_without_input_fits_ragged_and_sparse_data(produced, kind):
+    dense = np.array([[1.0, 0.0, 0.0, 0.0], [2.0, 3.0, 0.0, 0.0]], "float32")
+    x = tf.RaggedTensor.from_tensor(dense, padding=0.0) if kind == "ragged" else tf.sparse.from_dense(dense)
+    layer = layers.HubLayer(produced(producers.ragged_sum if kind == "ragged" else producers.sparse_sum))
+    model = keras.Sequential([layer, keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", "mse")
+    data = tf.data.Dataset.from_tensor_slices((x, [[1.0], [5.0]])).batch(2)
+    np.testing.assert_allclose(model.predict(data, verbose=0), [[1], [5]])
+    assert model.fit(data, shuffle=False, verbose=0).history["loss"] == [0.0]
+
+
 def test_sparse_inputs(produced):
     layer = layers.HubLayer(produced(producers.sparse_sum))
     inputs = keras.Input((4,), sparse=True)

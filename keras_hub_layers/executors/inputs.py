@@ -112,11 +112,20 @@ def _conform_ragged(value: Any, spec: Any) -> tuple[Any, int]:
 
 
 def _conform_sparse(value: Any, spec: Any) -> tuple[Any, int]:
+    cost = 0
     if not isinstance(value, tf.SparseTensor):
-        raise Mismatch("a sparse tensor is expected", "tf.sparse.from_dense(x)")
+        value, cost = _sparse_from(value, spec), 20
     _check_shape(value.shape, spec.shape)
-    cost = _cast_cost(value.dtype, spec.dtype)
-    return (tf.cast(value, spec.dtype) if cost else value), cost
+    cost += _cast_cost(value.dtype, spec.dtype)
+    return (tf.cast(value, spec.dtype) if value.dtype != spec.dtype else value), cost
+
+
+def _sparse_from(value: Any, spec: Any) -> Any:
+    """The same numbers as a sparse tensor: Keras hands sparse data on as dense where no `Input` says otherwise."""
+    value = to_tensor(value, spec.dtype)
+    if not isinstance(value, tf.Tensor) or not (value.dtype.is_floating or value.dtype.is_integer):
+        raise Mismatch("a sparse tensor is expected", "tf.sparse.from_dense(x)")
+    return tf.sparse.from_dense(value)
 
 
 def _conform_dense(value: Any, spec: tf.TensorSpec) -> tuple[Any, int]:

@@ -50,7 +50,9 @@ def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> 
 
 
 def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
-    """The symbolic tensor of a spec."""
+    """The symbolic tensor of a spec, or of a tensor of a graph."""
+    if not isinstance(spec, tf.TypeSpec):
+        spec = tf.type_spec_from_value(spec)
     if tf.TensorShape(spec.shape).rank is None:
         raise InterfaceError(
             explain(

@@ -169,9 +169,15 @@ class TensorFlowExecutor:
             rank = getattr(tensor, "ragged_rank", None) or 1
             splits = getattr(tensor, "row_splits_dtype", None) or "int64"
             return tf.RaggedTensorSpec(shape, tf.as_dtype(dtype), rank, tf.as_dtype(splits))
-        # Keras marks some dense results (`x * 2`) as sparse: believe it only where a trace takes sparse tensors.
-        leaves = [leaf for trace in self._traces for leaf in tf.nest.flatten(trace.inputs)]
-        if tensor.sparse and any(isinstance(leaf, tf.SparseTensorSpec) for leaf in leaves):
+        # Keras' hints are not to be trusted: some dense results (`x * 2`) are marked as sparse, and a Sequential
+        # model without Input declares dense inputs for whatever it is given. What the traces take decides.
+        kinds = {type(leaf) for trace in self._traces for leaf in tf.nest.flatten(trace.inputs)}
+        if tensor.sparse and tf.SparseTensorSpec in kinds:
+            return tf.SparseTensorSpec(shape, dtype)
+        if kinds == {tf.RaggedTensorSpec}:
+            ragged: Any = tf.nest.flatten(self._traces[0].inputs)[0]
+            return tf.RaggedTensorSpec(shape, tf.as_dtype(dtype), ragged.ragged_rank, ragged.row_splits_dtype)
+        if kinds == {tf.SparseTensorSpec}:
             return tf.SparseTensorSpec(shape, dtype)
         return tf.TensorSpec(shape, dtype)
 
