@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from keras_hub_layers import _compat, exporters, layers, pieces, saving
+from keras_hub_layers import _compat, exporters, layers, pieces, plans, saving
 from keras_hub_layers.errors import ExportError, HubWarning, explain
 from keras_hub_layers.moments import ExportAtEnd, closest
 
@@ -113,7 +113,7 @@ class ExportFinetuned(ExportAtEnd):
     def _exported_variables(self) -> list[Any]:
         return [variable for part in self._targets().values() for variable in part.variables]
 
-    def _make_plans(self) -> Iterator[tuple[str, exporters.Plan]]:
+    def _make_plans(self) -> Iterator[tuple[str, plans.Plan]]:
         for destination, part in self._targets().items():
             if not part.trainable_weights:
                 warnings.warn(
@@ -122,7 +122,7 @@ class ExportFinetuned(ExportAtEnd):
                     HubWarning,
                     stacklevel=2,
                 )
-            yield destination, exporters.plan(part)
+            yield destination, plans.plan(part)
 
 
 class ExportPiece(ExportAtEnd):
@@ -244,23 +244,25 @@ class ExportPiece(ExportAtEnd):
         piece: Any = self._piece
         return list(piece.variables)
 
-    def _make_plans(self) -> Iterator[tuple[str, exporters.Plan]]:
+    def _make_plans(self) -> Iterator[tuple[str, plans.Plan]]:
         if self._piece is None:
             self._check_targets()
+        piece: Any = self._piece
         if self._is_file:
             yield (
                 self._destination,
-                exporters.Plan(
+                plans.Plan(
                     write=lambda path: None,
                     verify=lambda path: None,
                     variables=lambda: [variable.value for variable in self._exported_variables()],
-                    where=f"{type(self._piece).__name__} {self._piece.name!r}",
+                    facts=None,
+                    where=f"{type(piece).__name__} {piece.name!r}",
                 ),
             )
         else:
-            yield self._destination, exporters.plan(self._piece)
+            yield self._destination, plans.plan(piece)
 
-    def _write(self, plan: exporters.Plan, destination: str) -> str:
+    def _write(self, plan: plans.Plan, destination: str) -> str:
         if not self._is_file:
             return super()._write(plan, destination)
         if exporters.is_chief(plan.variables()):

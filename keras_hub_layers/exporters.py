@@ -2,36 +2,17 @@
 
 import os
 import re
+import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from keras_hub_layers import checkpoints, checks, layers, loader, roots, swapping
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, HubWarning, explain
+from keras_hub_layers import cards, plans, swapping
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
 
-__all__ = ["Plan", "export", "place", "plan"]
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How a target is written; decided once, used as often as it is exported.
-
-    Attributes:
-        write: Writes the SavedModel to a path that is an empty directory.
-        verify: Raises unless the SavedModel at a path computes what the live target does.
-        variables: The `tf.Variable`s whose values are exported.
-        where: The target in words, for error texts.
-    """
-
-    write: Callable[[str], None]
-    verify: Callable[[str], None]
-    variables: Callable[[], list[Any]]
-    where: str
+__all__ = ["check_finite", "export", "is_chief", "is_remote", "local_path", "place"]
 
 
 def export(
@@ -106,40 +87,19 @@ def export(
                 fix=f"khl.export(target, {directory!r}, overwrite=True)",
             )
         )
-    made = plan(target, trainable=trainable, input_spec=input_spec, signatures=signatures, assets=assets)
+    made = plans.plan(target, trainable=trainable, input_spec=input_spec, signatures=signatures, assets=assets)
     check_finite(made)
     return place(made, directory, verify=verify)
 
 
-def plan(target: Any, **options: Any) -> Plan:
-    """Decide how a target is written; nothing is written yet.
-
-    Args:
-        target: As `export` takes it.
-        **options: `trainable`, `input_spec`, `signatures` and `assets` of `export`.
-
-    Raises:
-        errors.ExportError: The target is of no kind that can be exported, or does not take these options.
-    """
-    given = {name: value for name, value in options.items() if value is not None}
-    if isinstance(target, layers.HubLayer):
-        return _plan_of_loaded(target.resolved_object, given, f"HubLayer {target.name!r}")
-    if isinstance(target, keras.layers.Layer):
-        return _plan_of_keras(roots.Root(target, **given), target)
-    if isinstance(target, tf.Module) or _is_trackable(target):
-        return _plan_of_loaded(target, given, f"an object of type {type(target).__name__}")
-    raise ExportError(
-        explain(
-            "Nothing that can be exported.",
-            expected="a HubLayer, a keras.Model or keras.layers.Layer, or a loaded object",
-            received=f"an object of type {type(target).__name__}: {str(target)[:80]!r}",
-            where="khl.export",
-            fix='khl.export(model, "directory")',
-        )
-    )
-
-
-def place(made: Plan, directory: str, *, versions: bool = False, verify: bool = True) -> str:
+def place(
+    made: plans.Plan,
+    directory: str,
+    *,
+    versions: bool = False,
+    verify: bool = True,
+    metrics: Mapping[str, float] | None = None,
+) -> str:
     """Write and verify a plan beside its destination, and let it take its place.
 
     Args:
@@ -147,6 +107,7 @@ def place(made: Plan, directory: str, *, versions: bool = False, verify: bool = 
         directory: The destination.
         versions: Whether to write `directory/<largest number + 1>` instead. Defaults to `False`.
         verify: Whether to read the export back before. Defaults to `True`.
+        metrics: Names and values for the model card. Defaults to none.
 
     Returns:
         Path of the export, a `str`.
@@ -159,6 +120,8 @@ def place(made: Plan, directory: str, *, versions: bool = False, verify: bool = 
         made.write(path)
         if verify:
             made.verify(path)
+        if made.facts is not None:
+            _write_card(path, "" if versions else directory, cards.card(made.facts(), metrics or {}))
 
     try:
         if not is_chief(made.variables()):  # every worker takes part in reading the variables; one writes
@@ -188,7 +151,23 @@ def place(made: Plan, directory: str, *, versions: bool = False, verify: bool = 
         ) from err
 
 
-def check_finite(made: Plan) -> None:
+def _write_card(path: str, destination: str, text: str) -> None:
+    """Put a model card into an export, unless its source or its destination has one that somebody wrote."""
+    card = os.path.join(path, cards.NAME)
+    earlier = os.path.join(destination, cards.NAME)
+    if destination and os.path.isfile(earlier) and not cards.is_untouched(_read(earlier)):
+        shutil.copyfile(earlier, card)
+    elif not os.path.exists(card) or cards.is_untouched(_read(card)):
+        with open(card, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def check_finite(made: plans.Plan) -> None:
     """Raise an `errors.ExportError` if any weight is NaN or infinite."""
     broken = [
         variable.name
@@ -230,87 +209,6 @@ def is_chief(variables: list[Any]) -> bool:
                 and "chief" not in resolver.cluster_spec().as_dict()
             )
     return True
-
-
-# -- loaded objects ----------------------------------------------------------------------------------------------------
-
-
-def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
-    if given:
-        raise ExportError(
-            explain(
-                "A re-export keeps the interface of its source.",
-                expected="none of trainable, input_spec, signatures, assets",
-                received=", ".join(f"{name}=" for name in given),
-                where=where,
-                fix="wrap it to change the interface: keras.Sequential([keras.Input(shape), layer])",
-            )
-        )
-    source = loader.source_of(obj)
-
-    def write(path: str) -> None:
-        if source is None:
-            _save_anew(obj, path)
-            return
-        try:
-            checkpoints.rewrite(source.directory, obj, path)
-        except checkpoints.SourceGone:
-            if source.format != "tf2" or _has_assets(obj):
-                raise
-            warnings.warn(
-                f"{where}: the SavedModel at {source.directory!r} is gone, so the object is saved anew with its "
-                "signatures; other files that lay there, such as a model card, are lost.",
-                HubWarning,
-                stacklevel=2,
-            )
-            _save_anew(obj, path)
-        except checkpoints.CheckpointMismatch:
-            if source.format != "tf2":
-                raise
-            _save_anew(obj, path)
-
-    def verify(path: str) -> None:
-        checks.check_files(path)
-        differing = checkpoints.differing(path, obj)
-        if differing:
-            raise checks.broken(path, "the weights of the live object", f"other values of {', '.join(differing[:5])}")
-
-    return Plan(write=write, verify=verify, variables=lambda: checkpoints.live_variables(obj), where=where)
-
-
-def _save_anew(obj: Any, path: str) -> None:
-    """Without `signatures=`, TensorFlow picks any function that it finds as `serving_default`."""
-    signatures = dict(getattr(obj, "signatures", None) or {})
-    with tf.init_scope():
-        tf.saved_model.save(obj, path, signatures=signatures)
-
-
-def _has_assets(obj: Any) -> bool:
-    return any(isinstance(node, tf.saved_model.Asset) for node in tf.train.TrackableView(obj).descendants())
-
-
-def _is_trackable(obj: Any) -> bool:
-    try:
-        tf.train.TrackableView.children(obj)
-    except (AttributeError, ValueError, TypeError):
-        return False
-    return True
-
-
-# -- Keras models ------------------------------------------------------------------------------------------------------
-
-
-def _plan_of_keras(root: roots.Root, layer: Any) -> Plan:
-    def verify(path: str) -> None:
-        checks.check_files(path)
-        root.verify(path)
-
-    return Plan(
-        write=root.save,
-        verify=verify,
-        variables=lambda: list(root.object.variables),
-        where=f"{type(layer).__name__} {layer.name!r}",
-    )
 
 
 # -- remote file systems -----------------------------------------------------------------------------------------------

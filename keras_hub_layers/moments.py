@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from keras_hub_layers import _compat, exporters, swapping
+from keras_hub_layers import _compat, exporters, plans, swapping
 from keras_hub_layers.errors import ExportError, HubError, HubWarning, explain
 
 __all__ = ["ExportAtEnd", "closest"]
@@ -29,7 +29,8 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     # What belongs to one fit; not copied and not pickled.
     _of_one_fit: ClassVar[dict[str, Any]] = {
-        "_model": None, "_plans": None, "_snapshot": None, "_best": None, "_epochs": 0, "_trial": (), "_paths": (),
+        "_model": None, "_plans": None, "_snapshot": None, "_best": None, "_epochs": 0, "_logs": {}, "_trial": (),
+        "_paths": (),
     }  # fmt: skip
 
     def __init__(
@@ -110,9 +111,10 @@ class ExportAtEnd(keras.callbacks.Callback):
         self._check_order()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.monitor is None:
-            return
         logs = logs or {}
+        if self.monitor is None:
+            self._logs = _numbers(logs)
+            return
         score = logs.get(self.monitor)
         if score is None:
             self._check_missing(logs)
@@ -120,7 +122,7 @@ class ExportAtEnd(keras.callbacks.Callback):
         self._epochs += 1
         score, higher = float(score), self._higher_is_better()
         if math.isfinite(score) and (self._best is None or (score > self._best if higher else score < self._best)):
-            self._best = score
+            self._best, self._logs = score, _numbers(logs)
             self._snapshot = [np.array(keras.ops.convert_to_numpy(v)) for v in self._exported_variables()]
             self._say(f"epoch {epoch + 1}: {self.monitor} = {score:.5g} is the best so far")
 
@@ -137,12 +139,12 @@ class ExportAtEnd(keras.callbacks.Callback):
         """The Keras variables whose best values are kept."""
         raise NotImplementedError
 
-    def _make_plans(self) -> Iterator[tuple[str, exporters.Plan]]:
+    def _make_plans(self) -> Iterator[tuple[str, plans.Plan]]:
         """(destination, plan) of each export."""
         raise NotImplementedError
 
-    def _write(self, plan: exporters.Plan, destination: str) -> str:
-        return exporters.place(plan, destination, versions=self.versioned)
+    def _write(self, plan: plans.Plan, destination: str) -> str:
+        return exporters.place(plan, destination, versions=self.versioned, metrics=self._logs)
 
     # -- the best epoch ------------------------------------------------------------------------------------------
 
@@ -297,6 +299,10 @@ class _Assigned:
 def _name(layer: Any) -> Any:
     """The name of a layer; names as they are."""
     return layer.name if isinstance(layer, keras.layers.Layer) else layer
+
+
+def _numbers(logs: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 
 def closest(name: str, names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import _compat, checks, layers, signing, specs
+from keras_hub_layers import _compat, advice, cards, checks, interface, layers, signing, specs
 from keras_hub_layers.errors import BackendError, ExportError, HubError, HubWarning, explain
 
 __all__ = ["Root"]
@@ -68,6 +68,8 @@ class Root:
         self._function = tf.function(self._call, autograph=False)
         self._traced: dict[bool, Any] = {}
         self._parts: list[Root] = []
+        self._pieces: list[str] = []
+        self._notes: list[str] = []
         self._publish()
         for name, value in (assets or {}).items():
             self._attach(name, value)
@@ -130,6 +132,27 @@ class Root:
                 variable.assign(value)
         return first if all(checks.close(first[name], second[name]) for name in first) else None
 
+    def facts(self) -> cards.Facts:
+        """What the model card says. After a save, which traces."""
+        trainable, every = len(self.object.trainable_variables), len(self.object.variables)
+        outputs = signing.flat_outputs(self._traced[False].structured_outputs, self._output_names)
+        inputs = [
+            part for spec in tf.nest.flatten(self.specs) for part in tf.nest.flatten(spec, expand_composites=True)
+        ]
+        return cards.Facts(
+            title=self.layer.name,
+            origin="",
+            inputs={name: str(interface.spec_of(part)) for name, part in zip(self.arguments, inputs, strict=True)},
+            outputs={name: str(interface.spec_of(part)) for name, part in outputs.items()},
+            traces=("training=False", "training=True"),
+            tuning=f"{'yes' if trainable else 'no'}: {trainable} of {every} variables are trainable",
+            losses=len(self.object.regularization_losses),
+            pieces=tuple(self._pieces),
+            assets=tuple(sorted(advice.assets(self.object._resources))),
+            preprocessing=tuple(advice.preprocessing(self.layer)),
+            notes=tuple(self._notes),
+        )
+
     # -- what is traced ------------------------------------------------------------------------------------------
 
     def _call(self, inputs, training=False):
@@ -171,6 +194,8 @@ class Root:
                 losses += [_published_loss(hub, index) for index in range(len(hub.published_losses()))]
         if self._trainable is None:
             self._warn_of_frozen_state(trainable)
+        for text in advice.warnings_of(self.layer):
+            self._warn(text)
         self.object.__call__ = self._function
         self.object.variables = [variable.value for variable in self.layer.variables]
         self.object.trainable_variables = [variable.value for variable in trainable]
@@ -203,6 +228,7 @@ class Root:
         elif isinstance(value, keras.layers.Layer):
             part = Root(value, trainable=self._trainable)
             self._parts.append(part)
+            self._pieces.append(name)
             setattr(self.object, name, part.object)
         else:
             setattr(self.object, name, value)
@@ -221,27 +247,25 @@ class Root:
 
     # -- what its consumers will miss ----------------------------------------------------------------------------
 
+    def _warn(self, text: str) -> None:
+        self._notes.append(text)
+        warnings.warn(f"{self.layer.name!r}: {text}", HubWarning, stacklevel=2)
+
     def _warn_of_losses(self, count: int) -> None:
         if count and not self._traced.get(True):
-            warnings.warn(
-                f"{self.layer.name!r}: {count} loss(es) depend on inputs (activity_regularizer or add_loss). A "
-                "Reusable SavedModel publishes only losses without inputs: whoever fine-tunes the export trains "
-                "without them.",
-                HubWarning,
-                stacklevel=2,
+            self._warn(
+                f"{count} loss(es) depend on inputs (activity_regularizer or add_loss). A Reusable SavedModel "
+                "publishes only losses without inputs: whoever fine-tunes the export trains without them."
             )
 
     def _warn_of_frozen_state(self, trainable: list[Any]) -> None:
         with _flags(self.layer, True):
             frozen = len(self.layer.trainable_variables) - len(trainable)
         if frozen:
-            warnings.warn(
-                f"{self.layer.name!r}: {frozen} of {frozen + len(trainable)} weights are frozen, and stay so in the "
-                "export: whoever loads it cannot train them. To publish them all as trainable: "
-                'khl.export(model, "directory", trainable=True); to keep this and no warning: trainable=False or '
-                "warnings.simplefilter.",
-                HubWarning,
-                stacklevel=2,
+            self._warn(
+                f"{frozen} of {frozen + len(trainable)} weights are frozen, and stay so in the export: whoever loads "
+                'it cannot train them. khl.export(model, "directory", trainable=True) publishes all as trainable; '
+                "trainable=False none, without this warning."
             )
 
 
