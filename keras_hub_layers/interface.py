@@ -2,32 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
-from keras_hub_layers import handles, loaded, loader
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One tensor of an input or output.
-
-    Attributes:
-        shape: Tuple of `int` or `None`; `None` if even the rank is unknown.
-        dtype: Name of the dtype, such as `"float32"` or `"string"`.
-        kind: `"dense"`, `"ragged"` or `"sparse"`.
-    """
-
-    shape: tuple[int | None, ...] | None
-    dtype: str
-    kind: str = "dense"
-
-    def __str__(self) -> str:
-        shape = "(…)" if self.shape is None else str(self.shape)
-        return f"{self.dtype} {shape}" + ("" if self.kind == "dense" else f" {self.kind}")
+from keras_hub_layers import blueprint, handles, loaded, loader, resolvers
+from keras_hub_layers.tensors import Spec, describe, flatten, spec_of
 
 
 @dataclass(frozen=True)
@@ -156,6 +135,8 @@ class Interface:
 def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     """Say what a SavedModel offers.
 
+    A handle is read, not loaded: that takes a fraction of a second and works also where ops are missing.
+
     Args:
         handle_or_object: A handle as `keras_hub_layers.resolve` takes it, or a loaded or in-process object.
         tags: As in `keras_hub_layers.load`. Defaults to `None`.
@@ -164,7 +145,7 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
         An `Interface`.
 
     Raises:
-        errors.HubError: The handle cannot be resolved or loaded.
+        errors.HubError: The handle cannot be resolved, or the directory holds no readable SavedModel.
 
     Example:
 
@@ -175,23 +156,41 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     ```
     """
     obj = handle_or_object
-    if isinstance(obj, (str, os.PathLike)):
-        obj = loader.load(obj, tags=tags)
-    source = loader.source_of(obj)
-    function = loaded.call_function(obj)
-    signatures = loaded.signatures(obj)
-    variables = loaded.variables(obj, ((function,) if function else ()) + tuple(signatures.values()))
-    losses = loaded.losses(obj)
+    if not isinstance(obj, (str, os.PathLike)):
+        return _of_object(obj)
+    directory = resolvers.resolve(obj)
+    graph = loader.select_graph(directory, os.fspath(obj), tags)
+    plan = blueprint.read(graph)
+    return _describe(loader.describe_source(directory, os.fspath(obj), tags, graph), plan)
+
+
+def _of_object(obj: Any) -> Interface:
+    function, signatures = loaded.call_function(obj), loaded.signatures(obj)
+    functions = ((function,) if function else ()) + tuple(signatures.values())
+    plan = blueprint.Blueprint(
+        function=function,
+        signatures=signatures,
+        variables=loaded.variables(obj, functions),
+        losses=len(loaded.losses(obj)),
+        pieces=loaded.pieces(obj),
+        assets=loaded.assets(obj),
+        missing_ops=[],
+    )
+    return _describe(loader.source_of(obj), plan)
+
+
+def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interface:
+    function = plan.function
     usable = function is not None and function.is_usable
-    kind = _format(source, usable, signatures)
+    kind = _format(source, usable, plan.signatures)
     traces = tuple(_trace_info(trace) for trace in function.usable_traces) if function and usable else ()
     modes = tuple(sorted({t.training for t in traces if isinstance(t.training, bool)}))
     if any(t.training == "tensor" for t in traces):
         modes = (False, True)
-    infos = {name: _signature_info(f.traces[0]) for name, f in signatures.items()}
+    infos = {name: _signature_info(f.traces[0]) for name, f in plan.signatures.items()}
     handle = handles.display(source.handle) if source else ""
     accepts = bool(function and function.accepts_training)
-    fine_tunable, reason = _verdict(kind, variables, accepts, modes, bool(traces))
+    fine_tunable, reason = _verdict(kind, plan.variables, accepts, modes, bool(traces))
     inputs = [t.inputs for t in traces] + [i.inputs for i in infos.values()]
     return Interface(
         handle=handle,
@@ -202,47 +201,21 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
         training_modes=modes,
         traces=traces,
         signatures=infos,
-        variables=_variable_infos(variables),
-        regularization_losses=len(losses),
-        pieces=tuple(loaded.pieces(obj)),
-        assets=tuple(loaded.assets(obj)),
-        string_inputs=any(spec.dtype == "string" for spec in _flatten(inputs)),
-        missing_ops=(),
+        variables=_variable_infos(plan.variables),
+        regularization_losses=plan.losses,
+        pieces=tuple(plan.pieces),
+        assets=tuple(plan.assets),
+        string_inputs=any(spec.dtype == "string" for spec in flatten(inputs)),
+        missing_ops=tuple(plan.missing_ops),
         fine_tunable=fine_tunable,
         reason=reason,
-        code=_code(handle or "path/to/saved_model", kind, fine_tunable, infos),
+        code=_code(handle or "path/to/saved_model", kind, fine_tunable, infos, plan.pieces),
     )
 
 
 def name_of(variable: Any) -> str:
     """A variable's name in the SavedModel: slashes kept, without `:0`."""
     return variable.name.split(":")[0]
-
-
-def spec_of(spec: Any) -> Any:
-    """The `Spec` form of a nest of `tf.TypeSpec`s or tensors; other values as they are."""
-    if isinstance(spec, Mapping):
-        return {key: spec_of(value) for key, value in spec.items()}
-    if isinstance(spec, (tf.RaggedTensorSpec, tf.RaggedTensor)):
-        kind = "ragged"
-    elif isinstance(spec, (tf.SparseTensorSpec, tf.SparseTensor)):
-        kind = "sparse"
-    elif isinstance(spec, tf.TensorSpec) or tf.is_tensor(spec):
-        kind = "dense"
-    else:
-        return [spec_of(value) for value in spec] if isinstance(spec, (list, tuple)) else spec
-    tensor: Any = spec
-    shape = tf.TensorShape(tensor.shape)
-    return Spec(None if shape.rank is None else tuple(shape.as_list()), tensor.dtype.name, kind)
-
-
-def describe(nest: Any) -> str:
-    """A nest of `Spec`s in a form that fits an error text."""
-    if isinstance(nest, dict):
-        return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in nest.items()) + "}"
-    if isinstance(nest, (list, tuple)):
-        return "[" + ", ".join(describe(value) for value in nest) + "]"
-    return str(nest) if isinstance(nest, Spec) else "unknown" if nest is None else repr(nest)
 
 
 def _format(source: Any, usable: bool, signatures: dict[str, Any]) -> str:
@@ -275,17 +248,19 @@ def _verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], 
     )
 
 
-def _code(handle: str, kind: str, fine_tunable: bool, signatures: dict[str, SignatureInfo]) -> str:
+def _code(handle: str, kind: str, fine_tunable: bool, signatures: dict[str, SignatureInfo], pieces: list[str]) -> str:
     if kind == "reusable":
         return f"HubLayer({handle!r}, trainable={fine_tunable})"
-    if kind == "empty" or not signatures:
-        return "(nothing can be called)"
     if kind == "tf1_hub" and "default" in signatures:
         return f"HubLayer({handle!r})"
-    name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
-    outputs = signatures[name].outputs
-    choice = f"output_key={next(iter(outputs))!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
-    return f"HubLayer({handle!r}, signature={name!r}, {choice})"
+    if any(spec.dtype.endswith("_ref") for info in signatures.values() for spec in flatten(info.outputs)):
+        return "(TensorFlow 2 cannot load it: a signature returns a TF1 reference)"
+    if signatures:
+        name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
+        outputs = signatures[name].outputs
+        choice = f"output_key={next(iter(outputs))!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
+        return f"HubLayer({handle!r}, signature={name!r}, {choice})"
+    return f"HubLayer({handle!r}, piece={pieces[0]!r})" if pieces else "(nothing can be called)"
 
 
 def _trace_info(trace: loaded.Trace) -> TraceInfo:
@@ -320,14 +295,6 @@ def _count(infos: Any) -> int:
             size *= length or 0
         total += size
     return total
-
-
-def _flatten(nest: Any) -> list[Spec]:
-    if isinstance(nest, dict):
-        nest = list(nest.values())
-    if isinstance(nest, (list, tuple)):
-        return [spec for part in nest for spec in _flatten(part)]
-    return [nest] if isinstance(nest, Spec) else []
 
 
 def _plain(value: Any) -> Any:

@@ -12,14 +12,15 @@ Reference:
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
 
 # What Keras 2 stores beside the interface; callable, but nobody's piece.
-_NOT_PIECES = re.compile(
+NOT_PIECES = re.compile(
     r"_.*|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
     r"|layer-\d+|layer_with_weights-\d+|layers|variables|trainable_variables|regularization_losses"
 )
@@ -122,13 +123,31 @@ def signatures(obj: Any) -> dict[str, Function]:
 
 def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     """The published variables of an object, and what the given functions use beyond them."""
-    trainable = _unique(getattr(obj, "trainable_variables", None))
-    published = _unique([*trainable, *(getattr(obj, "variables", None) or ())])
     container = _containers(obj) if tf.distribute.has_strategy() else {}
-    used = [container.get(id(v), v) for f in functions for trace in f.traces for v in trace.variables]
-    known = {id(v) for v in published}
-    captured = _unique([v for v in used if id(v) not in known])
-    return Variables(published=published, trainable=trainable, captured=captured, has_lists=bool(published))
+    trainable = getattr(obj, "trainable_variables", None) or ()
+    return gather(trainable, getattr(obj, "variables", None) or (), functions, container)
+
+
+def gather(
+    trainable: Iterable[Any],
+    published: Iterable[Any],
+    functions: Iterable[Function],
+    container: Mapping[int, Any] = MappingProxyType({}),
+) -> Variables:
+    """Variables without repetitions and `None`, the published trainable ones first.
+
+    Args:
+        trainable: The published `trainable_variables`.
+        published: The published `variables`.
+        functions: Those whose captured variables count.
+        container: id of a captured per-replica component to the variable that it belongs to.
+    """
+    first = _unique(trainable)
+    both = _unique([*first, *published])
+    known = {id(v) for v in both}
+    used = [container.get(id(v), v) for f in functions for one in f.traces for v in one.variables]
+    captured = _unique(v for v in used if id(v) not in known)
+    return Variables(published=both, trainable=first, captured=captured, has_lists=bool(both))
 
 
 def losses(obj: Any) -> list[Any]:
@@ -206,11 +225,14 @@ def _traces(call: Any, names: list[str]) -> tuple[Trace, ...]:
 
 def _trace(function: Any, names: list[str]) -> Trace:
     args, kwargs = function.structured_input_signature
+    return trace(args, kwargs, names, function.structured_outputs, _captured(function))
+
+
+def trace(args: Any, kwargs: Any, names: list[str], outputs: Any, variables: tuple[Any, ...]) -> Trace:
+    """A trace from a canonical input signature; `names` are those of all arguments, the input first."""
     bound = {**dict(zip(names, args, strict=False)), **kwargs}
     inputs = bound.pop(names[0], None)
-    return Trace(
-        inputs=_as_plain(inputs), arguments=bound, outputs=function.structured_outputs, variables=_captured(function)
-    )
+    return Trace(inputs=_as_plain(inputs), arguments=bound, outputs=outputs, variables=variables)
 
 
 def _as_plain(inputs: Any) -> Any:
@@ -237,7 +259,7 @@ def _children(obj: Any) -> list[tuple[str, Any]]:
         children = tf.train.TrackableView(obj).children(obj)
     except (AttributeError, ValueError):  # not a trackable
         return []
-    return [(name, child) for name, child in children.items() if not _NOT_PIECES.fullmatch(name)]
+    return [(name, child) for name, child in children.items() if not NOT_PIECES.fullmatch(name)]
 
 
 def _descendants(obj: Any) -> list[Any]:
@@ -257,6 +279,6 @@ def _containers(obj: Any) -> dict[int, Any]:
     }
 
 
-def _unique(candidates: Any) -> tuple[Any, ...]:
-    found = {id(v): v for v in candidates or () if v is not None}
+def _unique(candidates: Iterable[Any]) -> tuple[Any, ...]:
+    found = {id(v): v for v in candidates if v is not None}
     return tuple(found.values())

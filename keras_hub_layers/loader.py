@@ -107,20 +107,46 @@ def load_directory(directory: str, *, handle: str, tags: Any = None, options: An
     """Load a directory and remember which handle it stands for."""
     meta = read_meta_graphs(directory)
     hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
-    if tags is None and hub_format:
-        tags = []
-    if isinstance(tags, str):
-        tags = [tags]
-    obj = _load(directory, handle, tags, load_options(options), meta)
-    graph = meta[0]
-    _sources[obj] = Source(
+    wanted = _as_list(tags, hub_format)
+    obj = _load(directory, handle, wanted, load_options(options), meta)
+    _sources[obj] = describe_source(directory, handle, tags, meta[0])
+    return obj
+
+
+def describe_source(directory: str, handle: str, tags: Any, meta_graph: Any) -> Source:
+    """The record of where an object comes from."""
+    hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
+    wanted = _as_list(tags, hub_format)
+    return Source(
         handle=handle,
         directory=directory,
-        tags=None if tags is None else tuple(tags),
-        format="tf1_hub" if hub_format else "tf2" if graph.HasField("object_graph_def") else "tf1",
-        tf_version=graph.meta_info_def.tensorflow_version,
+        tags=None if wanted is None else tuple(wanted),
+        format="tf1_hub" if hub_format else "tf2" if meta_graph.HasField("object_graph_def") else "tf1",
+        tf_version=meta_graph.meta_info_def.tensorflow_version,
     )
-    return obj
+
+
+def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
+    """The one graph that `load` would load, a protobuf of type `MetaGraphDef`.
+
+    Raises:
+        errors.InterfaceError: No graph has these tags, or there are several and no tags.
+        errors.LoadError: The directory holds no readable SavedModel.
+    """
+    meta = read_meta_graphs(directory)
+    wanted = _as_list(tags, tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER)))
+    if wanted is None and len(meta) == 1:
+        return meta[0]
+    found = [graph for graph in meta if wanted is not None and set(graph.meta_info_def.tags) == set(wanted)]
+    if not found:
+        raise _tags_error(directory, handle, wanted, meta)
+    return found[0]
+
+
+def _as_list(tags: Any, hub_format: bool) -> list[str] | None:
+    if tags is None:
+        return [] if hub_format else None
+    return [tags] if isinstance(tags, str) else list(tags)
 
 
 def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> Any:
@@ -161,15 +187,7 @@ def _load_error(
         )
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     if (len(available) > 1) if tags is None else (sorted(tags) not in available):
-        return InterfaceError(
-            explain(
-                "The SavedModel holds no graph with these tags." if tags else "The SavedModel holds several graphs.",
-                expected=f"the tags of one of its graphs: {available}",
-                received=f"tags={tags!r}",
-                where=where,
-                fix=f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})",
-            )
-        )
+        return _tags_error(directory, handle, tags, meta)
     return LoadError(
         explain(
             "TensorFlow cannot load the SavedModel.",
@@ -178,6 +196,21 @@ def _load_error(
             where=where,
             fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
             f"saved_model_cli show --all --dir {directory}",
+        )
+    )
+
+
+def _tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[Any]) -> InterfaceError:
+    available = [sorted(graph.meta_info_def.tags) for graph in meta]
+    return InterfaceError(
+        explain(
+            "The SavedModel holds several graphs."
+            if tags is None
+            else "The SavedModel holds no graph with these tags.",
+            expected=f"the tags of one of its graphs: {available}",
+            received=f"tags={tags!r}",
+            where=f"{directory} (handle {handles.display(handle)!r})",
+            fix=f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})",
         )
     )
 

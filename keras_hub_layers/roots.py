@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import _compat, advice, cards, checks, interface, layers, signing, specs
+from keras_hub_layers import _compat, advice, cards, checks, layers, signing, specs, tensors
 from keras_hub_layers.errors import BackendError, ExportError, HubError, HubWarning, explain
 
 __all__ = ["Root"]
@@ -128,6 +128,7 @@ class Root:
                 for _ in range(2)
             )
         finally:
+            _compat.clear_losses(self.layer)
             for variable, value in state:
                 variable.assign(value)
         return first if all(checks.close(first[name], second[name]) for name in first) else None
@@ -142,8 +143,8 @@ class Root:
         return cards.Facts(
             title=self.layer.name,
             origin="",
-            inputs={name: str(interface.spec_of(part)) for name, part in zip(self.arguments, inputs, strict=True)},
-            outputs={name: str(interface.spec_of(part)) for name, part in outputs.items()},
+            inputs={name: str(tensors.spec_of(part)) for name, part in zip(self.arguments, inputs, strict=True)},
+            outputs={name: str(tensors.spec_of(part)) for name, part in outputs.items()},
             traces=("training=False", "training=True"),
             tuning=f"{'yes' if trainable else 'no'}: {trainable} of {every} variables are trainable",
             losses=len(self.object.regularization_losses),

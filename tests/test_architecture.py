@@ -9,13 +9,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
     "errors", "cards", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local",
     "hubs", "resolvers", "publishers", "servers",
-    "loader", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding",
+    "loader", "tensors", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding",
     "executors", "layers", "finetuning", "graphs", "pieces", "specs", "advice", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
-SAVED_MODEL = ["loader", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding"]
+SAVED_MODEL = ["loader", "tensors", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding"]
 KERAS = ["layers", "finetuning", "graphs", "pieces", "moments", "callbacks", "tuners"]
 LAZY = {"cli", "demo", "__main__"}
 

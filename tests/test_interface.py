@@ -1,6 +1,7 @@
 """inspect() says what can be called, trained and lost, as data."""
 
 import dataclasses
+import inspect
 import json
 import pickle
 
@@ -8,9 +9,15 @@ import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import interface, layers
+from keras_hub_layers import errors, interface, layers, loader
 from keras_hub_layers.interface import Spec
 
+SAVED = [
+    producers.half_plus_one, producers.batch_norm, producers.text_length, producers.text_classifier, producers.scaled,
+    producers.sum_and_difference, producers.two_lists, producers.plus_one, producers.tensor_training,
+    producers.shared_loss, producers.flags_against_lists, producers.raw_module, producers.ragged_sum,
+    producers.sparse_sum, producers.words, producers.two_positional, producers.with_pieces, producers.tf1,
+]  # fmt: skip
 FLOAT = Spec((None, 1), "float32")
 
 
@@ -114,9 +121,47 @@ def test_an_object_in_process_is_inspected_too():
     assert (info.handle, info.format, info.tf_version) == ("", "empty", "")
 
 
-def test_passwords_are_not_shown(tmp_path, produced, monkeypatch):
-    from keras_hub_layers import loader
+def test_reading_a_handle_says_what_loading_it_shows(produced):
+    for producer in SAVED:
+        kinds = (False, True) if "keras2" in inspect.signature(producer).parameters else ((),)
+        for kind in kinds:
+            path = produced(producer, *([kind] if kind != () else []))
+            assert interface.inspect(path) == interface.inspect(loader.load(path))
 
+
+def test_reading_a_model_of_the_zoo_says_what_loading_it_shows(zoo):
+    for path in sorted(zoo.iterdir()):
+        if path.is_dir() and path.name != "serving_counter":
+            assert interface.inspect(path) == interface.inspect(loader.load(path)), path.name
+
+
+def test_what_cannot_be_loaded_is_described_and_its_code_says_so(zoo):
+    info = interface.inspect(zoo / "serving_counter")
+    assert sorted(info.signatures) == ["get_counter", "incr_counter", "incr_counter_by", "reset_counter"]
+    assert info.code == "(TensorFlow 2 cannot load it: a signature returns a TF1 reference)"
+
+
+def test_missing_ops_are_listed(tmp_path):
+    path = producers.words(tmp_path / "model")
+    file = tmp_path / "model" / "saved_model.pb"
+    file.write_bytes(file.read_bytes().replace(b"StringSplitV2", b"NobodysOpV123"))
+    assert interface.inspect(path).missing_ops == ("NobodysOpV123",)
+    assert interface.inspect(producers.words(tmp_path / "fine")).missing_ops == ()
+
+
+def test_tags_choose_the_graph(produced):
+    assert interface.inspect(produced(producers.plus_one), tags=["serve"]).callable
+    with pytest.raises(errors.InterfaceError, match=r"\[\['serve'\]\]"):
+        interface.inspect(produced(producers.plus_one), tags=["train"])
+
+
+def test_nothing_is_loaded(produced, monkeypatch):
+    path = produced(producers.half_plus_one, True)
+    monkeypatch.setattr(tf.saved_model, "load", None)
+    assert interface.inspect(path).fine_tunable
+
+
+def test_passwords_are_not_shown(produced):
     obj = loader.load_directory(produced(producers.plus_one), handle="https://user:secret@example.org/m")
     info = interface.inspect(obj)
     assert "secret" not in str(info) + json.dumps(info.to_dict())

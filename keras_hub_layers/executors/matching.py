@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers import interface, loaded
+from keras_hub_layers import loaded, tensors
 from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain
 from keras_hub_layers.executors.inputs import Mismatch, conform, to_tensor
 
@@ -129,7 +129,7 @@ class Matcher:
             explain(
                 "The inputs match no trace of the SavedModel: " + "; ".join(reasons) + ".",
                 expected="one of\n" + self._listed(),
-                received=f"({interface.describe(given)}{shown})",
+                received=f"({tensors.describe(given)}{shown})",
                 where=self._where,
                 fix="\n".join(fixes) or "convert the inputs to one of the forms above before the layer",
             )
@@ -140,8 +140,8 @@ class Matcher:
         lines = {}
         for trace in self._traces:
             fixed = {n: v for n, v in trace.arguments.items() if v is not None}
-            shown = "".join(f", {n}={interface.describe(interface.spec_of(v))}" for n, v in fixed.items())
-            lines[f"({interface.describe(interface.spec_of(trace.inputs))}{shown})"] = None
+            shown = "".join(f", {n}={tensors.describe(tensors.spec_of(v))}" for n, v in fixed.items())
+            lines[f"({tensors.describe(tensors.spec_of(trace.inputs))}{shown})"] = None
         return "\n".join(lines) or "a tensor, or a list or dict of tensors"
 
 
@@ -185,7 +185,7 @@ def _same(given: Any, traced: Any) -> bool:
 def _described(value: Any) -> Any:
     """A `Spec` for what has a shape and a dtype; the value itself otherwise."""
     if tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
-        return interface.spec_of(value)
+        return tensors.spec_of(value)
     if isinstance(value, (np.ndarray, np.generic)):
-        return interface.Spec(tuple(value.shape), f"numpy {value.dtype}")
+        return tensors.Spec(tuple(value.shape), f"numpy {value.dtype}")
     return value

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import interface
+from keras_hub_layers import tensors
 from keras_hub_layers.errors import InterfaceError, explain
 
 
@@ -58,7 +58,7 @@ def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
             explain(
                 "TensorFlow cannot infer the shape of an output.",
                 expected="an output of known rank",
-                received=interface.describe(interface.spec_of(spec)),
+                received=tensors.describe(tensors.spec_of(spec)),
                 where=where,
                 fix="HubLayer(handle, output_shape=(128,))   # without the batch axis",
             )
@@ -96,7 +96,7 @@ def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
     raise InterfaceError(
         explain(
             "output_shape is not structured as the outputs are.",
-            expected=f"shapes for {interface.describe(interface.spec_of(outputs))}, without the batch axis",
+            expected=f"shapes for {tensors.describe(tensors.spec_of(outputs))}, without the batch axis",
             received=f"output_shape={shapes!r}",
             where=where,
             fix="remove output_shape: it is inferred where TensorFlow can; or give one shape per output",
