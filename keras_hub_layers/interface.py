@@ -117,7 +117,7 @@ class Interface:
         rows = [
             ("handle", self.handle or "(an object in this process)"),
             ("format", self.format + (f", written by TensorFlow {self.tf_version}" if self.tf_version else "")),
-            *(("call", str(trace)) for trace in self.traces),
+            *(("call", text) for text in dict.fromkeys(map(str, self.traces))),
             *((f"signature {name!r}", str(info)) for name, info in self.signatures.items()),
             ("variables", f"{len(self.variables)} with {_count(self.variables):,} values"),
             ("trainable", f"{len(trainable)} with {_count(trainable):,} values"),
