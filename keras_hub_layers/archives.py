@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
+from keras_hub_layers import settings
 from keras_hub_layers.errors import ArchiveError, explain
 from keras_hub_layers.tarballs import BLOCK, CHUNK, Refused, Stream, is_header, members
 
@@ -40,11 +41,10 @@ class Limits:
     @classmethod
     def from_environment(cls) -> "Limits":
         """The defaults, with `KERAS_HUB_LAYERS_MAX_BYTES` and `KERAS_HUB_LAYERS_MAX_MEMBERS`."""
-        size, members = os.environ.get("KERAS_HUB_LAYERS_MAX_BYTES"), os.environ.get("KERAS_HUB_LAYERS_MAX_MEMBERS")
-        limits = cls()
+        size, members, limits = settings.max_bytes(), settings.max_members(), cls()
         if size:  # whoever sets it has decided; the ratio is for those who have not
-            limits = replace(limits, max_bytes=int(size), max_ratio=1 << 62)
-        return replace(limits, max_members=int(members)) if members else limits
+            limits = replace(limits, max_bytes=size, max_ratio=1 << 62)
+        return replace(limits, max_members=members) if members else limits
 
     def budget(self, archive_size: int) -> int:
         """Bytes that an archive of this size may unpack to."""

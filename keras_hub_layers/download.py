@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import requests
 
-from keras_hub_layers import web
+from keras_hub_layers import settings, web
 from keras_hub_layers.errors import ChecksumError, DownloadError, explain
 from keras_hub_layers.handles import display
 from keras_hub_layers.web import Bounds, Broken
@@ -237,7 +237,7 @@ def _is_page(response: requests.Response, start: bytes) -> bool:
 def _meter(title: str, wanted: bool | None) -> Iterator[Advance]:
     """A progress bar on stderr, or nothing."""
     if wanted is None:
-        wanted = bool(os.environ.get("TFHUB_DOWNLOAD_PROGRESS")) or sys.stderr.isatty()
+        wanted = settings.progress() or sys.stderr.isatty()
     if not wanted:
         yield lambda received, total: None
         return

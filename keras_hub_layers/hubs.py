@@ -25,15 +25,11 @@ from keras_hub_layers.errors import (
 from keras_hub_layers.handles import Handle, HuggingFaceModel, KaggleModel
 from keras_hub_layers.local import check_directory, refuse_pin
 from keras_hub_layers.manifests import is_whole
+from keras_hub_layers.settings import offline
 
 # a repository often holds the weights for other frameworks, too
 _FILES = (*SAVED_MODEL_FILES, "fingerprint.pb", "tfhub_module.pb", "keras_metadata.pb", "variables/*", "assets*/*")
 T = TypeVar("T")
-
-
-def offline() -> bool:
-    """Whether `KERAS_HUB_LAYERS_OFFLINE` switches the network off."""
-    return os.environ.get("KERAS_HUB_LAYERS_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
 
 
 def resolve_kaggle(handle: Handle, sha256: str | None) -> str:
@@ -62,19 +58,16 @@ def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
     hub = client("huggingface_hub", "hf", handle.text)
     prefix = f"{model.subfolder}/" if model.subfolder else ""
 
-    def download(force: bool = False) -> str:
+    def download() -> str:
         snapshot = hub.snapshot_download(
             model.repo,
             revision=model.revision,
             allow_patterns=[prefix + pattern for pattern in _FILES],
             local_files_only=offline(),
-            force_download=force,
         )
         return os.path.join(snapshot, *model.subfolder.split("/")).rstrip(os.sep)
 
     path = call(download, handle.text)
-    if os.path.exists(os.path.join(path, "saved_model.pb")) and not is_whole(path) and not offline():
-        path = call(lambda: download(force=True), handle.text)
     if not os.path.isdir(path) or not os.listdir(path):
         raise _nothing(handle.text, model)
     check_directory(path)

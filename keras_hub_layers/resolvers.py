@@ -1,16 +1,16 @@
 """resolve(handle) -> directory: an ordered list of resolvers, each of which knows one kind of handle."""
 
-import json
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras_hub_layers.cache import Cache
-from keras_hub_layers.errors import ChecksumError, DownloadError, HandleError, explain
+from keras_hub_layers.errors import ChecksumError, DownloadError, explain
 from keras_hub_layers.handles import Handle, display, mirror, parse
-from keras_hub_layers.hubs import not_cached, offline, resolve_hugging_face, resolve_kaggle
+from keras_hub_layers.hubs import not_cached, resolve_hugging_face, resolve_kaggle
 from keras_hub_layers.local import refuse_pin, resolve_path, unpack_into
+from keras_hub_layers.settings import mirrors, offline, uncompressed
 
 
 def resolve(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
@@ -44,7 +44,7 @@ def resolve(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
     """
     parsed = parse(handle)
     pin = _checked_pin(sha256, parsed.text)
-    copy = mirror(parsed.text, _mirrors())
+    copy = mirror(parsed.text, mirrors())
     if copy != parsed.text:
         parsed = parse(copy)
     for resolver in RESOLVERS:
@@ -120,16 +120,12 @@ def _remote(handle: Handle, sha256: str | None) -> str:
 
 RESOLVERS = [
     Resolver(lambda h: h.kind == "remote", _remote),
-    Resolver(lambda h: h.kind == "url" and not h.is_archive and _wants_uncompressed(), _uncompressed),
+    Resolver(lambda h: h.kind == "url" and not h.is_archive and uncompressed(), _uncompressed),
     Resolver(lambda h: h.kind == "url", _download),
     Resolver(lambda h: h.kind == "huggingface", resolve_hugging_face),
     Resolver(lambda h: h.kind == "kaggle" and not os.path.exists(h.location), _kaggle),
     Resolver(lambda h: h.kind in ("path", "kaggle"), resolve_path),
 ]
-
-
-def _wants_uncompressed() -> bool:
-    return os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED"
 
 
 def _with_query(url: str, query: str) -> str:
@@ -138,31 +134,6 @@ def _with_query(url: str, query: str) -> str:
     if query in url.partition("?")[2].split("&"):
         return url
     return f"{url}{'&' if '?' in url else '?'}{query}"
-
-
-def _mirrors() -> dict[str, str]:
-    """The table of `KERAS_HUB_LAYERS_MIRRORS`: JSON, or the path of a JSON file."""
-    setting = os.environ.get("KERAS_HUB_LAYERS_MIRRORS", "").strip()
-    if not setting:
-        return {}
-    try:
-        if not setting.startswith("{"):
-            with open(os.path.expanduser(setting), encoding="utf-8") as file:
-                setting = file.read()
-        table = json.loads(setting)
-        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-            raise ValueError("not an object of strings")
-    except (OSError, ValueError) as error:
-        raise HandleError(
-            explain(
-                "The table of mirrors cannot be read.",
-                expected="a JSON object, or the path of a file with one: handle prefix to URL or directory",
-                received=f"{setting[:200]!r} ({error})",
-                where="KERAS_HUB_LAYERS_MIRRORS",
-                fix="""export KERAS_HUB_LAYERS_MIRRORS='{"https://tfhub.dev/": "https://hub.example.com/"}'""",
-            )
-        ) from error
-    return table
 
 
 def _checked_pin(sha256: str | None, text: str) -> str | None:

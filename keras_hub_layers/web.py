@@ -4,7 +4,6 @@ Credentials in a URL go to the origin that they were written for and to no other
 https only and never from https down to http; no server can keep a call waiting beyond its `Bounds`.
 """
 
-import os
 import queue
 import re
 import ssl
@@ -23,6 +22,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from keras_hub_layers import settings
 from keras_hub_layers.errors import DownloadError, HandleNotFoundError, HubWarning, explain
 from keras_hub_layers.handles import display
 
@@ -38,7 +38,7 @@ class Bounds:
     Attributes:
         attempts: First try and retries together. Defaults to 4.
         connect: Seconds until the connection stands. Defaults to 20.
-        silence: Seconds until the answer's headers, and between two pieces of its body. Defaults to 60.
+        silence: Seconds until the answer's headers are there, and between two pieces of its body. Defaults to 60.
         min_speed: Bytes per second, on average over `silence`, below which a transfer counts as broken.
             Defaults to 1024.
         backoff: Seconds before the first retry; doubled before each further one. Defaults to 0.5.
@@ -59,11 +59,10 @@ class Bounds:
     @classmethod
     def from_environment(cls) -> "Bounds":
         """The defaults, with `KERAS_HUB_LAYERS_TIMEOUT` (seconds of silence) and `KERAS_HUB_LAYERS_MAX_BYTES`."""
-        timeout, size = os.environ.get("KERAS_HUB_LAYERS_TIMEOUT"), os.environ.get("KERAS_HUB_LAYERS_MAX_BYTES")
-        bounds = cls()
+        timeout, size, bounds = settings.timeout(), settings.max_bytes(), cls()
         if timeout:
-            bounds = replace(bounds, connect=min(bounds.connect, float(timeout)), silence=float(timeout))
-        return replace(bounds, max_bytes=int(size)) if size else bounds
+            bounds = replace(bounds, connect=min(bounds.connect, timeout), silence=timeout)
+        return replace(bounds, max_bytes=size) if size else bounds
 
 
 class Broken(Exception):
@@ -95,7 +94,7 @@ def session() -> requests.Session:
     """A session with the package's TLS settings; the caller closes it."""
     web = _Session()
     web.headers["User-Agent"] = "keras-hub-layers"
-    if os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") == "true":
+    if settings.unchecked_certificates():
         warnings.warn(
             "TFHUB_DISABLE_CERT_VALIDATION=true: whoever is on the way can replace the model, which is a program. "
             "Name your certificate authority instead: export SSL_CERT_FILE=/path/ca.pem",
@@ -251,7 +250,7 @@ def _ask(
         return web.get(url, headers=headers, auth=auth, timeout=(bounds.connect, bounds.silence), **options)
 
     with wire_errors(url):
-        return _within(bounds.connect + bounds.silence, ask)
+        return _within(bounds.silence, ask)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

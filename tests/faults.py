@@ -170,8 +170,8 @@ def truncated(server, connection, asked, argument):
     total = len(server.payload)
     answers = {
         "wrong-start": ("206 Partial", server.payload[1:], f"bytes 1-{total - 1}/{total}", ETAG),
-        "wrong-total": ("206 Partial", server.payload[half:], f"bytes {half}-{total}/{total + 1}", ETAG),
-        "wrong-etag": ("206 Partial", server.payload[half:], f"bytes {half}-{total - 1}/{total}", '"two"'),
+        "wrong-total": ("206 Partial", bytes(total - half), f"bytes {half}-{total - 1}/{total + 1}", ETAG),
+        "wrong-etag": ("206 Partial", bytes(total - half), f"bytes {half}-{total - 1}/{total}", '"two"'),
         "no-content-range": ("206 Partial", server.payload[half:], None, ETAG),
         "garbage-range": ("206 Partial", server.payload[half:], "bytes half-way", ETAG),
         "gone-416": ("416 Range Not Satisfiable", b"", f"bytes */{total}", ETAG),
@@ -183,6 +183,8 @@ def truncated(server, connection, asked, argument):
         start = int(asked.headers["range"].removeprefix("bytes=").rstrip("-"))
         return send(connection, "206 Partial", server.payload[start : start + 10], ETag=ETAG,
                     Content_Length=total - start, Content_Range=f"bytes {start}-{total - 1}/{total}")  # fmt: skip
+    if argument == "shrunk":
+        return send(connection, "200 OK", server.payload[:10], ETag='"two"')
     if argument == "changed" or not rest(server, connection, asked):
         send(connection, "200 OK", server.payload, ETag='"two"')
     return None

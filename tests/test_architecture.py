@@ -7,15 +7,26 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "swapping", "handles", "web", "download", "tarballs", "archives", "manifests", "cache", "local",
-    "hubs", "resolvers", "publishers", "servers",
+    "errors", "cards", "swapping", "handles", "settings", "web", "download", "tarballs", "archives", "manifests", "cache",
+    "local", "hubs", "resolvers", "publishers", "servers",
     "loader", "tensors", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding",
     "executors", "layers", "finetuning", "graphs", "pieces", "specs", "advice", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
-SAVED_MODEL = ["loader", "tensors", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding"]
+SAVED_MODEL = [
+    "loader",
+    "tensors",
+    "loaded",
+    "blueprint",
+    "interface",
+    "selection",
+    "checkpoints",
+    "checks",
+    "signing",
+    "embedding",
+]
 KERAS = ["layers", "finetuning", "graphs", "pieces", "moments", "callbacks", "tuners"]
 LAZY = {"cli", "demo", "__main__"}
 

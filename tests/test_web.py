@@ -2,6 +2,7 @@
 
 import ssl
 
+import certifi
 import pytest
 import trustme
 from faults import FaultyServer
@@ -165,6 +166,7 @@ def test_the_authority_of_an_organisation_is_named_by_an_environment_variable(
 
 def test_certificates_are_not_checked_only_when_told_so_and_then_with_a_warning(safe, path, monkeypatch):
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())  # requests lets it win over a session's setting
     with pytest.warns(HubWarning, match="SSL_CERT_FILE"):
         download(f"{safe.base}/ok", path, bounds=BOUNDS)
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "1")  # tensorflow_hub takes no other word than "true"
@@ -190,3 +192,5 @@ def test_bounds_are_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("KERAS_HUB_LAYERS_TIMEOUT", "5")
     monkeypatch.setenv("KERAS_HUB_LAYERS_MAX_BYTES", "1000")
     assert Bounds.from_environment() == Bounds(connect=5, silence=5, max_bytes=1000)
+    monkeypatch.setenv("KERAS_HUB_LAYERS_TIMEOUT", "90")
+    assert Bounds.from_environment() == Bounds(connect=20, silence=90, max_bytes=1000)

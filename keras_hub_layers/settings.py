@@ -1,0 +1,93 @@
+"""What the environment says: each variable is read in one place, when it is needed."""
+
+import json
+import os
+
+from keras_hub_layers.errors import HandleError, ResolveError, explain
+
+_OFF = ("", "0", "false", "no", "off")
+
+
+def offline() -> bool:
+    """Whether `KERAS_HUB_LAYERS_OFFLINE` switches the network off."""
+    return os.environ.get("KERAS_HUB_LAYERS_OFFLINE", "").strip().lower() not in _OFF
+
+
+def uncompressed() -> bool:
+    """Whether `TFHUB_MODEL_LOAD_FORMAT` asks for the uncompressed form of the hosting protocol."""
+    return os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED"
+
+
+def unchecked_certificates() -> bool:
+    """Whether `TFHUB_DISABLE_CERT_VALIDATION` is "true", the only word that tensorflow_hub knows."""
+    return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") == "true"
+
+
+def progress() -> bool:
+    """Whether `TFHUB_DOWNLOAD_PROGRESS` asks for a progress bar where there is no terminal, too."""
+    return bool(os.environ.get("TFHUB_DOWNLOAD_PROGRESS"))
+
+
+def timeout() -> float | None:
+    """`KERAS_HUB_LAYERS_TIMEOUT`: seconds that a server may be silent."""
+    return _number("KERAS_HUB_LAYERS_TIMEOUT", "seconds", "60")
+
+
+def max_bytes() -> int | None:
+    """`KERAS_HUB_LAYERS_MAX_BYTES`: size of an archive, and of what it unpacks to."""
+    number = _number("KERAS_HUB_LAYERS_MAX_BYTES", "bytes", "100000000000")
+    return None if number is None else int(number)
+
+
+def max_members() -> int | None:
+    """`KERAS_HUB_LAYERS_MAX_MEMBERS`: files and directories in an archive."""
+    number = _number("KERAS_HUB_LAYERS_MAX_MEMBERS", "members", "1000000")
+    return None if number is None else int(number)
+
+
+def mirrors() -> dict[str, str]:
+    """The table of `KERAS_HUB_LAYERS_MIRRORS`: JSON, or the path of a JSON file."""
+    setting = os.environ.get("KERAS_HUB_LAYERS_MIRRORS", "").strip()
+    if not setting:
+        return {}
+    try:
+        text = setting
+        if not setting.startswith("{"):
+            with open(os.path.expanduser(setting), encoding="utf-8") as file:
+                text = file.read()
+        table = json.loads(text)
+        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+            raise ValueError("not an object of strings")
+    except (OSError, ValueError) as error:
+        raise HandleError(
+            explain(
+                "The table of mirrors cannot be read.",
+                expected="a JSON object, or the path of a file with one: handle prefix to URL or directory",
+                received=f"{setting[:200]!r} ({error})",
+                where="KERAS_HUB_LAYERS_MIRRORS",
+                fix="""export KERAS_HUB_LAYERS_MIRRORS='{"https://tfhub.dev/": "https://hub.example.com/"}'""",
+            )
+        ) from error
+    return table
+
+
+def _number(name: str, unit: str, example: str) -> float | None:
+    """A positive number, or None when the variable is not set."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        number = float(text)
+        if not 0 < number < float("inf"):
+            raise ValueError("not a positive number")
+    except ValueError as error:
+        raise ResolveError(
+            explain(
+                f"The setting {name} cannot be read.",
+                expected=f"a positive number of {unit}",
+                received=repr(text),
+                where="the environment",
+                fix=f"export {name}={example}",
+            )
+        ) from error
+    return number
