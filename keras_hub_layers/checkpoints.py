@@ -20,6 +20,7 @@ __all__ = ["CheckpointMismatch", "SourceGone", "differing", "live_variables", "r
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 PREFIX = "variables/variables"
 FINGERPRINT = "fingerprint.pb"
+_FAILURES = (tf.errors.OpError, OSError, IndexError, ValueError, RuntimeError)  # a checkpoint's reader has them all
 
 
 class CheckpointMismatch(errors.ExportError):
@@ -67,7 +68,9 @@ def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterabl
             if tensors:
                 _write(destination, tensors)
                 _renew_fingerprint(source_directory, destination)
-    except (tf.errors.OpError, OSError) as err:
+    except errors.HubError:
+        raise
+    except _FAILURES as err:
         raise errors.ExportWriteError(
             errors.explain(
                 "The SavedModel could not be copied with its new weights.",
@@ -105,7 +108,9 @@ def differing(directory: str, obj: Any) -> list[str]:
                 for key, parts in live.items()
                 if not _same(_joined([_value(part, blank=False) for part in parts], shapes[key]), stored[key])
             ]
-    except (tf.errors.OpError, OSError) as err:
+    except errors.HubError:
+        raise
+    except _FAILURES as err:
         raise errors.ExportWriteError(
             errors.explain(
                 "The checkpoint that was just written cannot be read back.",
