@@ -7,9 +7,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "swapping", "handles", "settings", "web", "download", "tarballs", "archives", "manifests", "cache",
-    "local", "hubs", "resolvers", "publishers", "servers",
-    "loader", "tensors", "loaded", "blueprint", "interface", "selection", "checkpoints", "checks", "signing", "embedding",
+    "errors", "cards", "swapping", "handles", "settings", "web", "download", "tarballs", "archives", "manifests",
+    "cache", "local", "hubs", "resolvers", "publishers", "servers",
+    "loader", "tensors", "loaded", "blueprint", "interface", "selection",
+    "checkpoints", "checks", "signing", "embedding",
     "executors", "layers", "finetuning", "graphs", "pieces", "specs", "advice", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "tuners",
     "demo", "cli", "__main__",

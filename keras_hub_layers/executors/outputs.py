@@ -51,8 +51,7 @@ def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> 
 
 def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
     """The symbolic tensor of a spec, or of a tensor of a graph."""
-    if not isinstance(spec, tf.TypeSpec):
-        spec = tf.type_spec_from_value(spec)
+    spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
     if tf.TensorShape(spec.shape).rank is None:
         raise InterfaceError(
             explain(
@@ -102,3 +101,7 @@ def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
             fix="remove output_shape: it is inferred where TensorFlow can; or give one shape per output",
         )
     )
+
+
+def _spec_of(tensor: Any) -> Any:
+    return tf.type_spec_from_value(tensor)
