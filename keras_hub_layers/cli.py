@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -166,6 +167,7 @@ def _publish(chosen: argparse.Namespace) -> int:
 def _serve(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.servers import serve
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that `serve` can tidy up
     serve(chosen.directory, chosen.host, chosen.port, ready=lambda base: print(base, flush=True))
     return 0
 

@@ -1,12 +1,13 @@
 """resolve(handle) -> directory: an ordered list of resolvers, each of which knows one kind of handle."""
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras_hub_layers.cache import Cache
-from keras_hub_layers.errors import ChecksumError, DownloadError, explain
+from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, ResolveError, explain
 from keras_hub_layers.handles import Handle, display, mirror, parse
 from keras_hub_layers.hubs import not_cached, resolve_hugging_face, resolve_kaggle
 from keras_hub_layers.local import refuse_pin, resolve_path, unpack_into
@@ -81,7 +82,15 @@ def _download(handle: Handle, sha256: str | None) -> str:
         done = download(url, archive, sha256=sha256)
         return unpack_into(archive, work, display(handle.text)), done.sha256
 
-    return cache.put(handle.text, fill, sha256)
+    try:
+        return cache.put(handle.text, fill, sha256)
+    except (DownloadError, HandleNotFoundError) as refusal:
+        if not handle.kaggle or sha256 or not importlib.util.find_spec("kagglehub"):
+            raise
+        try:  # a private model, which kagglehub has the credentials for
+            return resolve_kaggle(handle, None)
+        except ResolveError as error:
+            raise refusal from error
 
 
 def _uncompressed(handle: Handle, sha256: str | None) -> str:

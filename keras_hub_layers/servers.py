@@ -6,7 +6,6 @@
 
 import hashlib
 import html
-import logging
 import os
 import socket
 import tempfile
@@ -245,7 +244,6 @@ def _server(hub: Hub, host: str, port: int, handler: type[WSGIRequestHandler]) -
                 fix="let the system choose a port: keras-hub-layers serve DIRECTORY --port 0",
             )
         ) from error
-    logging.getLogger("werkzeug").setLevel(logging.INFO)
     with listening:
         return make_server(host, port, hub, threaded=True, request_handler=handler, fd=listening.fileno())
 

@@ -136,6 +136,7 @@ def get(
         if not redirects or response.status_code not in _REDIRECTS or target is None:
             return response, here
         response.close()
+        target = target.encode("latin-1").decode("utf-8", "replace")  # http.client reads headers as Latin-1
         try:
             there = urlsplit(urljoin(here, target))
             down = (urlsplit(here).scheme, there.scheme) == ("https", "http")

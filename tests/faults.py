@@ -122,6 +122,12 @@ def status(server, connection, asked, argument):
 
 
 @fault
+def models(server, connection, asked, argument):
+    """A page of a site that wants a login."""
+    send(connection, "403 Forbidden", b"<html>Sign in", Content_Type="text/html")
+
+
+@fault
 def flaky(server, connection, asked, argument):
     """flaky/<code>/<times>[/<Retry-After>]: this status so many times, then the payload."""
     code, times, *wait = argument.split("/")

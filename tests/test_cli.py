@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -114,14 +115,22 @@ def test_pack_prints_the_checksum_to_pin(model, tmp_path, capsys):
     assert capsys.readouterr().out == f"{sha256_of(archive)}  {archive}\n"
 
 
-def test_serve_prints_its_address_first_and_then_answers(model):
+@pytest.mark.parametrize("signal", [signal.SIGTERM, signal.SIGINT])
+def test_serve_prints_its_address_first_then_answers_and_tidies_up(model, tmp_path, signal):
     command = [sys.executable, "-m", "keras_hub_layers", "serve", str(model.parent), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    (tmp_path / "tmp").mkdir()
+    settings = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings) as process:
         assert process.stdout
         base = process.stdout.readline().strip()
         with urllib.request.urlopen(f"{base}/encoder?tf-hub-format=compressed") as answer:
             assert answer.read(2) == b"\x1f\x8b"
-        process.terminate()
+        process.send_signal(signal)
+        _, log = process.communicate()
+    assert process.returncode == 0
+    assert '"GET /encoder?tf-hub-format=compressed HTTP/1.1" 200' in log
+    assert "Traceback" not in log
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 def test_inspect_prints_a_table_or_json(zoo, capsys):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from faults import FaultyServer
 from hostile import FILES
 from model_hubs import HuggingFace, Kaggle, serving
 from test_local import files, write
@@ -112,6 +113,20 @@ def test_a_half_deleted_kaggle_model_is_fetched_again(kaggle):
     os.unlink(os.path.join(path, "saved_model.pb"))
     assert run(RESOLVE, f"{NNLM}/3", **settings) == [path]
     assert files(path) == FILES
+
+
+def test_a_kaggle_page_that_wants_a_login_is_left_to_the_client(kaggle):
+    _, settings = kaggle
+    page = f"http://www.kaggle.com/models/{NNLM}/3"
+    with FaultyServer(b"") as site:
+        settings = {**settings, "http_proxy": site.base, "no_proxy": "localhost"}
+        (path,) = run(RESOLVE, page, **settings)
+        assert files(path) == FILES
+        assert [asked.path for asked in site.asked] == [page]
+        ((kind, text),) = run(RESOLVE, page.replace("google", "nobody"), **settings)
+    assert kind == "DownloadError"
+    assert "HTTP 403" in text
+    assert "pip install 'keras-hub-layers[kaggle]'" in text
 
 
 def test_what_kaggle_does_not_have_is_said(kaggle):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faults import FaultyServer
@@ -283,6 +284,14 @@ print([os.waitpid(child, 0)[1] for child in children])
         assert run(code, f"{server.base}/ok") == "[0, 0, 0, 0, 0, 0, 0, 0]\n"
         assert len(server.asked) == 1
     assert len(left()) == 3
+
+
+def test_eight_threads_at_once_make_one_download():
+    with FaultyServer(tar_gz({**FILES, "assets/large": bytes(3_000_000)})) as server:
+        with ThreadPoolExecutor(8) as pool:
+            paths = list(pool.map(resolve, [f"{server.base}/ok"] * 8))
+        assert len(server.asked) == 1
+    assert len(set(paths)) == 1
 
 
 def test_killed_at_any_moment_the_cache_is_whole_or_empty_and_the_next_one_succeeds():
