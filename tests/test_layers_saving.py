@@ -213,6 +213,35 @@ def test_weights_files_do_not_depend_on_trainable_or_unfreeze(produced, tmp_path
         np.testing.assert_allclose(again(X), [[11], [16]])
 
 
+def test_tensorflow_checkpoints_restore_fine_tuned_weights(produced, tmp_path):
+    model = tuned(produced(producers.half_plus_one, True))
+    checkpoint = tf.train.Checkpoint(model=model)
+    path = checkpoint.save(tmp_path / "checkpoint")
+    expected = model.predict(X, verbose=0)
+    model.layers[0].trainable_weights[0].assign([[9.0]])
+    checkpoint.restore(path).assert_consumed()
+    np.testing.assert_array_equal(model.predict(X, verbose=0), expected)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_h5_files_keep_fine_tuned_weights_and_need_the_original_and_trust(produced, tmp_path):
+    model = tuned(produced(producers.half_plus_one, True))
+    model.save(tmp_path / "model.h5")
+    again = keras.saving.load_model(tmp_path / "model.h5", compile=False, safe_mode=False)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    with pytest.raises(errors.SafeModeError, match="safe_mode=False"):
+        keras.saving.load_model(tmp_path / "model.h5", compile=False)
+
+
+def test_an_unzipped_model_reloads_without_the_original(tmp_path):
+    path = producers.half_plus_one(tmp_path / "original", True)
+    model = tuned(path)
+    model.save(tmp_path / "folder", zipped=False)
+    shutil.rmtree(path)
+    again = keras.saving.load_model(tmp_path / "folder", safe_mode=False)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
 def test_a_tf1_savedmodel_survives_a_keras_file(tmp_path):
     path = producers.tf1(tmp_path / "original")
     layer = layers.HubLayer(path, signature="serving_default", output_key="y")
