@@ -162,6 +162,19 @@ def test_an_entry_whose_archive_is_unknown_is_fetched_again_but_not_replaced_by_
     assert cache.find(HANDLE, "ab" * 32) == path
 
 
+def test_a_pin_never_fits_an_entry_whose_manifest_was_not_written(cache, monkeypatch):
+    cache.put(HANDLE, filler(b"one", "ab" * 32))
+
+    def crash(*arguments):
+        raise KeyboardInterrupt("as if the power went")
+
+    monkeypatch.setattr(cache_module, "_write", crash)
+    with pytest.raises(KeyboardInterrupt, match="power"):
+        cache.put(HANDLE, filler(b"two", "cd" * 32), "cd" * 32)
+    assert content(cache.find(HANDLE)) == b"two"
+    assert cache.find(HANDLE, "ab" * 32) is None
+
+
 def test_an_entry_is_readable_for_others_as_the_umask_says(cache):
     before = os.umask(0o022)
     try:

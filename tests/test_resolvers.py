@@ -322,6 +322,71 @@ print(found, [name for name in os.listdir(Cache().root) if name.endswith(".tmp")
         assert files(resolve(f"{server.base}/ok?5")) == payload
 
 
+STEPS = """
+import shutil
+from pathlib import Path
+archive, state = sys.argv[1:]
+root = Cache().root
+
+def fill(letter):
+    def fill(work):
+        for name in ("saved_model.pb", "assets/a.txt", "assets/b.txt"):
+            Path(work, "tree", name).parent.mkdir(parents=True, exist_ok=True)
+            Path(work, "tree", name).write_text(letter)
+        return work + "/tree", letter * 64
+    return fill
+
+def prepare():
+    if state == "damaged":
+        os.unlink(resolvers.resolve(archive) + "/variables/variables.index")
+    elif state == "pinned":
+        Cache().put("handle", fill("a"))
+
+def act():
+    return Cache().put("handle", fill("b"), "b" * 64) if state == "pinned" else resolvers.resolve(archive)
+
+def contents(path):
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in Path(path).rglob("*") if file.is_file()}
+
+prepare()
+before = contents(Cache().entries()[0].path) if state == "pinned" else None
+after = contents(act())
+for step in range(1000):
+    shutil.rmtree(root)
+    prepare()
+    child = os.fork()
+    if child == 0:
+        left = [step]
+        def hook(event, arguments):
+            if event in ("os.remove", "os.rmdir") or (event.startswith(("open", "os.")) and root in repr(arguments)):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        act()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    for entry in Cache().entries():
+        assert Cache().verify(entry) or contents(entry.path) in (before, after), step
+        assert contents(entry.path) == after or not Cache().find("handle", "b" * 64), step
+    assert contents(act()) == after, step
+    (entry,) = Cache().entries()
+    assert not Cache().verify(entry), step
+    Cache().put("the next writer", fill("c"))
+    assert not [name for name in os.listdir(root) if name.endswith(".tmp")], step
+    if status == 0:
+        break
+print(step)
+"""
+
+
+@pytest.mark.parametrize("state", ["absent", "damaged", "pinned"])
+def test_killed_at_every_single_step_on_the_disk_an_entry_is_whole_or_known_to_be_broken(tmp_path, state):
+    (tmp_path / "m.tar.gz").write_bytes(ARCHIVE)
+    steps = int(run(STEPS, str(tmp_path / "m.tar.gz"), state))
+    assert 20 < steps < 1000
+
+
 def test_tensorflow_hub_reads_our_entries_and_we_read_its(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "shared"))
     write(tmp_path / "models/encoder")
