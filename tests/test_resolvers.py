@@ -8,12 +8,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from faults import FaultyServer
 from hostile import FILES, member, tar, tar_gz, zip_
 from test_local import files, write
 
-from keras_hub_layers import resolve
+from keras_hub_layers import layers, resolve
 from keras_hub_layers.cache import Cache
 from keras_hub_layers.errors import (
     ArchiveError,
@@ -237,7 +238,7 @@ def test_a_cache_hit_needs_no_http_client(server):
     resolve(handle)
     code = f"""
 import sys
-from keras_hub_layers import resolve
+from keras_hub_layers import layers, resolve
 resolve({handle!r})
 print([name for name in ("requests", "tensorflow", "keras", "rich", "numpy") if name in sys.modules])
 """
@@ -387,24 +388,39 @@ def test_killed_at_every_single_step_on_the_disk_an_entry_is_whole_or_known_to_b
     assert 20 < steps < 1000
 
 
-def test_tensorflow_hub_reads_our_entries_and_we_read_its(tmp_path, monkeypatch):
+def test_tensorflow_hub_and_hub_layer_share_servers_and_entries(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "shared"))
     write(tmp_path / "models/encoder")
     write(tmp_path / "models/decoder")
     code = """
 import sys
+import tensorflow as tf
 import tensorflow_hub as hub
+
+class HalfPlusOne(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+    def __call__(self, x):
+        return x / 2 + 1
+
+tf.saved_model.save(HalfPlusOne(), sys.argv[2])
+print(hub.load(sys.argv[1] + "/half")([2.0]).numpy()[0])
 print(hub.resolve(sys.argv[1] + "/decoder"), flush=True)
 sys.stdin.readline()
 print(hub.resolve(sys.argv[1] + "/encoder"))
 """
     with running(tmp_path / "models") as base:
         ours = resolve(f"{base}/encoder")
-        command = [sys.executable, "-W", "ignore", "-c", code, base]
+        command = [sys.executable, "-W", "ignore", "-c", code, base, str(tmp_path / "models/half")]
         hub = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert hub.stdout
+        assert hub.stdout.readline() == "2.0\n"
         theirs = hub.stdout.readline().strip()
     assert hub.communicate("the server is gone\n")[0].strip() == ours
     assert resolve(f"{base}/decoder") == theirs
     assert files(theirs) == files(ours) == FILES
-    assert {entry.handle for entry in Cache().entries()} == {f"{base}/encoder", f"{base}/decoder"}
+    assert {entry.handle for entry in Cache().entries()} == {
+        f"{base}/{name}" for name in ("encoder", "decoder", "half")
+    }
+    half = resolve(f"{base}/half")
+    assert layers.HubLayer(f"{base}/half")(np.array([4.0], "float32")).numpy().tolist() == [3.0]
+    assert "fingerprint.pb" in os.listdir(half)
