@@ -11,8 +11,9 @@ ROAD = [
     "cache", "local", "hubs", "resolvers", "publishers", "servers",
     "loader", "tensors", "loaded", "blueprint", "interface", "selection",
     "checkpoints", "checks", "signing", "embedding",
-    "executors", "layers", "finetuning", "graphs", "pieces", "specs", "advice", "roots", "plans", "exporters",
-    "saving", "moments", "callbacks", "tuners",
+    "executors", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
+    "graphs", "pieces", "specs", "advice", "roots", "plans", "exporters",
+    "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
@@ -28,7 +29,20 @@ SAVED_MODEL = [
     "signing",
     "embedding",
 ]
-KERAS = ["layers", "finetuning", "graphs", "pieces", "moments", "callbacks", "tuners"]
+KERAS = [
+    "layers",
+    "grouping",
+    "slots",
+    "rates",
+    "unfreezing",
+    "features",
+    "finetuning",
+    "graphs",
+    "pieces",
+    "moments",
+    "callbacks",
+    "tuners",
+]
 LAZY = {"cli", "demo", "__main__"}
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import producers
+import pytest
 import tensorflow as tf
 
 from keras_hub_layers import callbacks, layers
@@ -59,6 +60,7 @@ def test_an_image_classifier_trains_a_head_then_fine_tunes_and_reloads(produced,
     np.testing.assert_allclose(tuned.losses, hub.losses)
 
 
+@pytest.mark.skipif(keras.__version__.startswith("3.8"), reason="Keras 3.8 loses the lookup tables of nested objects")
 def test_a_model_with_the_layer_inside_is_exported_by_keras_too(tmp_path):
     path = producers.text_classifier(tmp_path / "source")
     model = keras.Sequential([keras.Input((), dtype="string"), layers.HubLayer(path)])

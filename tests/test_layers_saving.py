@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras_hub_layers import errors, layers
 
 X = np.array([[1.0], [2.0]])
+NEWEST = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 15)
 
 
 def tuned(path, **kwargs):
@@ -229,8 +230,9 @@ def test_h5_files_keep_fine_tuned_weights_and_need_the_original_and_trust(produc
     model.save(tmp_path / "model.h5")
     again = keras.saving.load_model(tmp_path / "model.h5", compile=False, safe_mode=False)
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
-    with pytest.raises(errors.SafeModeError, match="safe_mode=False"):
-        keras.saving.load_model(tmp_path / "model.h5", compile=False)
+    if NEWEST:  # Keras 3.8 has no safe mode for this format
+        with pytest.raises(errors.SafeModeError, match="safe_mode=False"):
+            keras.saving.load_model(tmp_path / "model.h5", compile=False)
 
 
 def test_an_unzipped_model_reloads_without_the_original(tmp_path):

@@ -63,7 +63,7 @@ def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
             )
         )
     kind = {}
-    if isinstance(spec, tf.RaggedTensorSpec):
+    if isinstance(spec, tf.RaggedTensorSpec) and hasattr(keras.KerasTensor, "ragged"):  # Keras 3.8 has no such mark
         ragged: Any = spec
         kind = {"ragged": True, "ragged_rank": ragged.ragged_rank, "row_splits_dtype": ragged.row_splits_dtype.name}
     return keras.KerasTensor(tuple(spec.shape), spec.dtype.name, sparse=isinstance(spec, tf.SparseTensorSpec), **kind)
