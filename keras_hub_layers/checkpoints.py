@@ -6,10 +6,12 @@ That is exact (no function is serialized again), keeps what TensorFlow would los
 `tfhub_module.pb`, several tag sets), and takes a tenth of the time of `tf.saved_model.save`.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import fingerprint_pb2, trackable_object_graph_pb2
 
@@ -85,8 +87,6 @@ def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterabl
 def differing(directory: str, obj: Any) -> list[str]:
     """The keys under which the checkpoint of a SavedModel does not hold what the object's variables hold, bit by bit.
 
-    Reads every byte of the checkpoint and compares its checksums.
-
     Args:
         directory: A SavedModel that was written from `obj`.
         obj: The live object.
@@ -101,13 +101,14 @@ def differing(directory: str, obj: Any) -> list[str]:
         with tf.init_scope():
             reader = tf.compat.v1.train.NewCheckpointReader(prefix)
             shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-            live = _keyed(obj, live_variables(obj), reader)
+            live = {
+                key: _joined([_value(part, blank=False) for part in parts], shapes[key])
+                for key, parts in _keyed(obj, live_variables(obj), reader).items()
+            }
+            if _lies_in_the_file(prefix, shapes, dtypes, live):
+                return []
             stored = _read(prefix, dtypes, sorted(dtypes))
-            return [
-                key
-                for key, parts in live.items()
-                if not _same(_joined([_value(part, blank=False) for part in parts], shapes[key]), stored[key])
-            ]
+            return [key for key, value in live.items() if not _same(value, stored[key])]
     except errors.HubError:
         raise
     except _FAILURES as err:
@@ -286,10 +287,52 @@ def _read(prefix: str, dtypes: dict[str, Any], keys: list[str]) -> dict[str, Any
     return dict(zip(keys, tensors, strict=True))
 
 
+def _lies_in_the_file(prefix: str, shapes: dict[str, Any], dtypes: dict[str, Any], live: dict[str, Any]) -> bool:
+    """Whether all values lie in the checkpoint's one file where `SaveV2` puts them: in the order of their keys.
+
+    A third of the time of reading the tensors. False proves nothing: another layout is read in the ordinary way.
+    """
+    path = f"{prefix}.data-00000-of-00001"
+    if not os.path.isfile(path):
+        return False
+    file = np.memmap(path, np.uint8, "r")
+    numeric = {
+        key: int(np.prod(shapes[key])) * tf.as_dtype(dtype).size
+        for key, dtype in dtypes.items()
+        if tf.as_dtype(dtype) not in (tf.string, tf.variant, tf.resource)
+    }
+    if len(dtypes) - len(numeric) > 1:
+        return False
+    other, start = file.size - sum(numeric.values()), 0
+    for key in sorted(dtypes):
+        end = start + numeric.get(key, other)
+        if key in live and (live[key] is None or not _equal(file[start:end], _bytes(live[key]))):
+            return False
+        start = end
+    return True
+
+
 def _same(first: Any, second: Any) -> bool:
+    """Whether two tensors are equal bit by bit, NaN too."""
     if first is None or first.shape != second.shape or first.dtype != second.dtype:
         return False
-    return first.numpy().tobytes() == second.numpy().tobytes()
+    if first.dtype == tf.string:
+        return bool(np.array_equal(first.numpy(), second.numpy()))
+    return _equal(_bytes(first), _bytes(second))
+
+
+def _bytes(tensor: Any) -> np.ndarray:
+    """The bytes of an eager tensor; without a copy where it has a buffer that NumPy knows."""
+    try:
+        array = np.asarray(memoryview(tensor))
+    except (BufferError, TypeError, ValueError):
+        array = tensor.numpy()
+    return np.ravel(array).view(np.uint8)
+
+
+def _equal(first: np.ndarray, second: np.ndarray) -> bool:
+    word = np.uint64 if first.nbytes % 8 == 0 else np.uint8
+    return first.nbytes == second.nbytes and bool(np.array_equal(first.view(word), second.view(word)))
 
 
 def _write(destination: str, tensors: dict[str, Any]) -> None:

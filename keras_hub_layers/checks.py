@@ -123,6 +123,7 @@ def _run(directory: str, graph: meta_graph_pb2.MetaGraphDef, signature: str, inp
     """Import the graph, restore the variables, initialize tables from the assets, and run one signature."""
     definition = graph.signature_def[signature]
     config = tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True)
+    config.graph_options.rewrite_options.disable_meta_optimizer = True  # it takes longer than the one run
     with tf.Graph().as_default() as imported, tf.compat.v1.Session(graph=imported, config=config) as session:
         tf.graph_util.import_graph_def(graph.graph_def, name="")
         assets = {
