@@ -100,6 +100,14 @@ class Handle:
         )
         return tuple(text for text in same if text != self.text)
 
+    @property
+    def kaggle_archive(self) -> str | None:
+        """Where Kaggle's interface for programs sends the archive of a page with a fixed version; else None."""
+        if self.kind != "url" or self.kaggle is None or self.kaggle.version is None:
+            return None
+        url = urlsplit(self.location)
+        return f"{url.scheme}://{url.netloc}/api/v1/models/{self.kaggle}/download"
+
     def __str__(self) -> str:
         return display(self.text)
 

@@ -79,7 +79,15 @@ def _download(handle: Handle, sha256: str | None) -> str:
         from keras_hub_layers.download import download  # requests takes longer to import than a cache hit takes
 
         archive = os.path.join(work, "archive")
-        done = download(url, archive, sha256=sha256)
+        try:
+            done = download(url, archive, sha256=sha256)
+        except (DownloadError, HandleNotFoundError) as refusal:
+            if not handle.kaggle_archive:
+                raise
+            try:  # Kaggle answers some requests for a page's archive with the page
+                done = download(handle.kaggle_archive, archive, sha256=sha256)
+            except (DownloadError, HandleNotFoundError) as error:
+                raise refusal from error
         return unpack_into(archive, work, display(handle.text)), done.sha256
 
     try:

@@ -128,6 +128,12 @@ def models(server, connection, asked, argument):
 
 
 @fault
+def api(server, connection, asked, argument):
+    """That site's address for programs: the payload, if there is one."""
+    send(connection, "200 OK" if server.payload else "404 Not Found", server.payload)
+
+
+@fault
 def flaky(server, connection, asked, argument):
     """flaky/<code>/<times>[/<Retry-After>]: this status so many times, then the payload."""
     code, times, *wait = argument.split("/")

@@ -90,6 +90,14 @@ def test_a_handle_with_a_fixed_version_knows_its_other_spellings():
     assert parse("google/nnlm/tensorFlow2/en-dim50").spellings == ()
 
 
+def test_a_kaggle_page_with_a_version_knows_the_address_of_its_archive():
+    page = "https://me:key@www.kaggle.com/models/google/nnlm/frameworks/tensorflow2/variations/en/versions/3?x=y"
+    archive = "https://me:key@www.kaggle.com/api/v1/models/google/nnlm/tensorFlow2/en/3/download"
+    assert parse(page).kaggle_archive == archive
+    assert parse("https://www.kaggle.com/models/google/nnlm/tensorFlow2/en").kaggle_archive is None
+    assert parse("google/nnlm/tensorFlow2/en/3").kaggle_archive is None
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -122,7 +122,7 @@ def test_a_kaggle_page_that_wants_a_login_is_left_to_the_client(kaggle):
         settings = {**settings, "http_proxy": site.base, "no_proxy": "localhost"}
         (path,) = run(RESOLVE, page, **settings)
         assert files(path) == FILES
-        assert [asked.path for asked in site.asked] == [page]
+        assert [asked.path for asked in site.asked] == [page, f"http://www.kaggle.com/api/v1/models/{NNLM}/3/download"]
         ((kind, text),) = run(RESOLVE, page.replace("google", "nobody"), **settings)
     assert kind == "DownloadError"
     assert "HTTP 403" in text

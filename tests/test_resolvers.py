@@ -14,7 +14,7 @@ from faults import FaultyServer
 from hostile import FILES, member, tar, tar_gz, zip_
 from test_local import files, write
 
-from keras_hub_layers import layers, resolve
+from keras_hub_layers import resolve
 from keras_hub_layers.cache import Cache
 from keras_hub_layers.errors import (
     ArchiveError,
@@ -228,6 +228,19 @@ def test_a_kaggle_model_is_found_under_its_other_spelling(monkeypatch):
     assert resolve(longer) == path
 
 
+def test_a_kaggle_page_that_sends_no_archive_is_asked_for_it_at_the_address_for_programs(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.base)  # stands for the internet
+    monkeypatch.setenv("no_proxy", "")
+    handle = "http://www.kaggle.com/models/google/nnlm/tensorFlow2/en/3"
+    path = resolve(handle)
+    assert files(path) == FILES
+    assert path == Cache().path(handle)
+    assert [asked.path for asked in server.asked] == [
+        "http://www.kaggle.com/models/google/nnlm/tensorFlow2/en/3",
+        "http://www.kaggle.com/api/v1/models/google/nnlm/tensorFlow2/en/3/download",
+    ]
+
+
 def write_one(path):
     with open(path, "wb") as file:
         file.write(b"graph")
@@ -238,7 +251,7 @@ def test_a_cache_hit_needs_no_http_client(server):
     resolve(handle)
     code = f"""
 import sys
-from keras_hub_layers import layers, resolve
+from keras_hub_layers import resolve
 resolve({handle!r})
 print([name for name in ("requests", "tensorflow", "keras", "rich", "numpy") if name in sys.modules])
 """
@@ -389,6 +402,8 @@ def test_killed_at_every_single_step_on_the_disk_an_entry_is_whole_or_known_to_b
 
 
 def test_tensorflow_hub_and_hub_layer_share_servers_and_entries(tmp_path, monkeypatch):
+    from keras_hub_layers import layers  # the other tests of this module need no TensorFlow
+
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "shared"))
     write(tmp_path / "models/encoder")
     write(tmp_path / "models/decoder")
