@@ -63,7 +63,10 @@ class FaultyServer:
             with connection:
                 head = b""
                 while b"\r\n\r\n" not in head:
-                    head += connection.recv(65536) or b"\r\n\r\n"
+                    piece = connection.recv(65536)
+                    if not piece:  # the client is gone
+                        return
+                    head += piece
                 asked = _parse(head.decode("latin-1"))
                 asked.number = self.seen[asked.path]
                 self.seen[asked.path] += 1
