@@ -1,0 +1,114 @@
+"""What the benchmarks share: the models, the interleaved clock, and the table of ratios."""
+
+import gc
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the limits are stated for a CPU
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import numpy as np
+
+MODELS = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+NAMES = ("mobilenet", "bert")
+BATCH = {"mobilenet": 8, "bert": 4}
+BERT = {"layers": 4, "width": 256, "heads": 4, "tokens": 64, "vocabulary": 8000}
+
+
+def model(name: str) -> str:
+    """The directory of a SavedModel, made by Keras 2 in a process of its own if it is not there."""
+    directory = MODELS / name
+    if not (directory / "saved_model.pb").exists():
+        print(f"saving the {name}-like SavedModel with Keras 2 to {directory}", flush=True)
+        maker = Path(__file__).with_name("models.py")
+        subprocess.run([sys.executable, str(maker), name, str(directory)], check=True, stderr=subprocess.DEVNULL)
+    return str(directory)
+
+
+def batch(name: str):
+    """One batch of inputs and labels, tensors."""
+    import tensorflow as tf
+
+    random, size = np.random.default_rng(0), BATCH[name]
+    labels = tf.constant(random.integers(0, 10, size), tf.int32)
+    if name == "mobilenet":
+        return tf.constant(random.random((size, 96, 96, 3)), tf.float32), labels
+    shape = (size, BERT["tokens"])
+    ids = tf.constant(random.integers(0, BERT["vocabulary"], shape), tf.int32)
+    return {"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": tf.zeros_like(ids)}, labels
+
+
+def interleaved(
+    variants: dict[str, Callable[[], object]], budget: float, warm_up: int = 5, clean: bool = False
+) -> dict[str, np.ndarray]:
+    """Seconds of each call: all variants once in each round, the order reversed in every other round.
+
+    There are as many rounds as take `budget` seconds, at least 9. With `clean`, what a call left is collected before
+    the next one starts.
+    """
+    names = list(variants)
+    for _ in range(warm_up):
+        begin = time.perf_counter()
+        for name in names:
+            variants[name]()
+        took = time.perf_counter() - begin
+    rounds = max(9, int(budget / took))
+    seconds = {name: np.zeros(rounds) for name in names}
+    for number in range(rounds):
+        for name in names if number % 2 else reversed(names):
+            if clean:
+                gc.collect()
+            start = time.perf_counter()
+            variants[name]()
+            seconds[name][number] = time.perf_counter() - start
+    return seconds
+
+
+def ratio(of: np.ndarray, to: np.ndarray) -> tuple[float, float, float]:
+    """The ratio of medians, and its 95 % interval from 2000 resamplings of the rounds."""
+    picks = np.random.default_rng(0).integers(0, len(of), (2000, len(of)))
+    resampled = np.median(of[picks], axis=1) / np.median(to[picks], axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(np.median(of) / np.median(to)), float(low), float(high)
+
+
+class Verdicts:
+    """Rows of a table of ratios, each with its limit; `exit_code` is 1 if any limit is missed."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        print(f"{machine()}\n")
+        print(f"{'what':62}{'reference':>12}{'HubLayer':>12}{'ratio':>8}  {'limit':>6}")
+
+    def row(
+        self, what: str, reference: str, measured: str, value: float, limit: float | None, interval: str = ""
+    ) -> None:
+        verdict = "" if limit is None else "PASS" if value <= limit else "FAIL"
+        self.exit_code |= verdict == "FAIL"
+        shown = "" if limit is None else f"{limit:.2f}"
+        print(f"{what:62}{reference:>12}{measured:>12}{value:8.3f}  {shown:>6}  {verdict:4}  {interval}", flush=True)
+
+    def timed(self, what: str, reference: np.ndarray, measured: np.ndarray, limit: float | None) -> None:
+        value, low, high = ratio(measured, reference)
+        medians = [f"{1000 * float(np.median(seconds)):.2f} ms" for seconds in (reference, measured)]
+        self.row(what, *medians, value, limit, f"95 %: {low:.3f} to {high:.3f}")
+
+
+def machine() -> str:
+    """Processor, cores and versions, in one line."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "tf-keras"))
+    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    lines: Iterable[str] = ()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
