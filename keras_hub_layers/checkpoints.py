@@ -103,7 +103,7 @@ def differing(directory: str, obj: Any) -> list[str]:
             shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
             live = {
                 key: _joined([_value(part, blank=False) for part in parts], shapes[key])
-                for key, parts in _keyed(obj, live_variables(obj), reader).items()
+                for key, parts in _keyed(obj, reader).items()
             }
             if _lies_in_the_file(prefix, shapes, dtypes, live):
                 return []
@@ -156,9 +156,8 @@ def _tensors(source: str, obj: Any, blank: list[Any]) -> dict[str, Any]:
         return {}
     reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # the v2 name takes a prefix on ram:// for a directory
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    variables = live_variables(obj)
-    live = _keyed(obj, variables, reader)
-    _fit(source, variables, live)
+    live = _keyed(obj, reader)
+    _fit(source, live_variables(obj), live)
     omitted = {id(part) for variable in blank for part in _with_replicas(variable)}
     new: dict[str, Any] = {}
     for key, parts in live.items():
@@ -182,11 +181,11 @@ def _tensors(source: str, obj: Any, blank: list[Any]) -> dict[str, Any]:
     return {key: new[key] for key in sorted(new)}
 
 
-def _keyed(obj: Any, variables: list[Any], reader: Any) -> dict[str, list[Any]]:
+def _keyed(obj: Any, reader: Any) -> dict[str, list[Any]]:
     """Key of the checkpoint -> the live variable, or the parts of it, that it holds."""
     shapes = reader.get_variable_to_shape_map()
     if OBJECT_GRAPH not in shapes:
-        return _by_name(variables, shapes)
+        return _by_name(live_variables(obj), shapes)
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
     return _by_object_graph(obj, graph)

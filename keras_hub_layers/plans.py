@@ -77,6 +77,7 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
             )
         )
     source = loader.source_of(obj)
+    variables = checkpoints.live_variables(obj)
 
     def write(path: str) -> None:
         if source is None:
@@ -110,7 +111,7 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
     return Plan(
         write=write,
         verify=verify,
-        variables=lambda: checkpoints.live_variables(obj),
+        variables=lambda: variables,
         facts=lambda: _facts_of_loaded(interface.inspect(obj), where),
         where=where,
     )
