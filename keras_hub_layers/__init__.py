@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_hub_layers import callbacks, errors, layers
+    from keras_hub_layers import callbacks, errors, finetuning, layers
     from keras_hub_layers.exporters import export
     from keras_hub_layers.interface import inspect
     from keras_hub_layers.loader import load
@@ -25,6 +25,7 @@ __all__ = [
     "cut",
     "errors",
     "export",
+    "finetuning",
     "inspect",
     "layers",
     "load",
@@ -34,7 +35,7 @@ __all__ = [
     "save",
 ]
 
-_NAMESPACES = ("callbacks", "errors", "layers")
+_NAMESPACES = ("callbacks", "errors", "finetuning", "layers")
 _VERBS = {
     "cut": "pieces",
     "export": "exporters",

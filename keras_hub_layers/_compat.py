@@ -240,3 +240,56 @@ def metric_direction(model: Any, name: str) -> str | None:
     """
     metrics = [part for metric in model.metrics for part in (metric, *getattr(metric, "metrics", ()))]
     return next((getattr(metric, "_direction", None) for metric in metrics if metric.name == name), None)
+
+
+# -- optimizers --------------------------------------------------------------------------------------------------------
+
+
+def trained_by(optimizer: Any) -> list[Any]:
+    """The variables of the model that an optimizer was built for.
+
+    Keras 3.8 to 3.15: `_trainable_variables`. No public name says them, and slots are made and counted in their order.
+    Of a `LossScaleOptimizer` those of the optimizer inside, since in Keras 3.8 it has none itself.
+    """
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return list(optimizer._trainable_variables) if inner is None else trained_by(inner)
+
+
+def become(optimizer: Any, other: Any) -> None:
+    """Give an optimizer the state of another of its class, which is not to be used any more.
+
+    Keras 3.8 to 3.15: an optimizer cannot be built twice. Written through `__dict__`, so that those who hold the object
+    (the model, its compile config, callbacks, the user) go on with it.
+    """
+    optimizer.__dict__.clear()
+    optimizer.__dict__.update(other.__dict__)
+
+
+def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
+    """Have a built optimizer multiply its learning rate, variable by variable, weight decay included.
+
+    Keras 3.8 to 3.15: `update_step(gradient, variable, learning_rate)` is public and gets the learning rate; which
+    variable it is says `_get_variable_index`. Weight decay is applied before it, by `_apply_weight_decay(variables)`,
+    with the one learning rate and the attribute `weight_decay`.
+    """
+    step, decay = optimizer.update_step, optimizer._apply_weight_decay
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+        return step(gradient, variable, learning_rate * factor_at(optimizer._get_variable_index(variable)))
+
+    def apply_weight_decay(variables: Any) -> None:
+        full = optimizer.weight_decay
+        if full is None:
+            return
+        parts: dict[float, list[Any]] = {}
+        for variable in variables:
+            parts.setdefault(factor_at(optimizer._get_variable_index(variable)), []).append(variable)
+        try:
+            for factor, part in parts.items():
+                optimizer.weight_decay = full * factor
+                decay(part)
+        finally:
+            optimizer.weight_decay = full
+
+    optimizer.update_step = update_step
+    optimizer._apply_weight_decay = apply_weight_decay

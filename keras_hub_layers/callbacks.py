@@ -10,8 +10,9 @@ import keras
 from keras_hub_layers import _compat, exporters, layers, pieces, plans, saving
 from keras_hub_layers.errors import ExportError, HubWarning, explain
 from keras_hub_layers.moments import ExportAtEnd, closest
+from keras_hub_layers.unfreezing import Unfreeze
 
-__all__ = ["ExportFinetuned", "ExportPiece"]
+__all__ = ["ExportFinetuned", "ExportPiece", "Unfreeze"]
 
 
 class ExportFinetuned(ExportAtEnd):

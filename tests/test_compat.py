@@ -109,3 +109,40 @@ def test_a_tape_watches_what_is_trained_and_the_flags_are_as_before(produced):
         loaded(tf.constant([[1.0]]))
     assert {v.name for v in tape.watched_variables()} == {"b:0"}
     assert {name: v.trainable for name, v in variables.items()} == {"a": True, "b": False, "c": True}
+
+
+# -- optimizers --------------------------------------------------------------------------------------------------------
+
+
+def test_trained_by_names_the_variables_of_an_optimizer_also_of_one_inside_another():
+    variables = [keras.Variable(1.0, name="a"), keras.Variable(2.0, name="b")]
+    adam = keras.optimizers.Adam()
+    assert _compat.trained_by(adam) == []
+    adam.build(variables)
+    wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    wrapper.apply([tf.constant(0.0), tf.constant(0.0)], variables)
+    for optimizer in (adam, wrapper):
+        assert [id(variable) for variable in _compat.trained_by(optimizer)] == [id(variable) for variable in variables]
+
+
+def test_become_gives_an_optimizer_the_slots_of_another():
+    a, b = keras.Variable(1.0, name="a"), keras.Variable(2.0, name="b")
+    one, other = keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.5)
+    one.build([a])
+    other.build([a, b])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        one.apply([tf.constant(1.0)], [b])
+    _compat.become(one, other)
+    one.apply([tf.constant(1.0)], [b])
+    assert float(b.numpy()) == 1.5
+
+
+def test_scale_updates_multiplies_step_and_weight_decay_of_each_variable():
+    variables = [keras.Variable(1.0, name="a"), keras.Variable(1.0, name="b")]
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=0.1)
+    optimizer.build(variables)
+    _compat.scale_updates(optimizer, lambda index: (1.0, 0.5)[index])
+    optimizer.apply([tf.constant(1.0), tf.constant(1.0)], variables)
+    # Decay first: 1 - 0.5·0.1 and 1 - 0.25·0.1; then the step: 0.5 and 0.25.
+    assert [float(variable.numpy()) for variable in variables] == pytest.approx([0.45, 0.725])
+    assert optimizer.weight_decay == 0.1

@@ -1,0 +1,108 @@
+"""What an optimizer remembers about each variable, carried over when other variables are trained."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers import _compat
+from keras_hub_layers.errors import TrainingError, explain
+
+__all__ = ["regrow"]
+
+Key = tuple[Any, ...]
+
+
+def regrow(optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]) -> None:
+    """Have an optimizer that was built on some variables train others, without forgetting what it knows.
+
+    Keras' optimizers are built for a fixed list of variables. This one is rebuilt in place (the object stays the same):
+    its slots for variables that it trained before (momenta, accumulators, averages), its iterations and its learning
+    rate are kept; the slots of variables that are new start as the optimizer starts them; those of variables that are
+    no longer trained are dropped. It is nothing to an optimizer that is not built yet.
+
+    Args:
+        optimizer: Any optimizer of Keras that has a config, also one inside another (`LossScaleOptimizer`).
+        variables: The variables to train from now on, a list of `keras.Variable`.
+
+    Raises:
+        errors.TrainingError: The optimizer cannot be made anew from its config.
+    """
+    if not optimizer.built:
+        return
+    before = _compat.trained_by(optimizer)
+    if [id(v) for v in before] == [id(v) for v in variables]:
+        return
+    twin, keys = _built(optimizer, before)
+    if len(keys) != len(optimizer.variables):
+        raise _not_alike(optimizer, f"{len(optimizer.variables)} variables, and {len(keys)} when made anew")
+    known = dict(zip(keys, optimizer.variables, strict=True))
+    del twin
+    by_id = {id(variable.value): variable for variable in variables}
+    grown, keys = _built(optimizer, variables)
+    for key, variable in zip(keys, grown.variables, strict=True):
+        old = known.get(key)
+        if old is None and key[0] == "slot" and key[3] == "average":
+            old = by_id[key[2]]  # an average that starts at zero would pull the weights there
+        if old is not None and tuple(old.shape) == tuple(variable.shape):
+            variable.assign(np.array(keras.ops.convert_to_numpy(old)))
+    _compat.become(optimizer, grown)
+
+
+def _built(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[Key]]:
+    """A copy of an optimizer, built on variables, and for each of its own variables what it is for."""
+    try:
+        copy = type(optimizer).from_config(optimizer.get_config())
+    except Exception as err:
+        raise _not_alike(optimizer, f"{type(err).__name__}: {err}") from err
+    purposes: dict[int, Key] = {}
+    for number, part in enumerate(parts(copy)):
+        _record(part, number, purposes)
+    copy.build(list(variables))
+    for part in parts(copy):
+        inner = getattr(part, "inner_optimizer", None)
+        if inner is not None and not inner.built:  # the LossScaleOptimizer of Keras 3.8 builds it at the first step
+            inner.build(list(variables))
+        del part.add_variable_from_reference
+    seen: Counter[Key] = Counter()
+    keys = []
+    for variable in copy.variables:
+        # What has no variable of the model behind it (iterations, the loss scale) is known by its place among its like.
+        key = purposes.get(id(variable), ("own",))
+        keys.append((*key, seen[key]))
+        seen[key] += 1
+    return copy, keys
+
+
+def _record(part: Any, number: int, purposes: dict[int, Key]) -> None:
+    """Have an optimizer write down which slot it makes for which variable of the model."""
+    make: Callable[..., Any] = part.add_variable_from_reference
+
+    def recorded(reference_variable: Any, name: Any = None, *args: Any, **kwargs: Any) -> Any:
+        slot = make(reference_variable, name, *args, **kwargs)
+        purposes[id(slot)] = ("slot", number, id(getattr(reference_variable, "value", reference_variable)), name)
+        return slot
+
+    part.add_variable_from_reference = recorded
+
+
+def parts(optimizer: Any) -> Iterator[Any]:
+    """An optimizer and those inside it."""
+    yield optimizer
+    inner = getattr(optimizer, "inner_optimizer", None)
+    for part in [inner] if inner is not None else getattr(optimizer, "optimizers", None) or []:
+        yield from parts(part)
+
+
+def _not_alike(optimizer: Any, received: str) -> TrainingError:
+    return TrainingError(
+        explain(
+            "The optimizer cannot be made anew, so it cannot go on with other variables.",
+            expected="an optimizer that from_config(get_config()) copies",
+            received=received,
+            where=f"{type(optimizer).__name__} {optimizer.name!r}",
+            fix="model.compile(keras.optimizers.Adam(1e-4), loss)   # an optimizer of Keras; or compile between fits",
+        )
+    )

@@ -1,0 +1,223 @@
+"""When to unfreeze: at given epochs of `fit`, with the learning rate to go on with."""
+
+import math
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from keras_hub_layers import grouping, layers, slots
+from keras_hub_layers.errors import HubWarning, TrainingError, explain
+
+__all__ = ["Unfreeze"]
+
+
+class Unfreeze(keras.callbacks.Callback):
+    """Unfreezes a `HubLayer` step by step during one `fit`, such as the head first and the rest later.
+
+    At the start of each epoch of the schedule it sets what is trained and has the model train just that: the train
+    function is made anew, and the optimizer goes on with its iterations and with its slots (momenta, accumulators)
+    for the variables that it trained before. Loss, metrics and callbacks stay, and `fit` returns one history.
+
+    While any variable of the layer is trained, the SavedModel runs in training mode as a whole, so that batch
+    normalization moves its averages in groups that are still frozen as well. A schedule that does so warns;
+    `HubLayer(arguments={"training": False})` pins inference mode while weights are tuned.
+
+    It holds names and numbers only, so it can be copied deeply, as KerasTuner does with callbacks. Callbacks that set
+    the learning rate themselves come after it. When `fit` starts at a later epoch, it starts with what the schedule
+    says for that epoch.
+
+    Args:
+        schedule: Dict of epoch (an `int`, counted from 0) to what is trained from then on, as
+            `finetuning.patterns` takes it: an `int` n for the last n groups, the name of a group, a regular expression,
+            `"all"`, `"norms"`, `"biases"`, a list of these; `None` for nothing of the layer. Before its first epoch
+            the layer is as the user set it.
+        layer: Name of the `HubLayer`, or a list of names. Defaults to `None`: each one in the model.
+        learning_rates: Dict of epoch to the learning rate from then on, a `float`. Defaults to `None`: unchanged.
+        warmup: Number of batches in which the learning rate rises linearly from 0, each time that the schedule has
+            unfrozen something. Defaults to 0.
+        verbose: Whether to print each change, 0 or 1. Defaults to 1.
+
+    Raises:
+        errors.TrainingError: At the start of `fit`: the model has no such layer, a selection matches nothing, or the
+            learning rate of the optimizer cannot be set.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_hub_layers import callbacks, layers
+
+    model = keras.Sequential([layers.HubLayer("path/to/saved_model"), keras.layers.Dense(10)])
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(
+        images, labels, epochs=10,
+        callbacks=[callbacks.Unfreeze({0: None, 2: 3, 5: "all"}, learning_rates={2: 1e-4, 5: 1e-5})],
+    )
+    ```
+
+    Reference:
+
+    - [Universal language model fine-tuning, Howard and Ruder 2018](https://arxiv.org/abs/1801.06146)
+    """
+
+    # What belongs to one fit; not copied and not pickled.
+    _of_one_fit: ClassVar[dict[str, Any]] = {"_model": None, "_phase": None, "_rate": None, "_steps": 0}
+
+    def __init__(
+        self,
+        schedule: Mapping[int, Any],
+        layer: Any = None,
+        *,
+        learning_rates: Mapping[int, float] | None = None,
+        warmup: int = 0,
+        verbose: int = 1,
+    ) -> None:
+        super().__init__()
+        self.schedule = dict(schedule)
+        self.layer = [_name(part) for part in layer] if isinstance(layer, (list, tuple)) else _name(layer)
+        self.learning_rates = dict(learning_rates or {})
+        self.warmup = warmup
+        self.verbose = verbose
+        self.__dict__.update(self._of_one_fit)
+        for epoch in [*self.schedule, *self.learning_rates]:
+            if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+                raise TrainingError(
+                    explain(
+                        "The schedule has a key that is not an epoch.",
+                        expected="epochs: integers that count from 0",
+                        received=f"{epoch!r}",
+                        where="Unfreeze",
+                        fix='callbacks.Unfreeze({0: None, 2: "all"}, learning_rates={2: 1e-5})',
+                    )
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, **self._of_one_fit}
+
+    # -- Keras' protocol -----------------------------------------------------------------------------------------
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        model = self._model
+        self.__dict__.update(self._of_one_fit)
+        self._model = model
+        found = self._layers()
+        for which in self.schedule.values():
+            for layer in found:
+                if which is not None:
+                    grouping.patterns(layer, which)
+        self._check_rate()
+        self._warn_of_moving_state(found)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        rate = _in_force(self.learning_rates, epoch)
+        if rate is not None and self.learning_rates[rate] != self._rate:
+            self._rate = self.learning_rates[rate]
+            self._trained.optimizer.learning_rate = float(self._rate)
+        phase = _in_force(self.schedule, epoch)
+        if phase is None or phase == self._phase:
+            return
+        self._phase, self._steps = phase, 0
+        for layer in self._layers():
+            grouping.unfreeze(layer, self.schedule[phase])
+        retrain(self._trained)
+        if self.warmup and self._rate is None:
+            self._rate = learning_rate_of(self._trained)
+        count = sum(math.prod(variable.shape) for variable in self._trained.trainable_variables)
+        self._say(f"epoch {epoch + 1}: {self.schedule[phase]!r} of the layer, {count:,} parameters of the model train")
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._steps < self.warmup and self._phase is not None and self.schedule[self._phase] is not None:
+            self._steps += 1
+            self._trained.optimizer.learning_rate = self._rate * self._steps / self.warmup
+
+    @property
+    def _trained(self) -> Any:
+        """The model that `fit` trains."""
+        return self.model
+
+    # -- checks --------------------------------------------------------------------------------------------------
+
+    def _layers(self) -> list[layers.HubLayer]:
+        found = grouping.hub_layers(self._trained)
+        wanted = [self.layer] if isinstance(self.layer, str) else self.layer
+        chosen = [part for part in found if wanted is None or part.name in wanted]
+        missing = [name for name in wanted or () if name not in [part.name for part in found]]
+        if chosen and not missing:
+            return chosen
+        raise TrainingError(
+            explain(
+                "The model has no such HubLayer to unfreeze.",
+                expected=f"one of {[part.name for part in found]}" if found else "a model with a HubLayer",
+                received=f"layer={self.layer!r}",
+                where=f"Unfreeze, model {self._trained.name!r}",
+                fix=f"callbacks.Unfreeze(schedule, layer={found[0].name!r})"
+                if found
+                else "layers.HubLayer(handle)   # as a layer of the model",
+            )
+        )
+
+    def _check_rate(self) -> None:
+        if not self.learning_rates and not self.warmup:
+            return
+        optimizer: Any = self._trained.optimizer
+        try:
+            optimizer.learning_rate = learning_rate_of(self._trained)
+        except (AttributeError, TypeError) as err:
+            raise TrainingError(
+                explain(
+                    "The learning rate of the optimizer cannot be set.",
+                    expected="an optimizer with a float learning rate",
+                    received=f"{type(optimizer).__name__}: {err}",
+                    where="Unfreeze(learning_rates=..., warmup=...)",
+                    fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
+                )
+            ) from err
+
+    def _warn_of_moving_state(self, found: list[layers.HubLayer]) -> None:
+        for layer in found:
+            if True not in layer.interface.training_modes or layer._settings.arguments.get("training") is False:
+                continue
+            for which in self.schedule.values():
+                if which is None:
+                    continue
+                chosen = grouping.patterns(layer, which)
+                frozen = [group for group in grouping.groups(layer) if not grouping.selected(group, chosen)]
+                moving = [group.name for group in frozen if grouping.moving_state(layer, group)]
+                if moving:
+                    warnings.warn(
+                        f"{layer._where}: while {which!r} is trained, batch normalization moves its averages in the "
+                        f"frozen groups {moving} too. To keep them: HubLayer(handle, arguments={{'training': False}}).",
+                        HubWarning,
+                        stacklevel=2,
+                    )
+                    return
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            sys.stdout.write(f"\nUnfreeze: {text}\n")
+
+
+def retrain(model: keras.Model) -> None:
+    """Have a compiled model train what is trainable now: a new train function, the optimizer with what it knows."""
+    slots.regrow(model.optimizer, model.trainable_variables)
+    model.train_function = model.test_function = model.predict_function = None  # what is trained is traced into them
+    model.make_train_function()
+
+
+def learning_rate_of(model: Any) -> float:
+    """The learning rate of a compiled model now."""
+    return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+
+
+def _in_force(schedule: Mapping[int, Any], epoch: int) -> int | None:
+    """The last key of a schedule that is not after an epoch."""
+    return max((key for key in schedule if key <= epoch), default=None)
+
+
+def _name(layer: Any) -> Any:
+    """The name of a layer; names as they are."""
+    return layer.name if isinstance(layer, keras.layers.Layer) else layer
