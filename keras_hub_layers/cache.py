@@ -18,14 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
-import filelock
 import platformdirs
 
 from keras_hub_layers.errors import HandleNotFoundError, HubError, ResolveError, explain
 from keras_hub_layers.handles import display
+from keras_hub_layers.locks import hold
 from keras_hub_layers.manifests import Manifest, contents, is_whole, sizes
 
-PATIENCE = 60.0  # seconds without a sign of life from whoever holds a lock
 _ABANDONED = 24 * 3600  # seconds after which a work directory of another machine counts as left over
 
 Fill = Callable[[str], tuple[str, str | None]]
@@ -111,32 +110,22 @@ class Cache:
         Raises:
             ResolveError: The cache cannot be written; or what `fill` raises. Nothing is left behind.
         """
-        try:
+        with self._storage_errors():
             os.makedirs(self.root, exist_ok=True)
             with self.lock(text):
                 self._sweep()
                 found = self.find(text, sha256)
                 return found or self._make(text, fill, sha256, label or text)
-        except HubError:
-            raise
-        except OSError as error:
-            raise ResolveError(
-                explain(
-                    "The model cannot be stored in the cache.",
-                    expected="a directory with room that this user may write to",
-                    received=f"{type(error).__name__}: {error.strerror or error}",
-                    where=self.root,
-                    fix="choose another directory, or free some space:\n"
-                    "export TFHUB_CACHE_DIR=/large/disk/tfhub\nkeras-hub-layers cache list",
-                )
-            ) from error
 
     def entries(self) -> list[Entry]:
         """All entries, ours and those of tensorflow_hub, newest first."""
+        found = []
         with suppress(FileNotFoundError, NotADirectoryError):
-            names = [name for name in os.listdir(self.root) if re.fullmatch("[0-9a-f]{40}", name)]
-            return sorted((self._entry(name) for name in names), key=lambda e: -e.created)
-        return []
+            for name in os.listdir(self.root):
+                with suppress(FileNotFoundError):  # another process may be removing it
+                    if re.fullmatch("[0-9a-f]{40}", name):
+                        found.append(self._entry(name))
+        return sorted(found, key=lambda entry: -entry.created)
 
     def select(self, text: str) -> list[Entry]:
         """The entries of a handle, or of a key as `entries` shows it.
@@ -162,17 +151,39 @@ class Cache:
     def verify(self, entry: Entry) -> list[str]:
         """What is wrong with an entry: every file is read; an empty list is good news."""
         manifest = Manifest.read(entry.path)
-        if manifest:
-            return manifest.differences(entry.path)
+        try:
+            if manifest:
+                return manifest.differences(entry.path)
+        except OSError as error:
+            return [f"unreadable: {error.filename} ({error.strerror})"]
         return [] if is_whole(entry.path) else ["incomplete: the SavedModel's file or some variables are missing"]
 
     def remove(self, entry: Entry) -> None:
         """Delete an entry and what stands beside it."""
-        with self._lock_key(entry.key):
+        with self._storage_errors(), self._lock_key(entry.key):
             self._discard(entry.path)
             for beside in (Manifest.path(entry.path), entry.path + ".descriptor.txt"):
                 with suppress(FileNotFoundError):
                     os.unlink(beside)
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        """What the system refuses comes out as ResolveError, with what to do about it."""
+        try:
+            yield
+        except HubError:
+            raise
+        except OSError as error:
+            raise ResolveError(
+                explain(
+                    "The cache cannot be written.",
+                    expected="a directory with room that this user may write to",
+                    received=f"{type(error).__name__}: {error.strerror or error}",
+                    where=self.root,
+                    fix="choose another directory, or free some space:\n"
+                    "export TFHUB_CACHE_DIR=/large/disk/tfhub\nkeras-hub-layers cache list",
+                )
+            ) from error
 
     def _make(self, text: str, fill: Fill, sha256: str | None, label: str) -> str:
         work = self._work(key_of(text))
@@ -235,30 +246,8 @@ class Cache:
         """Hold the lock of a handle, so that others who want the same model wait until it is there."""
         return self._lock_key(key_of(text))
 
-    @contextmanager
-    def _lock_key(self, key: str) -> Iterator[None]:
-        """Hold a lock if it can be had; go on without it when its holder shows no sign of life."""
-        lock = None
-        try:
-            folder = os.path.join(self.root, ".locks")
-            os.makedirs(folder, exist_ok=True)
-            candidate = filelock.FileLock(os.path.join(folder, key))
-            signs = self._signs_of_life(key)
-            while lock is None:
-                try:
-                    candidate.acquire(timeout=PATIENCE)
-                    lock = candidate
-                except filelock.Timeout:
-                    before, signs = signs, self._signs_of_life(key)
-                    if signs == before:
-                        break
-        except (OSError, NotImplementedError):  # read-only, other user's, or a file system without locks
-            lock = None
-        try:
-            yield
-        finally:
-            if lock:
-                lock.release()
+    def _lock_key(self, key: str) -> AbstractContextManager[None]:
+        return hold(os.path.join(self.root, ".locks", key), lambda: self._signs_of_life(key))
 
     def _signs_of_life(self, key: str) -> list[tuple[str, int]]:
         """Names and sizes of the files in the work directories of an entry."""

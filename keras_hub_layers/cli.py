@@ -115,10 +115,11 @@ def _cache_list(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.cache import Cache
 
     cache = Cache()
-    for entry in cache.entries():
+    entries = cache.entries()
+    for entry in entries:
         day = time.strftime("%Y-%m-%d", time.localtime(entry.created))
         print(f"{_readable(entry.size):>9}  {day}  {entry.key}  {entry.handle or '(unknown handle)'}")
-    print(f"{len(cache.entries())} in {cache.root}", file=sys.stderr)
+    print(f"{len(entries)} in {cache.root}", file=sys.stderr)
     return 0
 
 

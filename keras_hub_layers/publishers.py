@@ -63,10 +63,10 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
         raise ExportWriteError(
             explain(
                 "The archive cannot be written.",
-                expected="a file in a directory that this user may write to, with enough room",
-                received=f"{type(error).__name__}: {error.strerror or error}",
+                expected="files that this user may read, and a directory that they may write to, with enough room",
+                received=f"{type(error).__name__}: {error.strerror or error} ({error.filename or target})",
                 where=target,
-                fix="choose another path: keras-hub-layers pack DIRECTORY /tmp/model.tar.gz",
+                fix="look at the permissions, or choose another path: keras-hub-layers pack DIRECTORY /tmp/m.tar.gz",
             )
         ) from error
     finally:

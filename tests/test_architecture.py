@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
     "errors", "cards", "swapping", "handles", "settings", "web", "download", "tarballs", "archives", "manifests",
-    "cache", "local", "hubs", "resolvers", "publishers", "servers",
+    "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
     "loader", "tensors", "loaded", "blueprint", "interface", "selection",
     "checkpoints", "checks", "signing", "embedding",
     "executors", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",

@@ -115,6 +115,11 @@ def test_pack_prints_the_checksum_to_pin(model, tmp_path, capsys):
     assert capsys.readouterr().out == f"{sha256_of(archive)}  {archive}\n"
 
 
+def test_a_dry_run_of_publish_shows_what_would_be_sent(model, capsys):
+    assert cli.main(["publish", str(model), "hf://owner/repo", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "would publish hf://owner/repo\n           5  saved_model.pb\n"
+
+
 @pytest.mark.parametrize("signal", [signal.SIGTERM, signal.SIGINT])
 def test_serve_prints_its_address_first_then_answers_and_tidies_up(model, tmp_path, signal):
     command = [sys.executable, "-m", "keras_hub_layers", "serve", str(model.parent), "--port", "0"]

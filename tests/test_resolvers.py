@@ -300,6 +300,22 @@ print([os.waitpid(child, 0)[1] for child in children])
     assert len(left()) == 3
 
 
+def test_eight_processes_at_once_without_working_locks_make_one_whole_entry():
+    payload = {**FILES, "assets/large": bytes(3_000_000)}
+    with FaultyServer(tar_gz(payload)) as server:
+        code = """
+import filelock
+filelock.FileLock.acquire = lambda *arguments, **options: None  # as on some network file systems
+filelock.FileLock.release = lambda *arguments, **options: None
+children = [fork(sys.argv[1]) for _ in range(8)]
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+        assert run(code, f"{server.base}/ok") == "[0, 0, 0, 0, 0, 0, 0, 0]\n"
+        assert len(server.asked) > 1
+        assert files(resolve(f"{server.base}/ok")) == payload
+    assert len(left()) == 3
+
+
 def test_eight_threads_at_once_make_one_download():
     with FaultyServer(tar_gz({**FILES, "assets/large": bytes(3_000_000)})) as server:
         with ThreadPoolExecutor(8) as pool:
