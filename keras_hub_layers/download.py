@@ -169,7 +169,7 @@ class _Transfer:
                     "The disk has no room for the archive.",
                     expected=f"{self.total} bytes free",
                     received=f"{free} bytes free",
-                    where=file.name,
+                    where=f"{os.path.dirname(file.name)}, for {display(self.url)}",
                     fix="free some space, or choose another disk: export TFHUB_CACHE_DIR=/large/disk/tfhub",
                 )
             )
