@@ -147,10 +147,20 @@ class Hub:
         size = sum(os.path.getsize(os.path.join(f, n)) for f, _, names in os.walk(path) for n in names)
         code = f"from keras_hub_layers import layers\n\nlayer = layers.HubLayer({handle!r})"
         curl = f"curl -L -o model.tar.gz '{handle}?tf-hub-format=compressed'"
+        card = html.escape(self._card(path))
         body = (
             f"<p>A SavedModel of {size / 1e6:.1f} MB.</p><pre>{html.escape(code)}</pre><pre>{html.escape(curl)}</pre>"
+            + (f"<pre>{card}</pre>" if card else "")
         )
         return _page(self._relative(path) or os.path.basename(path), body)
+
+    def _card(self, path: str) -> str:
+        """What the model says about itself, if it has a README.md that lies within the root."""
+        card = os.path.realpath(os.path.join(path, "README.md"))
+        if os.path.commonpath([self.root, card]) != self.root or not os.path.isfile(card):
+            return ""
+        with open(card, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 16)
 
     def _list_page(self, request: Request, path: str) -> Response:
         items = "".join(

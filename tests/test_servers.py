@@ -135,6 +135,15 @@ def test_pages_show_the_handle_to_paste_and_the_models_there_are(base):
     assert [name in page for name in ("encoder", "team/decoder/10", "hidden", "notes")] == [True, True, False, False]
 
 
+def test_the_page_of_a_model_shows_its_card_as_text(base, root, tmp_path):
+    (root / "encoder" / "README.md").write_text("# Encoder\n<script>alert(1)</script>")
+    page = ask(f"{base}/encoder")[2].decode()
+    assert "# Encoder\n&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    (root / "encoder" / "README.md").unlink()
+    (root / "encoder" / "README.md").symlink_to(tmp_path / "secret")
+    assert "secret" not in ask(f"{base}/encoder")[2].decode()
+
+
 def test_names_cannot_bring_scripts_into_a_page(root, base):
     write(root / "<script>alert(1)<" / "m")
     for path in ("", "%3Cscript%3Ealert(1)%3C/m", "%3Cimg%20src=x%3E"):
