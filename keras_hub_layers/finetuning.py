@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.features import features
 from keras_hub_layers.grouping import Group, groups, hub_layers, patterns, summary, unfreeze
 from keras_hub_layers.rates import LayerwiseOptimizer, layerwise
 from keras_hub_layers.unfreezing import Unfreeze, learning_rate_of
@@ -13,6 +14,7 @@ from keras_hub_layers.unfreezing import Unfreeze, learning_rate_of
 __all__ = [
     "Group",
     "LayerwiseOptimizer",
+    "features",
     "fine_tune",
     "groups",
     "layerwise",
