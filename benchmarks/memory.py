@@ -1,4 +1,9 @@
-"""Does HubLayer need more memory to train?  `python benchmarks/memory.py [NAME ...]`"""
+"""Hypothesis: training through HubLayer needs at most 1.05 × the peak memory of a hand-written loop.
+
+    python benchmarks/memory.py [mobilenet | bert]
+
+Each measurement is a process of its own that loads the SavedModel, takes ten steps and reports its peak.
+"""
 
 import resource
 import subprocess

@@ -1,4 +1,10 @@
-"""Does HubLayer slow down a training step, a frozen step, or a prediction?  `python benchmarks/steps.py [NAME ...]`"""
+"""Hypothesis: a training step, a frozen step and a prediction through HubLayer take at most 1.03 × a hand-written loop.
+
+    python benchmarks/steps.py [mobilenet | bert]
+
+The same `tf.function` loop, with Keras' Adam, runs over the raw loaded object and over a HubLayer, in turns; then what
+`fit` and `predict` run, over a HubLayer and over the thinnest Keras layer that trains the raw object.
+"""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +16,7 @@ import loops
 from keras_hub_layers import layers
 
 LIMIT = 1.03
-BUDGET = 7.0  # seconds for each comparison
+BUDGET = 5.0  # seconds for each comparison
 
 
 def main(names: list[str]) -> int:
