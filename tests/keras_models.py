@@ -3,6 +3,8 @@
 The functions take a directory to write vocabularies to. `EXPORT` holds the arguments that some need for export.
 """
 
+import inspect
+
 import keras
 import numpy as np
 import producers
@@ -293,3 +295,5 @@ KINDS = {
     for name, function in globals().copy().items()
     if callable(function) and getattr(function, "__module__", None) == __name__ and name[0] not in "_SN"
 }
+if "ragged" not in inspect.signature(keras.Input).parameters:
+    del KINDS["ragged_input"]  # Keras 3.8 has no ragged inputs
