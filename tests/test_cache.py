@@ -216,25 +216,21 @@ def test_a_holder_without_a_sign_of_life_is_not_waited_for(cache, monkeypatch):
         assert content(cache.put(HANDLE, filler())) == b"graph"
 
 
-def test_a_holder_that_makes_progress_is_waited_for(cache, monkeypatch):
-    monkeypatch.setattr(locks, "PATIENCE", 0.2)
-    code = f"""
-import os, sys, time
-from keras_hub_layers.cache import Cache
-def fill(work):
-    os.mkdir(work + "/tree")
-    print("holding", flush=True)
-    with open(work + "/tree/saved_model.pb", "wb", 0) as file:
-        for _ in range(12):
-            file.write(b"x")
-            time.sleep(0.05)
-    return work + "/tree", None
-Cache({cache.root!r}).put({HANDLE!r}, fill)
-"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"holding\n"
-        assert content(cache.put(HANDLE, refuse)) == b"x" * 12
+def test_the_growth_of_a_work_directory_is_a_sign_of_life(cache):
+    signs = []
+
+    def fill(work):
+        signs.append(cache._signs_of_life(key_of(HANDLE)))
+        tree, _ = filler(b"1")(work)
+        signs.append(cache._signs_of_life(key_of(HANDLE)))
+        with open(os.path.join(tree, "saved_model.pb"), "ab") as file:
+            file.write(b"2")
+        signs.append(cache._signs_of_life(key_of(HANDLE)))
+        return tree, None
+
+    cache.put(HANDLE, fill)
+    assert signs == [[], [("tree/saved_model.pb", 1)], [("tree/saved_model.pb", 2)]]
+    assert cache._signs_of_life(key_of("another handle")) == []
 
 
 def test_a_lock_of_tensorflow_hub_is_neither_waited_for_nor_touched(cache):
