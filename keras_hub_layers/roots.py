@@ -17,10 +17,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers import _compat, advice, cards, checks, layers, signing, specs, tensors
+from keras_hub_layers import _compat, advice, cards, checkpoints, checks, layers, signing, specs, tensors
 from keras_hub_layers.errors import BackendError, ExportError, HubError, HubWarning, explain
+from keras_hub_layers.flags import flags
 
 __all__ = ["Root"]
 
@@ -105,13 +107,22 @@ class Root:
         """Raise an `errors.ExportWriteError` unless the SavedModel computes what the live layer does."""
         inputs: list[Any] = []
         expected: dict[str, Any] | None = None
-        with contextlib.suppress(Exception):  # an input that we made up and that the layer refuses proves nothing
-            inputs = [array for spec in tf.nest.flatten(self.specs) for array in checks.sample(spec)]
-            expected = self._compute(inputs)
+        if self._replicas_agree():
+            with contextlib.suppress(Exception):  # an input that we made up and that the layer refuses proves nothing
+                inputs = [array for spec in tf.nest.flatten(self.specs) for array in checks.sample(spec)]
+                expected = self._compute(inputs)
+        elif checkpoints.differing(directory, self.object):
+            raise checks.broken(directory, "the weights of the live model", "other values")
         if expected is None:
             checks.check_outputs(directory, "serving_default", None, {})
         else:
             checks.check_outputs(directory, "serving_default", dict(zip(self.arguments, inputs, strict=True)), expected)
+
+    def _replicas_agree(self) -> bool:
+        """Whether each variable has one value. Averages of batches differ between replicas; an export has their mean,
+        and a trace those of the first replica."""
+        parts: list[Any] = [getattr(variable, "values", ()) for variable in self.object.variables]
+        return all(np.array_equal(part, values[0], equal_nan=True) for values in parts for part in values[1:])
 
     def _compute(self, components: list[Any]) -> dict[str, Any] | None:
         """What the signature's inputs give with the live variables; `None` if random numbers are drawn."""
@@ -186,7 +197,7 @@ class Root:
         """Put on the object what the interface names."""
         _compat.make_global_seed_generator()
         self._output_names = getattr(self.layer, "output_names", None)
-        with _flags(self.layer, self._trainable):
+        with flags(self.layer, self._trainable):
             trainable = list(self.layer.trainable_variables)
             losses = [_regularizer(v) for v in trainable if v.regularizer is not None]
             for hub in _hub_layers(self.layer):
@@ -209,7 +220,7 @@ class Root:
         """Flags of Keras and of TensorFlow as they are published, for the time of a save."""
         trainable = {id(variable) for variable in self.object.trainable_variables}
         with (
-            _flags(self.layer, self._trainable),
+            flags(self.layer, self._trainable),
             _compat.watched(self.object.variables, lambda variable: id(variable) in trainable),
         ):
             yield
@@ -258,7 +269,7 @@ class Root:
             )
 
     def _warn_of_frozen_state(self, trainable: list[Any]) -> None:
-        with _flags(self.layer, True):
+        with flags(self.layer, True):
             frozen = len(self.layer.trainable_variables) - len(trainable)
         if frozen:
             self._warn(
@@ -315,32 +326,3 @@ def _resources(layer: Any) -> list[Any]:
     kinds = (tf.saved_model.experimental.TrackableResource, tf.saved_model.Asset)
     nodes = tf.train.TrackableView(layer).descendants()
     return list({id(node): node for node in nodes if isinstance(node, kinds)}.values())
-
-
-@contextlib.contextmanager
-def _flags(layer: Any, trainable: bool | None) -> Iterator[None]:
-    """Have all layers trainable, or none, for the time of the block; `None` changes nothing."""
-    parts = _compat.flatten_layers(layer)
-    before = [(part, part.trainable) for part in parts]
-    variables = [(variable, variable.trainable) for part in parts for variable in part.variables]
-    try:
-        if trainable is not None:
-            for part in parts:
-                if part.trainable != trainable and not (trainable and _cannot_train(part)):
-                    part.trainable = trainable
-        yield
-    finally:
-        if trainable is not None:
-            for _ in parts:  # setting a parent sets its children: until all are as they were
-                wrong = [(part, flag) for part, flag in before if part.trainable != flag]
-                if not wrong:
-                    break
-                for part, flag in wrong:
-                    part.trainable = flag
-            for variable, flag in variables:
-                if variable.trainable != flag:
-                    variable.trainable = flag
-
-
-def _cannot_train(part: Any) -> bool:
-    return isinstance(part, layers.HubLayer) and not part.interface.fine_tunable

@@ -12,7 +12,7 @@ ROAD = [
     "loader", "tensors", "loaded", "blueprint", "interface", "selection",
     "checkpoints", "checks", "signing", "embedding",
     "executors", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
-    "graphs", "pieces", "specs", "advice", "roots", "plans", "exporters",
+    "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
     "demo", "cli", "__main__",
 ]  # fmt: skip
@@ -41,6 +41,9 @@ KERAS = [
     "pieces",
     "moments",
     "callbacks",
+    "spaces",
+    "leases",
+    "trials",
     "tuners",
 ]
 LAZY = {"cli", "demo", "__main__"}

@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -339,3 +341,38 @@ def test_each_trial_and_execution_of_a_search_has_its_own_directory(handle, tmp_
         best_trial = tuner.oracle.get_best_trials(1)[0].trial_id
         assert w_of(tmp_path / "out" / best_trial) == w(best)
         assert len({w_of(tmp_path / "out" / trial) for trial in trials}) == 2
+
+
+TWO_REPLICAS = """
+import sys
+import warnings
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+import numpy as np
+from keras_hub_layers import callbacks, layers
+source, out = sys.argv[1:]
+warnings.simplefilter("ignore")
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    hub = layers.HubLayer(source, trainable=True)
+    x = keras.Input((1,))
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.BatchNormalization()(hub(x))))
+    model.compile("sgd", "mse")
+x = np.arange(16, dtype="float32").reshape(16, 1)
+targets = [callbacks.ExportFinetuned(out + "/tuned", verbose=0), callbacks.ExportPiece(out + "/whole", verbose=0)]
+model.fit(x, np.ones((16, 2)), epochs=2, verbose=0, callbacks=targets)
+for name, layer in (("tuned", hub), ("whole", model)):
+    loaded = tf.saved_model.load(f"{out}/{name}")
+    assert len(loaded.variables) == len(layer.variables), name
+    for found, weight in zip(loaded.variables, layer.variables):
+        np.testing.assert_allclose(found, np.mean([part.numpy() for part in weight.value.values], axis=0), atol=1e-6)
+assert any(not np.array_equal(*[p.numpy() for p in w.value.values]) for w in model.variables), "nothing to average"
+"""
+
+
+def test_two_replicas_are_exported_as_one_with_the_mean_of_their_averages(tmp_path):
+    source = producers.batch_norm(tmp_path / "source")
+    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS, source, str(tmp_path / "out")], check=False, timeout=120,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
