@@ -21,7 +21,7 @@ from keras_hub_layers.errors import ChecksumError, DownloadError, explain
 from keras_hub_layers.handles import display
 from keras_hub_layers.web import Bounds, Broken
 
-_CHUNK = 1 << 20  # bytes
+_CHUNK = 1 << 17  # bytes: received, hashed and written while they are in the CPU's cache
 _ARCHIVE_STARTS = (b"\x1f\x8b", b"PK")
 _PAGE_TYPES = ("text/", "application/json", "application/xhtml", "application/xml")
 Advance = Callable[[int, int | None], None]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 18  # bytes
 BLOCK = 512  # bytes
 _LONGEST_HEADER = 1 << 16  # bytes of a name or of extended headers
 _LONGEST_PADDING = 1 << 24  # bytes of zeros behind the end mark
