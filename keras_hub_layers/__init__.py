@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_hub_layers import callbacks, errors, finetuning, layers
+    from keras_hub_layers import callbacks, errors, finetuning, layers, tuners
     from keras_hub_layers.exporters import export
     from keras_hub_layers.interface import inspect
     from keras_hub_layers.loader import load
@@ -33,9 +33,10 @@ __all__ = [
     "publish",
     "resolve",
     "save",
+    "tuners",
 ]
 
-_NAMESPACES = ("callbacks", "errors", "finetuning", "layers")
+_NAMESPACES = ("callbacks", "errors", "finetuning", "layers", "tuners")
 _VERBS = {
     "cut": "pieces",
     "export": "exporters",

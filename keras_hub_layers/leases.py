@@ -1,0 +1,84 @@
+"""Loaded SavedModels that are lent to one layer after another, each time with the weights that they came with."""
+
+import gc
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers import layers, selection
+
+__all__ = ["Leases"]
+
+
+@dataclass
+class _Loan:
+    """One loaded object, the values that its variables came with, and the layer that has it now."""
+
+    obj: Any
+    values: list[np.ndarray]
+    owner: "weakref.ref[layers.HubLayer]"
+
+
+class Leases:
+    """The SavedModels that a search has loaded: one per handle, as long as one layer at a time needs it.
+
+    Two layers on one loaded object would share their fine-tuning, so an object is lent again only when the layer that
+    had it is gone; while that lives, the next one loads its own.
+    """
+
+    def __init__(self) -> None:
+        self._loans: dict[Any, list[_Loan]] = {}
+
+    def layer(self, handle: Any, **kwargs: Any) -> layers.HubLayer:
+        """A `HubLayer` with the weights of the SavedModel, on an object that is loaded already if one is free.
+
+        Args:
+            handle: As `layers.HubLayer` takes it.
+            **kwargs: Further arguments of `layers.HubLayer`.
+        """
+        loading = {
+            name: kwargs.get(name) for name in ("tags", "load_options", "sha256") if kwargs.get(name) is not None
+        }
+        key = (str(handle), repr(sorted(loading.items())), kwargs.get("piece"), kwargs.get("signature"))
+        loans = self._loans.setdefault(key, [])
+        if loans and all(loan.owner() is not None for loan in loans):
+            gc.collect()  # models are cycles of references
+        loan = next((loan for loan in loans if loan.owner() is None), None)
+        if loan is None:
+            made = layers.HubLayer(handle, **kwargs)
+            loans.append(_Loan(made.resolved_object, _values(made), weakref.ref(made)))
+            return made
+        rest = {name: value for name, value in kwargs.items() if name not in loading}
+        made = layers.HubLayer(loan.obj, **rest)
+        # It was made from an object of this process; its config and its error texts shall name the handle.
+        made._settings = replace(made._settings, handle=handle, **loading)
+        made._where = f"layer {made.name!r}, handle {selection.shown(handle)}"
+        loan.owner = weakref.ref(made)
+        self.reset(made)
+        return made
+
+    def values_of(self, layer: layers.HubLayer) -> dict[int, np.ndarray]:
+        """id of each weight of a lent layer -> the value that it came with; empty for a layer of somebody else's."""
+        for loans in self._loans.values():
+            for loan in loans:
+                if loan.owner() is layer:
+                    return {id(w): value for w, value in zip(layer._executor.weights, loan.values, strict=True)}
+        return {}
+
+    def reset(self, layer: layers.HubLayer) -> None:
+        """Give a lent layer the weights that it came with."""
+        values = self.values_of(layer)
+        for weight in layer._executor.weights:
+            if id(weight) in values:
+                weight.assign(values[id(weight)])
+
+    def release(self) -> None:
+        """Forget all loaded objects; layers that are in use keep theirs."""
+        self._loans.clear()
+
+
+def _values(layer: layers.HubLayer) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in layer._executor.weights]

@@ -1,0 +1,129 @@
+"""The model of one trial: its checkpoints hold what was trained, and its head can be trained alone."""
+
+import os
+import tempfile
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from keras_hub_layers import grouping
+from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.leases import Leases
+
+__all__ = ["HEAD", "TrialModel", "fit_head"]
+
+HEAD = "head"
+
+
+class TrialModel(keras.Model):
+    """A functional model whose weight files leave out what the SavedModels inside came with.
+
+    A frozen SavedModel of a gigabyte then adds nothing to a checkpoint, and one of which a bias was tuned adds a bias.
+    The rest is loaded from the SavedModel again, by `build` of the same hyperparameters.
+    """
+
+    def lend(self, leases: Leases) -> "TrialModel":
+        """Tell the model whose SavedModels it uses."""
+        self.__dict__["_leases"] = leases
+        return self
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write the weights that differ from those that the SavedModels came with, whole or not at all."""
+        path = os.fspath(filepath)
+        descriptor, work = tempfile.mkstemp(prefix=".work-", dir=os.path.dirname(os.path.abspath(path)))
+        os.close(descriptor)
+        try:
+            with h5py.File(work, "w") as file:
+                for name, weight, original in self._by_name():
+                    value = np.asarray(keras.ops.convert_to_numpy(weight))
+                    if original is None or not np.array_equal(value, original, equal_nan=value.dtype.kind == "f"):
+                        file.create_dataset(name, data=value)
+            os.replace(work, path)
+        finally:
+            if os.path.exists(work):
+                os.unlink(work)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Read such a file: what is not in it gets the value that it came with."""
+        with h5py.File(os.fspath(filepath), "r") as file:
+            named = list(self._by_name())
+            missing = [name for name, _, original in named if original is None and name not in file]
+            found: list[str] = []
+            file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+            unknown = sorted(set(found) - {name for name, _, _ in named})
+            if missing or unknown:
+                raise TrainingError(
+                    explain(
+                        "The checkpoint is that of another model.",
+                        expected=f"values for {[name for name, _, original in named if original is None]}",
+                        received=f"missing: {missing}, unknown: {unknown}",
+                        where=os.fspath(filepath),
+                        fix="tuner = keras_tuner.RandomSearch(..., overwrite=True)   # search anew",
+                    )
+                )
+            for name, weight, original in named:
+                weight.assign(file[name][()] if name in file else original)  # pyright: ignore
+
+    def _by_name(self) -> Any:
+        """(name in the file, weight, the value that it came with or `None`) of each weight."""
+        inside: dict[int, tuple[str, Any]] = {}
+        for number, layer in enumerate(grouping.hub_layers(self)):
+            values = self.__dict__["_leases"].values_of(layer)
+            for place, weight in enumerate(layer._executor.weights):
+                inside[id(weight)] = (f"hub_{number}/{place}", values.get(id(weight)))
+        rest = 0
+        for weight in self.weights:
+            if id(weight) in inside:
+                yield inside[id(weight)][0], weight, inside[id(weight)][1]
+            else:
+                yield f"model/{rest}", weight, None
+                rest += 1
+
+
+class _Stop(keras.callbacks.Callback):
+    """Hands a wish to stop on, from the model that the callbacks see to the one that is trained."""
+
+    def __init__(self, trained: keras.Model) -> None:
+        super().__init__()
+        self._trained = trained
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        model: Any = self.model
+        model.stop_training = False
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.on_epoch_end(0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        model: Any = self.model
+        if model.stop_training:
+            self._trained.stop_training = True
+
+
+def fit_head(model: keras.Model, head: Any, x: Any, callbacks: Any, **kwargs: Any) -> Any:
+    """Train the compiled head of a model on features, as `model.fit` would, seen by callbacks as the model.
+
+    Args:
+        model: The whole model.
+        head: The part of it behind the features, compiled with the same optimizer.
+        x: The features.
+        callbacks: Those of the trial.
+        **kwargs: Further arguments of `fit`.
+
+    Returns:
+        The `History`.
+    """
+    verbose = kwargs.get("verbose", "auto")
+    listed = keras.callbacks.CallbackList(
+        [*callbacks, _Stop(head)],
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=kwargs.get("epochs", 1),
+        steps=None,
+    )
+    head.history = model.history
+    return head.fit(x, callbacks=listed, **kwargs)

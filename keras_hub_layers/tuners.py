@@ -1,0 +1,312 @@
+"""KerasTuner: handles, trainable and learning rates as hyperparameters."""
+
+import gc
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_hub_layers import exporters, features, grouping, pieces
+from keras_hub_layers.errors import HubWarning, MissingPackageError, TrainingError, explain
+from keras_hub_layers.leases import Leases
+from keras_hub_layers.spaces import Candidate, Training, candidates_of, hub_choice, trainable_choice
+from keras_hub_layers.trials import HEAD, TrialModel, fit_head
+from keras_hub_layers.unfreezing import Unfreeze
+
+try:
+    import keras_tuner
+except ImportError as err:
+    raise MissingPackageError(
+        explain(
+            "Searching needs KerasTuner.",
+            expected="the package keras-tuner",
+            received=f"{type(err).__name__}: {err}",
+            where="keras_hub_layers.tuners",
+            fix='pip install "keras-hub-layers[tuner]"',
+        )
+    ) from err
+
+__all__ = [
+    "Candidate",
+    "HubHyperModel",
+    "PreflightError",
+    "Training",
+    "export_best",
+    "hub_choice",
+    "preflight",
+    "search",
+    "trainable_choice",
+]
+
+
+class PreflightError(TrainingError, keras_tuner.errors.FatalError):
+    """An arm of a search cannot be trained; KerasTuner would have counted it as a bad score."""
+
+
+class HubHyperModel(keras_tuner.HyperModel):
+    """A model for KerasTuner: a SavedModel, frozen or fine-tuned, and a head of yours.
+
+    The search chooses among candidates, between frozen and tuned, how deep, and the learning rate of each. Each
+    SavedModel is loaded once per process, and has its own weights again at the start of each trial. Trials that leave
+    it frozen train the head on features that are computed once (`finetuning.features`). Checkpoints hold what was
+    trained only. Before the first trial every arm is tried on one batch: see `search`.
+
+    Args:
+        candidates: Handles or `Candidate`s.
+        head: Function `(hp, features)` from symbolic features to the model's outputs; hyperparameters of its own come
+            from `hp`.
+        loss: As `compile` takes it.
+        metrics: Function without arguments that returns a list as `compile` takes it, or such a list of names. Defaults
+            to `None`.
+        optimizer: Function from a learning rate to an optimizer. Defaults to `keras.optimizers.Adam`.
+        trainable: The values of `trainable` to search. Defaults to `(False, True)`.
+        depths: What may be unfrozen, as `trainable_choice` takes it. Defaults to `("all",)`.
+        cached: Whether trials with a frozen SavedModel use cached features, or a directory to keep them in, which
+            several processes may share. Defaults to `True`: in memory.
+        **choices: Further arguments of `trainable_choice`.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tuner
+    from keras_hub_layers import tuners
+
+    hypermodel = tuners.HubHyperModel(
+        ["path/to/one", "path/to/another"],
+        head=lambda hp, x: keras.layers.Dense(10)(x),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        depths=(1, 3, "all"),
+    )
+    tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=20)
+    tuners.search(tuner, images, labels, epochs=5, validation_split=0.2)
+    tuners.export_best(tuner, "path/to/best")
+    ```
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Any],
+        head: Callable[[Any, Any], Any],
+        *,
+        loss: Any,
+        metrics: Any = None,
+        optimizer: Callable[[float], Any] = keras.optimizers.Adam,
+        trainable: Sequence[bool] = (False, True),
+        depths: Sequence[Any] = ("all",),
+        cached: bool | str | os.PathLike[str] = True,
+        **choices: Any,
+    ) -> None:
+        super().__init__()
+        self.candidates = candidates_of(candidates)
+        self.leases = Leases()
+        self.checked = False
+        self._head, self._loss, self._metrics, self._optimizer = head, loss, metrics, optimizer
+        self._choices = {**choices, "values": tuple(trainable), "depths": tuple(depths)}
+        self._cached = cached
+        self._features: dict[str, list[tuple[Any, Any]]] = {}
+
+    def build(self, hp: Any) -> keras.Model:
+        candidate = hub_choice(hp, self.candidates)
+        training = trainable_choice(hp, **self._choices)
+        options = {"output_key": candidate.output_key, "arguments": candidate.arguments}
+        hub = self.leases.layer(candidate.handle, name="hub", **options)
+        grouping.unfreeze(hub, training.unfreeze)
+        inputs = candidate.inputs(hub)
+        found = hub(inputs if candidate.preprocessor is None else candidate.preprocessor(inputs))
+        stand_in = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype), found)
+        head = keras.Model(stand_in, self._head(hp, stand_in), name=HEAD)
+        model = TrialModel(inputs, head(found)).lend(self.leases)
+        self._compile(model, self._optimizer(training.learning_rate))
+        return model
+
+    def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.checked:
+            preflight(self, *args, **kwargs)
+        if self._may_cache(model, kwargs):
+            data = self._with_features(hp, model, args, dict(kwargs))
+            if data is not None:
+                head = model.get_layer(HEAD)
+                self._compile(head, model.optimizer)
+                return fit_head(model, head, **data)
+        return model.fit(*args, **kwargs)
+
+    def arms(self) -> Iterator[dict[str, Any]]:
+        """The values of the hyperparameters that make a model another one: SavedModel, trainable and depth."""
+        for candidate, flag in itertools.product(self.candidates, dict.fromkeys(map(bool, self._choices["values"]))):
+            for depth in self._choices["depths"] if flag else (None,):
+                arm = {"hub": candidate.name, self._choices.get("name", "trainable"): flag}
+                yield {**arm, "unfreeze": str(depth)} if flag else arm
+
+    def release(self) -> None:
+        """Forget the SavedModels and the features; models that are in use keep theirs."""
+        self.leases.release()
+        self._features.clear()
+
+    def _compile(self, model: keras.Model, optimizer: Any) -> None:
+        metrics = self._metrics() if callable(self._metrics) else list(self._metrics or [])
+        model.compile(optimizer=optimizer, loss=self._loss, metrics=metrics)
+
+    def _may_cache(self, model: Any, kwargs: Mapping[str, Any]) -> bool:
+        tuned = any(part.trainable for part in grouping.hub_layers(model))
+        scheduled = any(isinstance(callback, Unfreeze) for callback in kwargs.get("callbacks") or ())
+        counted = any(kwargs.get(name) for name in ("steps_per_epoch", "validation_steps"))
+        return bool(self._cached) and isinstance(model, TrialModel) and not (tuned or scheduled or counted)
+
+    def _with_features(self, hp: Any, model: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+        """The arguments of `fit` with features for inputs; `None` where that would be wrong."""
+        names = ("x", "y", "batch_size", "epochs", "verbose", "callbacks")
+        kwargs.update(zip(names, args, strict=False))
+        body = pieces.cut(model, outputs="hub")
+        label = hub_choice(hp, self.candidates).name
+        x, y, weights = kwargs.pop("x"), kwargs.pop("y", None), kwargs.get("sample_weight")
+        validation = kwargs.get("validation_data")
+        try:
+            if y is None:
+                kwargs.setdefault("batch_size", _batch_size(x))
+                x, y, *rest = self._remembered(label, body, x)
+                kwargs.update(zip(("sample_weight",), rest, strict=False))
+            else:
+                x = self._remembered(label, body, x)
+            if isinstance(validation, (tuple, list)):
+                kwargs["validation_data"] = (self._remembered(label, body, validation[0]), *validation[1:])
+            elif validation is not None:
+                kwargs["validation_data"] = self._remembered(label, body, validation)
+        except TrainingError as err:
+            warnings.warn(f"Trials compute all features in each epoch: {err}", HubWarning, stacklevel=2)
+            self._cached = False
+            return None
+        return {**kwargs, "x": x, "y": y, **({} if weights is None else {"sample_weight": weights})}
+
+    def _remembered(self, label: str, body: keras.Model, data: Any) -> Any:
+        """The features of some data, from memory if they were computed before."""
+        known = self._features.setdefault(label, [])
+        for given, result in known:
+            if given is data:
+                return result
+        cache = None if isinstance(self._cached, bool) else self._cached
+        result = features.features(body, data, cache=cache)
+        known.append((data, result))
+        return result
+
+
+def preflight(hypermodel: Any, x: Any, y: Any = None, **kwargs: Any) -> None:
+    """Train every arm of a search on one batch, and say loudly which cannot be.
+
+    KerasTuner takes a crash for a bad score: a search in which every fine-tuned trial crashes would recommend
+    the frozen model.
+
+    Args:
+        hypermodel: A `HubHyperModel`, or anything with `build(hp)` and `arms()`, which yields hyperparameters' values.
+        x: As `fit` takes it: arrays, or a dataset of batches.
+        y: Likewise. Defaults to `None`.
+        **kwargs: `sample_weight` and `class_weight` are used as `fit` uses them, the rest is not.
+
+    Raises:
+        PreflightError: At least one arm cannot be built or trained; names each, with its error.
+    """
+    hypermodel.checked = True
+    batch = _first_batch({"x": x, "y": y, "sample_weight": kwargs.get("sample_weight")})
+    failed = {}
+    for arm in hypermodel.arms():
+        try:
+            hp = keras_tuner.HyperParameters()
+            hp.values.update(arm)
+            model = hypermodel.build(hp)
+            extra = {"class_weight": kwargs["class_weight"]} if kwargs.get("class_weight") else {}
+            model.fit(**batch, **extra, epochs=1, verbose=0, shuffle=False)
+        except Exception as err:
+            failed[str(arm)] = f"{type(err).__name__}: {err}"
+        model = None
+        gc.collect()
+    if failed:
+        raise PreflightError(
+            explain(
+                f"{len(failed)} of {sum(1 for _ in hypermodel.arms())} arms of the search cannot be trained.",
+                expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
+                received="\n".join(f"{arm}: {text}" for arm, text in failed.items()),
+                where="preflight, on the first batch",
+                fix="leave the broken ones out of HubHyperModel(candidates, trainable=..., depths=...), or mend them",
+            )
+        )
+
+
+def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
+    """Try every arm on one batch, search, and release the SavedModels at the end.
+
+    `tuner.search(...)` does the same without the release, and with the trial of the arms within the first trial.
+
+    Args:
+        tuner: A tuner of KerasTuner with a `HubHyperModel`.
+        *args: Arguments of `tuner.search`.
+        **kwargs: Likewise.
+
+    Raises:
+        PreflightError: An arm cannot be trained.
+    """
+    hypermodel = tuner.hypermodel
+    try:
+        if isinstance(hypermodel, HubHyperModel) and not hypermodel.checked and not _is_chief():
+            preflight(hypermodel, *args[:2], **kwargs)
+        tuner.search(*args, **kwargs)
+    finally:
+        if isinstance(hypermodel, HubHyperModel):
+            hypermodel.release()
+
+
+def export_best(tuner: Any, directory: str | os.PathLike[str], layer: str | None = None, **kwargs: Any) -> str:
+    """Export the model of the best trial, with the weights of its best epoch, as a Reusable SavedModel.
+
+    Args:
+        tuner: A tuner that has searched, or that was made again on its directory.
+        directory: Where to export to.
+        layer: Name of the layer to export alone: `"hub"` of a `HubHyperModel` is the SavedModel, fine-tuned. Defaults
+            to `None`: the whole model.
+        **kwargs: Further arguments of `keras_hub_layers.export`.
+
+    Returns:
+        The directory, a `str`.
+
+    Raises:
+        errors.TrainingError: No trial has ended well.
+        errors.ExportError: It cannot be exported.
+    """
+    found = tuner.get_best_models(1)
+    if not found:
+        raise TrainingError(
+            explain(
+                "There is no best trial to export.",
+                expected="a tuner with at least one trial that ended well",
+                received="none",
+                where=str(tuner.project_dir),
+                fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)",
+            )
+        )
+    target: Any = found[0] if layer is None else found[0].get_layer(layer)
+    return exporters.export(target, directory, **kwargs)
+
+
+def _is_chief() -> bool:
+    """Whether this process only hands out trials, in KerasTuner's distributed mode."""
+    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+
+
+def _first_batch(data: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `fit` with their first batch: the first 32 examples of arrays, as in `fit`."""
+    x = data["x"]
+    if hasattr(x, "cardinality"):
+        return {"x": x.take(1)}
+    if isinstance(x, keras.utils.PyDataset):
+        return dict(zip(data, x[0], strict=False))
+    given = {name: part for name, part in data.items() if part is not None}
+    first: Any = keras.tree.map_structure(lambda leaf: leaf[:32], given)
+    return first
+
+
+def _batch_size(data: Any) -> int:
+    """Examples in the first batch of a dataset."""
+    return len(keras.tree.flatten(next(iter(data)))[0])

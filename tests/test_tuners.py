@@ -1,0 +1,297 @@
+"""A search over SavedModels, frozen or tuned, runs to its end, and its best model is the one that is exported."""
+
+import gc
+import importlib
+import json
+import subprocess
+import sys
+import weakref
+
+import h5py
+import keras
+import keras_tuner
+import numpy as np
+import producers
+import pytest
+import tensorflow as tf
+
+from keras_hub_layers import callbacks, errors, layers, leases, spaces, tuners
+
+X = np.linspace(-1, 1, 16, dtype="float32")[:, None]
+Y = 3 * X
+# Keras and KerasTuner write the scores of a trial with NumPy's old protocol; its protobufs warn too.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def scale(directory, a=0.5):
+    """y = a·b·x with a = 0.5 and b = 1, named `bottom/a` and `top/b`."""
+    root = tf.train.Checkpoint()
+    root.a, root.b = tf.Variable(a, name="bottom/a"), tf.Variable(1.0, name="top/b")
+    root.__call__ = tf.function(lambda x: root.b * (root.a * x), input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.a, root.b]
+    return producers.save(root, directory)
+
+
+def head(hp, x):
+    return keras.layers.Dense(1, use_bias=hp.Boolean("bias"), kernel_initializer="ones")(x)
+
+
+def hypermodel_of(*handles, **kwargs):
+    return tuners.HubHyperModel(list(handles), head, loss="mse", **{"depths": (1, "all"), **kwargs})
+
+
+def tuner_of(hypermodel, directory, kind="RandomSearch", trials=4, **kwargs):
+    size = {"max_epochs": 2, "factor": 2} if kind == "Hyperband" else {"max_trials": trials}
+    return getattr(keras_tuner, kind)(
+        hypermodel, "val_loss", directory=str(directory), project_name="search", seed=1, **{**size, **kwargs}
+    )
+
+
+def search(tuner, epochs=2, **kwargs):
+    tuners.search(tuner, X, Y, epochs=epochs, validation_data=(X, Y), verbose=0, **kwargs)
+
+
+def values(model):
+    return {"/".join(v.path.split("/")[-2:]): np.ravel(v.numpy()).tolist() for v in model.weights}
+
+
+def fixed(**given):
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(given)
+    return hp
+
+
+@pytest.mark.parametrize("kind", ["RandomSearch", "Hyperband", "BayesianOptimization"])
+def test_a_search_runs_to_its_end_and_exports_the_best_trial(produced, tmp_path, kind):
+    tuner = tuner_of(hypermodel_of(produced(scale)), tmp_path, kind, trials=4)
+    search(tuner, epochs=1)
+    trials = list(tuner.oracle.trials.values())
+    assert {trial.status for trial in trials} == {"COMPLETED"}
+    best = tuner.oracle.get_best_trials(1)[0]
+    assert best.score == min(trial.score for trial in trials)
+    model = tuner.get_best_models(1)[0]
+    score = model.evaluate(X, Y, verbose=0)
+    assert score == pytest.approx(best.score, rel=1e-5)
+    path = tuners.export_best(tuner, tmp_path / "best", trainable=True)
+    np.testing.assert_allclose(layers.HubLayer(path)(X), model.predict(X, verbose=0), rtol=1e-6)
+
+
+def test_the_export_reloads_in_a_new_process(produced, tmp_path):
+    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(True,)), tmp_path, trials=1)
+    search(tuner)
+    whole = tuners.export_best(tuner, tmp_path / "whole")
+    part = tuners.export_best(tuner, tmp_path / "part", layer="hub")
+    model = tuner.get_best_models(1)[0]
+    code = (
+        "import sys, json, tensorflow as tf\n"
+        "print(json.dumps([float(tf.saved_model.load(p)(tf.constant([[1.0]]))[0, 0]) for p in sys.argv[1:]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, whole, part], capture_output=True, text=True, check=True)
+    one = np.ones((1, 1), "float32")
+    expected = [float(model(one)[0, 0]), float(model.get_layer("hub")(one)[0, 0])]
+    assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_broken_arm_fails_loudly_before_the_search(produced, tmp_path):
+    inference_only = produced(producers.batch_norm, modes=(False,))
+    tuner = tuner_of(hypermodel_of(produced(scale), inference_only, depths=("all",)), tmp_path)
+    with pytest.raises(tuners.PreflightError, match=r"1 of 4 arms[\s\S]*'trainable': True[\s\S]*inference"):
+        search(tuner)
+    assert tuner.oracle.trials == {}
+
+
+def test_a_broken_arm_fails_loudly_in_a_plain_search_too(produced, tmp_path):
+    tuner = tuner_of(hypermodel_of(produced(producers.batch_norm, modes=(False,)), depths=("all",)), tmp_path)
+    with pytest.raises(tuners.PreflightError, match="1 of 2 arms"):
+        tuner.search(X, Y, epochs=1, validation_data=(X, Y), verbose=0)
+
+
+def test_each_saved_model_is_loaded_once_and_released_at_the_end(produced, tmp_path, monkeypatch):
+    loads, load = [], tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda *args, **kwargs: loads.append(args[0]) or load(*args, **kwargs))
+    one, two = produced(scale), produced(scale, 0.25)
+    tuner = tuner_of(hypermodel_of(one, two, depths=("all",)), tmp_path, trials=5)
+    search(tuner, epochs=1)
+    assert len(tuner.oracle.trials) == 5
+    assert sorted(loads) == sorted([one, two])
+    assert tuner.hypermodel.leases._loans == {}
+
+
+def test_a_lent_object_has_its_weights_again_and_a_live_layer_keeps_its_own(produced):
+    lent = leases.Leases()
+    layer = lent.layer(produced(scale), trainable=True)
+    loaded = weakref.ref(layer.resolved_object)
+    layer.weights[0].assign(9.0)
+    other = lent.layer(produced(scale))
+    assert other.resolved_object is not layer.resolved_object
+    assert float(layer.weights[0].numpy()) == 9.0
+    del layer
+    again = lent.layer(produced(scale))
+    assert again.resolved_object is loaded()
+    assert float(again.weights[0].numpy()) == 0.5
+    assert again.get_config()["handle"] == produced(scale)
+    lent.release()
+    del again, other
+    gc.collect()
+    assert loaded() is None
+
+
+def test_checkpoints_hold_what_was_trained_only(produced, tmp_path):
+    hypermodel = hypermodel_of(produced(scale))
+    names = {}
+    for which in (None, "1", "all"):
+        model = hypermodel.build(
+            fixed(hub=produced(scale), trainable=which is not None, unfreeze=which, tuning_rate=1e-3)
+        )
+        model.fit(X, Y, verbose=0)
+        model.save_weights(tmp_path / "w.weights.h5")
+        with h5py.File(tmp_path / "w.weights.h5") as file:
+            names[which] = sorted(f"{group}/{name}" for group in file for name in file[group])
+        before = values(model)
+        for weight in model.weights:
+            weight.assign(weight + 1)
+        model.load_weights(tmp_path / "w.weights.h5")
+        assert values(model) == before
+        del model
+    assert names == {None: ["model/0"], "1": ["hub_0/1", "model/0"], "all": ["hub_0/0", "hub_0/1", "model/0"]}
+
+
+def test_a_checkpoint_of_another_model_is_refused(produced, tmp_path):
+    hypermodel = hypermodel_of(produced(scale))
+    model = hypermodel.build(fixed(hub=produced(scale), trainable=False, bias=True))
+    model.save_weights(tmp_path / "w.weights.h5")
+    other = hypermodel.build(fixed(hub=produced(scale), trainable=False, bias=False))
+    with pytest.raises(errors.TrainingError, match=r"another model[\s\S]*model/1"):
+        other.load_weights(tmp_path / "w.weights.h5")
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_head_only_trials_on_cached_features_score_as_those_that_compute_them(produced, tmp_path, as_dataset):
+    scores = {}
+    for cached in (True, False) if as_dataset else (True, False, str(tmp_path / "features")):
+        keras.utils.set_random_seed(0)
+        tuner = tuner_of(
+            hypermodel_of(produced(scale), trainable=(False,), cached=cached),
+            tmp_path / "search",
+            trials=1,
+            overwrite=True,
+        )
+        data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
+        if as_dataset:
+            tuners.search(tuner, data, epochs=2, validation_data=data, verbose=0, shuffle=False)
+        else:
+            tuners.search(tuner, X, Y, batch_size=4, epochs=2, validation_data=(X, Y), verbose=0, shuffle=False)
+        scores[cached] = [trial.score for trial in tuner.oracle.trials.values()]
+        best = tuner.get_best_models(1)[0]
+        assert best.evaluate(X, Y, verbose=0) == pytest.approx(min(scores[cached]), rel=1e-5)
+    first, *others = scores.values()
+    assert all(other == pytest.approx(first, rel=1e-5) for other in others)
+
+
+def test_early_stopping_stops_a_head_only_trial(produced, tmp_path):
+    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(False,)), tmp_path, trials=1)
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def __deepcopy__(self, memo):
+            return self
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(epoch)
+
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
+    search(tuner, epochs=9, callbacks=[stop, Watch()])
+    assert seen == [0, 1]
+
+
+def test_augmentation_before_the_saved_model_turns_the_cache_off_with_a_warning(produced, tmp_path):
+    candidate = tuners.Candidate(produced(scale), input_shape=(1,), preprocessor=keras.layers.GaussianNoise(0.1))
+    tuner = tuner_of(hypermodel_of(candidate, trainable=(False,)), tmp_path, trials=1)
+    with pytest.warns(errors.HubWarning, match=r"compute all features[\s\S]*random layers"):
+        search(tuner)
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"]
+
+
+def test_a_search_goes_on_from_the_disk(produced, tmp_path):
+    search(tuner_of(hypermodel_of(produced(scale), depths=(1,)), tmp_path, trials=1))
+    tuner = tuner_of(hypermodel_of(produced(scale), depths=(1,)), tmp_path, trials=2)
+    assert len(tuner.oracle.trials) == 1
+    search(tuner)
+    assert len(tuner.oracle.trials) == 2
+    model = tuner.get_best_models(1)[0]
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(tuner.oracle.get_best_trials(1)[0].score, rel=1e-5)
+
+
+def test_each_trial_and_execution_exports_to_a_directory_of_its_own(produced, tmp_path):
+    tuner = tuner_of(
+        hypermodel_of(produced(scale), trainable=(True,), depths=("all",)), tmp_path, trials=2, executions_per_trial=2
+    )
+    out = tmp_path / "out"
+    search(
+        tuner,
+        epochs=1,
+        callbacks=[callbacks.ExportFinetuned(out, verbose=0), callbacks.ExportPiece(tmp_path / "piece", verbose=0)],
+    )
+    assert sorted(str(path.parent.relative_to(out)) for path in out.rglob("saved_model.pb")) == [
+        "0/0",
+        "0/1",
+        "1/0",
+        "1/1",
+    ]
+    assert len(list((tmp_path / "piece").rglob("saved_model.pb"))) == 4
+
+
+def test_without_a_trial_there_is_nothing_to_export(produced, tmp_path):
+    with pytest.raises(errors.TrainingError, match=r"no best trial[\s\S]*tuners.search"):
+        tuners.export_best(tuner_of(hypermodel_of(produced(scale)), tmp_path), tmp_path / "out")
+
+
+def test_the_learning_rate_comes_from_the_active_hyperparameter_and_is_never_none():
+    hp = keras_tuner.HyperParameters()
+    chosen = spaces.trainable_choice(hp, depths=(1, "all"))
+    assert (chosen.trainable, chosen.unfreeze) == (False, None)
+    assert chosen.learning_rate == pytest.approx(1e-3)
+    assert set(hp.values) == {"trainable", "learning_rate"}
+    hp.values["trainable"] = True
+    hp.ensure_active_values()  # as KerasTuner does with the values of a trial
+    hp.values["unfreeze"] = "all"
+    chosen = spaces.trainable_choice(hp, depths=(1, "all"))
+    assert (chosen.trainable, chosen.unfreeze) == (True, "all")
+    assert 1e-6 <= chosen.learning_rate <= 1e-3
+    hp.values["unfreeze"] = "1"
+    assert spaces.trainable_choice(hp, depths=(1, "all")).unfreeze == 1
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_one_value_of_trainable_is_no_choice(only):
+    hp = keras_tuner.HyperParameters()
+    chosen = spaces.trainable_choice(hp, values=(only,))
+    assert chosen.trainable is only
+    assert isinstance(chosen.learning_rate, float)
+
+
+def test_a_choice_brings_its_input_size_and_preprocessor(produced, tmp_path):
+    wide = tuners.Candidate(
+        produced(scale), input_shape=(2,), preprocessor=lambda x: keras.ops.sum(x, -1, keepdims=True), label="wide"
+    )
+    hypermodel = hypermodel_of(produced(scale), wide)
+    assert [arm["hub"] for arm in hypermodel.arms() if not arm["trainable"]] == [produced(scale), "wide"]
+    model = hypermodel.build(fixed(hub="wide", trainable=False))
+    assert model.input_shape == (None, 2)
+    assert float(model(np.array([[1.0, 2.0]]))[0, 0]) == 1.5
+
+
+def test_candidates_must_differ_and_say_their_input_size(produced):
+    with pytest.raises(errors.TrainingError, match=r"differ in name[\s\S]*label="):
+        hypermodel_of(produced(scale), produced(scale))
+    with pytest.raises(errors.TrainingError, match=r"shape of the model's input is not known[\s\S]*input_shape="):
+        hypermodel_of(produced(producers.multiply), tuners.Candidate(produced(producers.plus_one))).build(
+            fixed(hub=produced(producers.plus_one), trainable=False)
+        )
+
+
+def test_without_kerastuner_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_tuner", None)
+    monkeypatch.delitem(sys.modules, "keras_hub_layers.tuners")
+    with pytest.raises(errors.MissingPackageError, match=r'pip install "keras-hub-layers\[tuner\]"'):
+        importlib.import_module("keras_hub_layers.tuners")
