@@ -5,12 +5,14 @@ Every byte is counted, and what arrives is refused as soon as it cannot be what 
 
 import hashlib
 import os
+import queue
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -21,7 +23,7 @@ from keras_hub_layers.errors import ChecksumError, DownloadError, explain
 from keras_hub_layers.handles import display
 from keras_hub_layers.web import Bounds, Broken
 
-_CHUNK = 1 << 17  # bytes: received, hashed and written while they are in the CPU's cache
+_CHUNK = 1 << 18  # bytes
 _ARCHIVE_STARTS = (b"\x1f\x8b", b"PK")
 _PAGE_TYPES = ("text/", "application/json", "application/xhtml", "application/xml")
 Advance = Callable[[int, int | None], None]
@@ -68,9 +70,14 @@ def download(
     """
     transfer = _Transfer(url, bounds or Bounds.from_environment())
     try:
-        with open(path, "wb") as file, web.session() as session, _meter(display(url), progress) as advance:
+        with (
+            closing(transfer),
+            open(path, "wb") as file,
+            web.session() as session,
+            _meter(display(url), progress) as advance,
+        ):
             transfer.run(session, file, advance)
-        done = Download(transfer.digest.hexdigest(), transfer.received, transfer.final_url)
+            done = Download(transfer.digest.finish(), transfer.received, transfer.final_url)
         if sha256 and done.sha256 != sha256.lower():
             raise ChecksumError(
                 explain(
@@ -94,14 +101,20 @@ class _Transfer:
     def __init__(self, url: str, bounds: Bounds):
         self.url, self.bounds = url, bounds
         self.final_url = url
+        self.digest = _Digest()
         self.restart()
+
+    def close(self) -> None:
+        """End what runs beside the transfer."""
+        self.digest.finish()
 
     def restart(self) -> None:
         """Forget what has arrived."""
+        self.close()
         self.received = 0
         self.total: int | None = None
         self.validator: str | None = None
-        self.digest = hashlib.sha256()
+        self.digest = _Digest()
 
     def run(self, session: requests.Session, file: BinaryIO, advance: Advance) -> None:
         """Try until the file is whole, or the attempts are used up."""
@@ -225,6 +238,30 @@ class _Transfer:
                 f"curl -L -o model.tar.gz {display(self.url)!r}",
             )
         )
+
+
+class _Digest:
+    """SHA-256 in a thread beside the transfer: hashlib lets others run, so it costs no time where a core is free."""
+
+    def __init__(self):
+        self._sha256 = hashlib.sha256()
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(16)
+        self._thread = threading.Thread(target=self._work, daemon=True, name="keras-hub-layers sha256")
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            self._sha256.update(piece)
+
+    def update(self, piece: bytes) -> None:
+        self._pieces.put(piece)
+
+    def finish(self) -> str:
+        """The checksum of all pieces, hexadecimal; ends the thread."""
+        if self._thread.is_alive():
+            self._pieces.put(None)
+            self._thread.join()
+        return self._sha256.hexdigest()
 
 
 def _is_page(response: requests.Response, start: bytes) -> bool:

@@ -5,13 +5,15 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 from faults import ETAG, FaultyServer
 
 from keras_hub_layers.download import download
-from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError
+from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, HubError
 from keras_hub_layers.web import Bounds
 
 PAYLOAD = b"\x1f\x8b" + random.Random(0).randbytes(300_000)
@@ -252,6 +254,13 @@ def test_errors_show_no_password(server, path):
     with pytest.raises(DownloadError, match=r"\*\*\*@127") as caught:
         download(url, path, bounds=PATIENT)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["ok", "truncated/no-etag", "status/404", "closed"])
+def test_no_hashing_thread_outlives_its_transfer(server, path, fault):
+    with suppress(HubError):
+        fetch(server, fault, path)
+    assert not [thread.name for thread in threading.enumerate() if "sha256" in thread.name]
 
 
 def test_a_bar_is_shown_when_asked_for_and_not_otherwise(server, path, capsys, monkeypatch):
