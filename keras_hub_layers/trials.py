@@ -17,6 +17,7 @@ __all__ = ["HEAD", "TrialModel", "fit_head"]
 HEAD = "head"
 
 
+@keras.saving.register_keras_serializable(package="keras_hub_layers")
 class TrialModel(keras.Model):
     """A functional model whose weight files leave out what the SavedModels inside came with.
 
@@ -68,9 +69,10 @@ class TrialModel(keras.Model):
 
     def _by_name(self) -> Any:
         """(name in the file, weight, the value that it came with or `None`) of each weight."""
+        leases: Leases = self.__dict__.get("_leases") or Leases()  # a model that was loaded from a file has none
         inside: dict[int, tuple[str, Any]] = {}
         for number, layer in enumerate(grouping.hub_layers(self)):
-            values = self.__dict__["_leases"].values_of(layer)
+            values = leases.values_of(layer)
             for place, weight in enumerate(layer._executor.weights):
                 inside[id(weight)] = (f"hub_{number}/{place}", values.get(id(weight)))
         rest = 0

@@ -60,6 +60,13 @@ def test_a_model_around_the_layer_and_dict_outputs_work(produced):
     np.testing.assert_array_equal(finetuning.features(model, X), 2 * X)
 
 
+def test_texts_are_inputs_like_any_other(produced, tmp_path):
+    layer = layers.HubLayer(produced(producers.text_length))
+    data = tf.data.Dataset.from_tensor_slices([["a"], ["four"], ["sixsix"]]).batch(2)
+    for cache in (None, tmp_path, tmp_path):
+        np.testing.assert_allclose(finetuning.features(layer, data, cache=cache)[:, 0], [0.1, 0.4, 0.6], rtol=1e-6)
+
+
 def test_from_the_disk_nothing_is_computed_again(counted, tmp_path):
     first = finetuning.features(counted, (X, Y), cache=tmp_path / "cache")
     calls = counted.calls

@@ -156,6 +156,28 @@ def test_checkpoints_hold_what_was_trained_only(produced, tmp_path):
     assert names == {None: ["model/0"], "1": ["hub_0/1", "model/0"], "all": ["hub_0/0", "hub_0/1", "model/0"]}
 
 
+def test_the_best_model_is_saved_and_loaded_as_any_keras_model(produced, tmp_path):
+    model = hypermodel_of(produced(scale)).build(
+        fixed(hub=produced(scale), trainable=True, unfreeze="1", tuning_rate=0.1)
+    )
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    assert values(loaded) == values(model)
+    loaded.save_weights(tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5") as file:
+        assert sorted(file["hub_0"]) == ["0", "1"]
+
+
+def test_a_schedule_goes_together_with_a_search(produced, tmp_path):
+    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(False,)), tmp_path, trials=1)
+    search(tuner, callbacks=[callbacks.Unfreeze({0: None, 1: "top"}, verbose=0)])
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"]
+    best = values(tuner.get_best_models(1)[0])
+    assert best["hub/bottom.a"] == [0.5]
+    assert best["hub/top.b"] != [1.0]
+
+
 def test_a_checkpoint_of_another_model_is_refused(produced, tmp_path):
     hypermodel = hypermodel_of(produced(scale))
     model = hypermodel.build(fixed(hub=produced(scale), trainable=False, bias=True))
