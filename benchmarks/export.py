@@ -1,40 +1,38 @@
-"""Hypotheses: what an export costs, against what TensorFlow and Keras do on their own, side by side in one run.
+"""Hypothesis: exporting costs little more than writing the weights.
 
-    python benchmarks/export.py [ROUNDS]
+    python benchmarks/export.py
 
-1. A re-export of a loaded object takes at most 0.12 of the time of `tf.saved_model.save(obj, signatures=…)`, and keeps
-   `saved_model.pb` byte by byte, for a MobileNetV2-like and a BERT-like model saved by Keras 2.
-2. An export of a Keras model has at most 0.6 of the bytes of `model.export()`, and is no slower.
-3. `.keras` and `.weights.h5` files without the optimizer have at most 1.1 of the bytes of the weights.
+1. A re-export of a loaded object takes at most 0.12 × the time of `tf.saved_model.save(obj, signatures=…)`, and keeps
+   `saved_model.pb` byte by byte.
+2. An export of a Keras model has at most 0.6 × the bytes of `model.export()`, and is no slower.
+3. `.keras` and `.weights.h5` files without the optimizer have at most 1.1 × the bytes of the weights.
 
-All with random weights, verification included; medians of ROUNDS interleaved rounds (default 5).
+Our exports are verified within the time. The SavedModels of 1. are by Keras 2, with weights that have moved since.
 """
 
 import filecmp
 import os
-import statistics
 import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
+import common
 import numpy as np
-import tensorflow as tf
-import tf_keras
 
-import keras_hub_layers as khl
+ROUNDS = 7
 
 
-def mobilenet(keras=keras):
+def mobilenet():
+    import keras
+
     return keras.applications.MobileNetV2(weights=None, include_top=False, pooling="avg", input_shape=(96, 96, 3))
 
 
-def bert(keras=keras, width: int = 384, depth: int = 8, words: int = 20000):
+def bert(width: int = 384, depth: int = 8, words: int = 20000):
+    import keras
+
     layers = keras.layers
     ids = keras.Input((None,), dtype="int32", name="input_word_ids")
     h = layers.LayerNormalization()(layers.Embedding(words, width)(ids))
@@ -45,70 +43,81 @@ def bert(keras=keras, width: int = 384, depth: int = 8, words: int = 20000):
     return keras.Model(ids, outputs)
 
 
-def timed(work) -> float:
+def re_export(verdicts: common.Verdicts, name: str) -> None:
+    import tensorflow as tf
+
+    import keras_hub_layers as khl
+
+    source = common.model(name)
+    loaded = khl.load(source)
+    for variable in loaded.trainable_variables:
+        variable.assign_add(tf.ones_like(variable))
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = common.interleaved(
+            {
+                "save": lambda: tf.saved_model.save(loaded, f"{folder}/save", signatures=loaded.signatures),
+                "export": lambda: khl.export(loaded, f"{folder}/export"),
+            },
+            budget=30,
+            warm_up=1,
+        )
+        assert filecmp.cmp(f"{source}/saved_model.pb", f"{folder}/export/saved_model.pb", shallow=False)
+    verdicts.timed(f"{name}: re-export, to tf.saved_model.save", seconds["save"], seconds["export"], 0.12)
+
+
+def export(verdicts: common.Verdicts, name: str, build) -> None:
+    """A new model in each round, so that none profits from an earlier trace."""
+    import keras_hub_layers as khl
+
+    theirs, ours = np.zeros(ROUNDS), np.zeros(ROUNDS)
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(-1, ROUNDS):  # the first round warms up
+            first, second = build(), build()
+            theirs[i] = _seconds(lambda model=first: model.export(f"{folder}/keras", verbose=False))
+            ours[i] = _seconds(lambda model=second: khl.export(model, f"{folder}/khl"))
+        verdicts.timed(f"{name}: export, to model.export", theirs, ours, 1.0)
+        _bytes(verdicts, f"{name}: bytes, to model.export", _size(f"{folder}/keras"), _size(f"{folder}/khl"), 0.6)
+
+
+def save(verdicts: common.Verdicts, name: str, build) -> None:
+    import keras_hub_layers as khl
+
+    model = build()
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    weights = sum(np.asarray(weight).nbytes for weight in model.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in (".keras", ".weights.h5"):
+            written = _size(khl.save(model, f"{folder}/model{suffix}"))
+            _bytes(verdicts, f"{name}: {suffix} without optimizer, to the weights", weights, written, 1.1)
+
+
+def _seconds(work) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def size(path: str) -> int:
-    files = [Path(path)] if os.path.isfile(path) else [file for file in Path(path).rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
+def _size(path: str) -> int:
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
 
 
-def re_export(build, folder: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of TensorFlow's and of our re-export of a SavedModel by Keras 2, whose weights have moved."""
-    source = f"{folder}/source"
-    build(tf_keras).save(source, save_format="tf")
-    loaded = khl.load(source)
-    for variable in loaded.trainable_variables:
-        variable.assign_add(tf.ones_like(variable))
-    theirs, ours = [], []
-    for i in range(rounds):
-        theirs.append(timed(lambda: tf.saved_model.save(loaded, f"{folder}/t{i}", signatures=loaded.signatures)))  # noqa: B023
-        ours.append(timed(lambda: khl.export(loaded, f"{folder}/ours")))
-    assert filecmp.cmp(f"{source}/saved_model.pb", f"{folder}/ours/saved_model.pb", shallow=False)
-    return theirs, ours
+def _bytes(verdicts: common.Verdicts, what: str, reference: int, measured: int, limit: float) -> None:
+    verdicts.row(what, f"{reference / 1e6:.1f} MB", f"{measured / 1e6:.1f} MB", measured / reference, limit)
 
 
-def export(build, folder: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of Keras' and of our export; of a new model each time, so that none profits from an earlier trace."""
-    theirs, ours = [], []
-    for i in range(rounds):
-        first, second = build(), build()
-        theirs.append(timed(lambda: first.export(f"{folder}/keras{i}", verbose=False)))  # noqa: B023
-        ours.append(timed(lambda: khl.export(second, f"{folder}/khl{i}")))  # noqa: B023
-    return theirs, ours
-
-
-def seconds(name: str, times: tuple[list[float], list[float]], limit: str) -> None:
-    theirs, ours = map(statistics.median, times)
-    row(name, f"{theirs:.3f} s", f"{ours:.3f} s", f"{ours / theirs:.3f}", limit)
-
-
-def row(*cells: object) -> None:
-    print(f"{cells[0]:<34}{cells[1]:>14}{cells[2]:>14}{cells[3]:>9}{cells[4]:>9}")
-
-
-def main(rounds: int) -> None:
+def main() -> int:
     warnings.simplefilter("ignore")
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} CPUs, medians of {rounds}\n")
-    row("", "theirs", "ours", "ratio", "at most")
-    for name, build in (("MobileNetV2-like", mobilenet), ("BERT-like", bert)):
-        with tempfile.TemporaryDirectory() as folder:
-            seconds(f"{name}: re-export", re_export(build, folder, rounds), "0.12")
-        with tempfile.TemporaryDirectory() as folder:
-            seconds(f"{name}: export, time", export(build, folder, rounds), "1")
-            sizes = size(f"{folder}/keras0"), size(f"{folder}/khl0")
-            row(f"{name}: export, bytes", f"{sizes[0]:,}", f"{sizes[1]:,}", f"{sizes[1] / sizes[0]:.3f}", "0.6")
-            compiled = build()
-            compiled.compile("adam", "mse")
-            compiled.optimizer.build(compiled.trainable_variables)
-            weights = sum(np.asarray(weight).nbytes for weight in compiled.weights)
-            for suffix in (".keras", ".weights.h5"):
-                written = size(khl.save(compiled, f"{folder}/model{suffix}"))
-                row(f"{name}: {suffix}, bytes", f"{weights:,}", f"{written:,}", f"{written / weights:.3f}", "1.1")
+    verdicts = common.Verdicts()
+    for name in common.NAMES:
+        re_export(verdicts, name)
+    for name, build in (("mobilenet", mobilenet), ("bert", bert)):
+        export(verdicts, name, build)
+        save(verdicts, name, build)
+    return verdicts.exit_code
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    sys.exit(main())

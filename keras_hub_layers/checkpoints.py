@@ -33,7 +33,9 @@ class SourceGone(errors.ExportError):
     """The SavedModel that the object was loaded from, whose files the export copies, is no longer there."""
 
 
-def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterable[Any] = ()) -> None:
+def rewrite(
+    source_directory: str, obj: Any, destination: str, *, blank: Iterable[Any] = (), variables: Any = None
+) -> None:
     """Copy a SavedModel with the weights that the object loaded from it has now.
 
     Every file is copied byte by byte, except the checkpoint, which is written anew under its original keys (keys
@@ -47,6 +49,7 @@ def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterabl
         destination: A directory that does not exist yet or is empty; its parents are made. Not the source.
         blank: `tf.Variable`s of `obj` to leave out: NaN is written for floating ones, zeros for others.
             Defaults to none.
+        variables: What `live_variables(obj)` returned, if the caller has it. Defaults to `None`: asked here.
 
     Raises:
         CheckpointMismatch: A live variable has no key, or another shape or dtype than its key.
@@ -65,7 +68,7 @@ def rewrite(source_directory: str, obj: Any, destination: str, *, blank: Iterabl
     _check_directories(source_directory, destination)
     try:
         with tf.init_scope():
-            tensors = _tensors(source_directory, obj, list(blank))
+            tensors = _tensors(source_directory, obj, list(blank), variables or live_variables(obj))
             _copy_files(source_directory, destination)
             if tensors:
                 _write(destination, tensors)
@@ -148,16 +151,16 @@ def _check_directories(source: str, destination: str) -> None:
         )
 
 
-def _tensors(source: str, obj: Any, blank: list[Any]) -> dict[str, Any]:
+def _tensors(source: str, obj: Any, blank: list[Any], variables: list[Any]) -> dict[str, Any]:
     """What the new checkpoint holds: key -> tensor, in the order of the keys; empty where there is no checkpoint."""
     prefix = tf.io.gfile.join(source, PREFIX)
     if not tf.io.gfile.exists(f"{prefix}.index"):
-        _fit(source, live_variables(obj), {})
+        _fit(source, variables, {})
         return {}
     reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # the v2 name takes a prefix on ram:// for a directory
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     live = _keyed(obj, reader)
-    _fit(source, live_variables(obj), live)
+    _fit(source, variables, live)
     omitted = {id(part) for variable in blank for part in _with_replicas(variable)}
     new: dict[str, Any] = {}
     for key, parts in live.items():

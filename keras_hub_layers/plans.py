@@ -84,7 +84,7 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
             _save_anew(obj, path)
             return
         try:
-            checkpoints.rewrite(source.directory, obj, path)
+            checkpoints.rewrite(source.directory, obj, path, variables=variables)
         except checkpoints.SourceGone:
             if source.format != "tf2" or _has_assets(obj):
                 raise
