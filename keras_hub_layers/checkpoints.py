@@ -6,23 +6,21 @@ That is exact (no function is serialized again), keeps what TensorFlow would los
 `tfhub_module.pb`, several tag sets), and takes a tenth of the time of `tf.saved_model.save`.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import fingerprint_pb2, trackable_object_graph_pb2
 
 from keras_hub_layers import errors
 
-__all__ = ["CheckpointMismatch", "SourceGone", "differing", "live_variables", "rewrite"]
+__all__ = ["CheckpointMismatch", "SourceGone", "live_variables", "rewrite"]
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 PREFIX = "variables/variables"
 FINGERPRINT = "fingerprint.pb"
-_FAILURES = (tf.errors.OpError, OSError, IndexError, ValueError, RuntimeError)  # a checkpoint's reader has them all
+FAILURES = (tf.errors.OpError, OSError, IndexError, ValueError, RuntimeError)  # a checkpoint's reader has them all
 
 
 class CheckpointMismatch(errors.ExportError):
@@ -75,52 +73,13 @@ def rewrite(
                 _renew_fingerprint(source_directory, destination)
     except errors.HubError:
         raise
-    except _FAILURES as err:
+    except FAILURES as err:
         raise errors.ExportWriteError(
             errors.explain(
                 "The SavedModel could not be copied with its new weights.",
                 expected=f"a readable {source_directory!r} and room to write",
                 received=f"{type(err).__name__}: {err}",
                 where=destination,
-                fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
-            )
-        ) from err
-
-
-def differing(directory: str, obj: Any) -> list[str]:
-    """The keys under which the checkpoint of a SavedModel does not hold what the object's variables hold, bit by bit.
-
-    Args:
-        directory: A SavedModel that was written from `obj`.
-        obj: The live object.
-
-    Raises:
-        errors.ExportWriteError: The checkpoint cannot be read.
-    """
-    prefix = tf.io.gfile.join(directory, PREFIX)
-    if not tf.io.gfile.exists(f"{prefix}.index"):
-        return []
-    try:
-        with tf.init_scope():
-            reader = tf.compat.v1.train.NewCheckpointReader(prefix)
-            shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-            live = {
-                key: _joined([_value(part, blank=False) for part in parts], shapes[key])
-                for key, parts in _keyed(obj, reader).items()
-            }
-            if _lies_in_the_file(prefix, shapes, dtypes, live):
-                return []
-            stored = _read(prefix, dtypes, sorted(dtypes))
-            return [key for key, value in live.items() if not _same(value, stored[key])]
-    except errors.HubError:
-        raise
-    except _FAILURES as err:
-        raise errors.ExportWriteError(
-            errors.explain(
-                "The checkpoint that was just written cannot be read back.",
-                expected="a checkpoint with all its keys",
-                received=f"{type(err).__name__}: {err}",
-                where=directory,
                 fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
             )
         ) from err
@@ -159,13 +118,13 @@ def _tensors(source: str, obj: Any, blank: list[Any], variables: list[Any]) -> d
         return {}
     reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # the v2 name takes a prefix on ram:// for a directory
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    live = _keyed(obj, reader)
+    live = keyed(obj, reader)
     _fit(source, variables, live)
     omitted = {id(part) for variable in blank for part in _with_replicas(variable)}
     new: dict[str, Any] = {}
     for key, parts in live.items():
-        value = _joined(
-            [_value(part, blank=any(id(copy) in omitted for copy in _with_replicas(part))) for part in parts],
+        value = joined(
+            [value_of(part, blank=any(id(copy) in omitted for copy in _with_replicas(part))) for part in parts],
             shapes[key],
         )
         if value is None or value.dtype != dtypes[key]:
@@ -180,11 +139,11 @@ def _tensors(source: str, obj: Any, blank: list[Any], variables: list[Any]) -> d
                 )
             )
         new[key] = value
-    new |= _read(prefix, dtypes, sorted(set(shapes) - set(new)))
+    new |= read(prefix, dtypes, sorted(set(shapes) - set(new)))
     return {key: new[key] for key in sorted(new)}
 
 
-def _keyed(obj: Any, reader: Any) -> dict[str, list[Any]]:
+def keyed(obj: Any, reader: Any) -> dict[str, list[Any]]:
     """Key of the checkpoint -> the live variable, or the parts of it, that it holds."""
     shapes = reader.get_variable_to_shape_map()
     if OBJECT_GRAPH not in shapes:
@@ -257,7 +216,7 @@ def _fit(source: str, variables: list[Any], live: dict[str, list[Any]]) -> None:
         )
 
 
-def _value(variable: Any, *, blank: bool) -> Any:
+def value_of(variable: Any, *, blank: bool) -> Any:
     """The tensor to store for one variable."""
     if not blank:
         return tf.convert_to_tensor(variable.read_value())
@@ -266,7 +225,7 @@ def _value(variable: Any, *, blank: bool) -> Any:
     return tf.zeros(variable.shape, variable.dtype)
 
 
-def _joined(values: list[Any], shape: Any) -> Any:
+def joined(values: list[Any], shape: Any) -> Any:
     """The parts of a partitioned variable as the one tensor that the checkpoint holds; None if they do not fit."""
     if len(values) == 1:
         return values[0] if list(values[0].shape) == list(shape) else None
@@ -278,7 +237,7 @@ def _joined(values: list[Any], shape: Any) -> Any:
     return None
 
 
-def _read(prefix: str, dtypes: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+def read(prefix: str, dtypes: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     """Key -> tensor, as the checkpoint holds it."""
     if not keys:
         return {}
@@ -287,54 +246,6 @@ def _read(prefix: str, dtypes: dict[str, Any], keys: list[str]) -> dict[str, Any
             prefix=prefix, tensor_names=keys, shape_and_slices=[""] * len(keys), dtypes=[dtypes[key] for key in keys]
         )
     return dict(zip(keys, tensors, strict=True))
-
-
-def _lies_in_the_file(prefix: str, shapes: dict[str, Any], dtypes: dict[str, Any], live: dict[str, Any]) -> bool:
-    """Whether all values lie in the checkpoint's one file where `SaveV2` puts them: in the order of their keys.
-
-    A third of the time of reading the tensors. False proves nothing: another layout is read in the ordinary way.
-    """
-    path = f"{prefix}.data-00000-of-00001"
-    if not os.path.isfile(path):
-        return False
-    file = np.memmap(path, np.uint8, "r")
-    numeric = {
-        key: int(np.prod(shapes[key])) * tf.as_dtype(dtype).size
-        for key, dtype in dtypes.items()
-        if tf.as_dtype(dtype) not in (tf.string, tf.variant, tf.resource)
-    }
-    if len(dtypes) - len(numeric) > 1:
-        return False
-    other, start = file.size - sum(numeric.values()), 0
-    for key in sorted(dtypes):
-        end = start + numeric.get(key, other)
-        if key in live and (live[key] is None or not _equal(file[start:end], _bytes(live[key]))):
-            return False
-        start = end
-    return True
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Whether two tensors are equal bit by bit, NaN too."""
-    if first is None or first.shape != second.shape or first.dtype != second.dtype:
-        return False
-    if first.dtype == tf.string:
-        return bool(np.array_equal(first.numpy(), second.numpy()))
-    return _equal(_bytes(first), _bytes(second))
-
-
-def _bytes(tensor: Any) -> np.ndarray:
-    """The bytes of an eager tensor; without a copy where it has a buffer that NumPy knows."""
-    try:
-        array = np.asarray(memoryview(tensor))
-    except (BufferError, TypeError, ValueError):
-        array = tensor.numpy()
-    return np.ravel(array).view(np.uint8)
-
-
-def _equal(first: np.ndarray, second: np.ndarray) -> bool:
-    word = np.uint64 if first.nbytes % 8 == 0 else np.uint8
-    return first.nbytes == second.nbytes and bool(np.array_equal(first.view(word), second.view(word)))
 
 
 def _write(destination: str, tensors: dict[str, Any]) -> None:

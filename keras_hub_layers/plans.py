@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import cards, checkpoints, checks, interface, layers, loader, roots
+from keras_hub_layers import cards, checkpoints, checks, comparison, interface, layers, loader, roots
 from keras_hub_layers.errors import ExportError, HubWarning, explain
 
 __all__ = ["Plan", "plan"]
@@ -102,7 +102,7 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
 
     def verify(path: str) -> None:
         checks.check_files(path)
-        differing = checkpoints.differing(path, obj)
+        differing = comparison.differing(path, obj)
         if differing:
             raise checks.broken(path, "the weights of the live object", f"other values of {', '.join(differing[:5])}")
         if not _is_copy(source, path):  # else its graph is that of the source, byte by byte

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers import _compat, advice, cards, checkpoints, checks, layers, signing, specs, tensors
+from keras_hub_layers import _compat, advice, cards, checks, comparison, layers, signing, specs, tensors
 from keras_hub_layers.errors import BackendError, ExportError, HubError, HubWarning, explain
 from keras_hub_layers.flags import flags
 
@@ -111,7 +111,7 @@ class Root:
             with contextlib.suppress(Exception):  # an input that we made up and that the layer refuses proves nothing
                 inputs = [array for spec in tf.nest.flatten(self.specs) for array in checks.sample(spec)]
                 expected = self._compute(inputs)
-        elif checkpoints.differing(directory, self.object):
+        elif comparison.differing(directory, self.object):
             raise checks.broken(directory, "the weights of the live model", "other values")
         if expected is None:
             checks.check_outputs(directory, "serving_default", None, {})

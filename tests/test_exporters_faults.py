@@ -43,7 +43,7 @@ KILLED = (
     PREAMBLE
     + """
 import shutil
-from keras_hub_layers import checkpoints, checks, exporters, swapping
+from keras_hub_layers import checkpoints, checks, comparison, exporters, swapping
 left = int(argument)
 
 def mortal(owner, name):
@@ -58,7 +58,7 @@ def mortal(owner, name):
 
 layer = changed()
 for owner, name in [(tf.io.gfile, "copy"), (checkpoints, "_write"), (checkpoints, "_renew_fingerprint"),
-                    (checks, "check_files"), (checkpoints, "differing"), (exporters, "_write_card"),
+                    (checks, "check_files"), (comparison, "differing"), (exporters, "_write_card"),
                     (swapping, "_keep_the_users_files"), (swapping, "_swap"), (swapping, "_exchange"),
                     (swapping, "_remove")]:
     mortal(owner, name)
