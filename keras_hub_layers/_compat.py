@@ -6,6 +6,7 @@ fails when the entry has gone, or when it is no longer needed.
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -60,6 +61,14 @@ def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:
     return weight if weight.value is variable else _Adopted(variable, **options)
 
 
+def forget_input_shape(layer: keras.layers.Layer) -> None:
+    """Drop the `input_shape=` of a layer, so that `Sequential` asks for the layer's dtype when it is built.
+
+    Keras 3.8 to 3.15: `Sequential.add` makes a float `Input` of it, whatever the layer takes; `dtype=` has no say.
+    """
+    layer.__dict__.pop("_input_shape_arg", None)
+
+
 def track(layer: keras.layers.Layer, variable: keras.Variable) -> None:
     """Make a layer own a variable that it did not create.
 
@@ -93,17 +102,30 @@ def watched(variables: Iterable[Any], is_trained: Callable[[Any], bool]) -> Iter
     with a true flag is recorded in vain.
     """
     changed = []
-    for variable in variables:
-        wanted = is_trained(variable)
-        for part in (variable, *getattr(variable, "values", ())):
-            if part.trainable != wanted and hasattr(part, "_trainable"):
-                changed.append((part, part._trainable))
-                part._trainable = wanted
+    with _flags:
+        for variable in variables:
+            wanted = is_trained(variable)
+            for part in (variable, *getattr(variable, "values", ())):
+                if hasattr(part, "_trainable") and (part.trainable != wanted or id(part) in _changed):
+                    count, before = _changed.get(id(part), (0, part._trainable))
+                    _changed[id(part)] = (count + 1, before)
+                    part._trainable = wanted
+                    changed.append(part)
     try:
         yield
     finally:
-        for part, flag in changed:
-            part._trainable = flag
+        with _flags:
+            for part in changed:
+                count, before = _changed.pop(id(part))
+                if count > 1:  # another thread is still inside
+                    _changed[id(part)] = (count - 1, before)
+                else:
+                    part._trainable = before
+
+
+# id of a variable -> how many blocks are inside `watched`, and its own flag
+_changed: dict[int, tuple[int, bool]] = {}
+_flags = threading.Lock()
 
 
 # -- exporting -------------------------------------------------------------------------------------------------------

@@ -15,10 +15,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from keras_hub_layers import checkpoints, handles, loader
-from keras_hub_layers.errors import ConfigError, LoadError, explain
+from keras_hub_layers.errors import ConfigError, ExportError, LoadError, explain
 
 
-class EmbeddedHandle(str):
+class LiveHandle(str):
+    """A handle in a config that a living layer gave out.
+
+    Keras turns safe mode on by itself whenever it makes layers from configs, also for `clone_model`. A file or JSON
+    holds plain text only, so this type tells the config of a layer of this process from one that somebody wrote.
+    """
+
+
+class EmbeddedHandle(LiveHandle):
     """A handle whose SavedModel came along in the config.
 
     Attributes:
@@ -31,6 +39,11 @@ class EmbeddedHandle(str):
         self = super().__new__(cls, handle)
         self.packed = packed
         return self
+
+
+def live(handle: Any) -> LiveHandle:
+    """The form of a handle, text or path, that goes into a config."""
+    return handle if isinstance(handle, EmbeddedHandle) else LiveHandle(os.fspath(handle))
 
 
 def pack(obj: Any, weights: Iterable[Any]) -> str:
@@ -55,6 +68,8 @@ def pack(obj: Any, weights: Iterable[Any]) -> str:
                 fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
             )
         )
+    if loader.has_changed(source):
+        raise changed(source)
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="keras_hub_layers_") as folder:
         model = os.path.join(folder, "model")
@@ -92,8 +107,27 @@ def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    weakref.finalize(obj, shutil.rmtree, directory, True)  # at the latest when the process ends
+    weakref.finalize(obj, _remove, directory, os.getpid())  # at the latest when the process ends
     return obj
+
+
+def changed(source: loader.Source) -> ExportError:
+    """The error for a SavedModel that was loaded and then replaced by another one at the same place."""
+    return ExportError(
+        explain(
+            "The SavedModel that the layer was made from has been replaced by another one.",
+            expected="the saved_model.pb and assets that were loaded",
+            received="other ones",
+            where=f"{source.directory} (handle {handles.display(source.handle)!r})",
+            fix="put the original back; in the next run give each version a directory of its own",
+        )
+    )
+
+
+def _remove(directory: str, process: int) -> None:
+    """Delete the unpacked files, but not on behalf of a forked child."""
+    if os.getpid() == process:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _files(folder: str) -> list[str]:

@@ -181,7 +181,7 @@ def _of_object(obj: Any) -> Interface:
 
 def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interface:
     function = plan.function
-    usable = function is not None and function.is_usable
+    usable = function is not None and function.is_usable()
     kind = _format(source, usable, plan.signatures)
     traces = tuple(_trace_info(trace) for trace in function.usable_traces) if function and usable else ()
     modes = tuple(sorted({t.training for t in traces if isinstance(t.training, bool)}))

@@ -2,12 +2,12 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from keras_hub_layers import _compat, embedding, executors, interface, loader, selection
+from keras_hub_layers import _compat, embedding, executors, handles, interface, loader, selection
 from keras_hub_layers.errors import (
     ConfigError,
     HubWarning,
@@ -112,7 +112,7 @@ class HubLayer(_compat.OwnLosses):
         sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if _compat.in_safe_mode():
+        if _compat.in_safe_mode() and not isinstance(handle, embedding.LiveHandle):
             raise _unsafe(handle)
         executor_class = executors.executor_class()
         super().__init__(trainable=trainable, autocast=kwargs.pop("autocast", False), **kwargs)
@@ -126,7 +126,7 @@ class HubLayer(_compat.OwnLosses):
                 output_key = "default"
         self._settings = selection.Settings(
             handle=handle,
-            arguments=dict(arguments or {}),
+            arguments=_arguments(arguments, handle),
             tags=tags,
             signature=signature,
             signature_outputs_as_dict=signature_outputs_as_dict,
@@ -153,6 +153,8 @@ class HubLayer(_compat.OwnLosses):
             )
         for weight in self._executor.weights:
             _compat.track(self, weight)
+        if not keras.backend.is_float_dtype(self.compute_dtype):
+            _compat.forget_input_shape(self)
         self._warned: frozenset[str] = frozenset()
         self._set_unfreeze(unfreeze)
         self.built = True
@@ -196,22 +198,26 @@ class HubLayer(_compat.OwnLosses):
         self._set_unfreeze(patterns)
 
     def _set_unfreeze(self, patterns: str | Sequence[str] | None) -> None:
-        if isinstance(patterns, str):
-            patterns = (patterns,)
+        patterns = _patterns(patterns)
         executor = self._executor
-        self._is_unfrozen: Callable[[str], bool] = lambda name: executor.has_lists
+        matches = None
         if patterns is not None:
             names = [executor.name_of(weight) for weight in executor.candidates]
-            self._is_unfrozen = selection.matcher(patterns, names, self._where)
+            matches = selection.matcher(patterns, names, self._where)
             if not executor.has_lists:
                 self._warn(
                     f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
                     "without the regularization losses and maybe without the training mode that its publisher used."
                 )
-        self._unfreeze = None if patterns is None else tuple(patterns)
+        self._unfreeze, self._matches = patterns, matches
         self._narrow()
 
     # -- Keras' protocol -----------------------------------------------------------------------------------------
+
+    def __call__(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+        if training is not None:
+            kwargs["training"] = training
+        return super().__call__(self._executor.prepare(inputs), **kwargs)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         if self.trainable:
@@ -269,7 +275,7 @@ class HubLayer(_compat.OwnLosses):
                 )
             )
         config = super().get_config()
-        config["handle"] = str(os.fspath(settings.handle))
+        config["handle"] = embedding.live(settings.handle)
         optional = {
             "arguments": dict(settings.arguments) or None,
             "tags": settings.tags if settings.tags is None or isinstance(settings.tags, str) else list(settings.tags),
@@ -284,13 +290,23 @@ class HubLayer(_compat.OwnLosses):
         }
         config.update({name: value for name, value in optional.items() if value is not None})
         if _compat.is_saving_a_file():
+            config["handle"] = str(config["handle"])
             config["embedded"] = embedding.pack(self._loaded, [weight.value for weight in self.weights])
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HubLayer":
-        if _compat.in_safe_mode():
-            raise _unsafe(config.get("handle"))
+        handle = config.get("handle")
+        if _compat.in_safe_mode() and not isinstance(handle, embedding.LiveHandle):
+            raise _unsafe(handle)
+        if isinstance(handle, embedding.EmbeddedHandle):
+            warnings.warn(
+                f"handle {selection.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
+                "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
+                "copy.set_weights(model.get_weights())",
+                HubWarning,
+                stacklevel=2,
+            )
         config = dict(config)
         packed = config.pop("embedded", None)
         if packed is not None:
@@ -305,7 +321,8 @@ class HubLayer(_compat.OwnLosses):
         if executor is None or not self._trainable:
             return
         for weight in executor.candidates:
-            weight.trainable = self._is_unfrozen(executor.name_of(weight))
+            name = executor.name_of(weight)
+            weight.trainable = executor.has_lists if self._matches is None else self._matches(name)
 
     def _check_trainable(self) -> None:
         """Refuse what cannot be fine-tuned; warn, once, where nothing would be."""
@@ -326,7 +343,9 @@ class HubLayer(_compat.OwnLosses):
         if not self.trainable_weights:
             candidates = self._executor.candidates
             reason = "the SavedModel publishes none."
-            if candidates and not self._executor.has_lists:
+            if candidates and self._executor.has_lists:
+                reason = "all that the SavedModel publishes are frozen one by one or by unfreeze."
+            elif candidates:
                 reason = (
                     "the SavedModel publishes no variables. To train some of those that it uses:\n"
                     f"HubLayer(handle, trainable=True, unfreeze={self._executor.name_of(candidates[0])!r})"
@@ -349,6 +368,10 @@ def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
         return embedding.load(handle, tags, options)
     if isinstance(handle, (str, os.PathLike)):
         return loader.load(handle, tags=tags, options=options, sha256=sha256)
+    if not (callable(handle) or hasattr(handle, "signatures") or hasattr(handle, "_trackable_children")) or isinstance(
+        handle, type
+    ):
+        handles.parse(handle)  # says which forms there are
     given = {"tags": tags, "load_options": options, "sha256": sha256}
     given = {name: value for name, value in given.items() if value is not None}
     if given:
@@ -388,11 +411,53 @@ def _unsafe(handle: Any) -> SafeModeError:
     )
 
 
+def _arguments(arguments: Any, handle: Any) -> dict[str, Any]:
+    if arguments is None or isinstance(arguments, Mapping):
+        return {str(name): _plain(value) for name, value in (arguments or {}).items()}
+    raise InterfaceError(
+        explain(
+            "arguments is not a dict.",
+            expected="a dict of keyword arguments of the SavedModel's function",
+            received=f"arguments={arguments!r}",
+            where=f"handle {selection.shown(handle)}",
+            fix='arguments={"training": False}',
+        )
+    )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars as Python's, for JSON."""
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0 else value
+
+
+def _patterns(patterns: Any) -> tuple[str, ...] | None:
+    if patterns is None:
+        return None
+    several = patterns if isinstance(patterns, (list, tuple)) else [patterns]
+    return tuple(getattr(pattern, "pattern", pattern) for pattern in several)
+
+
 def _plain_shapes(shapes: Any) -> Any:
-    """Shapes as lists, dicts and ints, for JSON."""
-    if shapes is None or isinstance(shapes, int):
-        return shapes
+    """Shapes as lists, dicts, ints and `None`, for JSON.
+
+    Raises:
+        errors.InterfaceError: They are no shapes.
+    """
+    if shapes is None or (hasattr(shapes, "__index__") and not getattr(shapes, "ndim", 0)):
+        return None if shapes is None else int(shapes)
     if isinstance(shapes, Mapping):
         return {key: _plain_shapes(shape) for key, shape in shapes.items()}
-    as_list: Callable[[], Any] | None = getattr(shapes, "as_list", None)
-    return as_list() if as_list is not None else [_plain_shapes(shape) for shape in shapes]
+    try:
+        if isinstance(shapes, (str, bytes)):
+            raise TypeError("text")
+        return [_plain_shapes(shape) for shape in shapes]
+    except (TypeError, ValueError) as err:
+        raise InterfaceError(
+            explain(
+                "output_shape is no shape.",
+                expected="a shape without the batch axis, or a list or dict of shapes as the outputs are structured",
+                received=f"output_shape={shapes!r}",
+                where="HubLayer(handle, output_shape=...)",
+                fix="output_shape=(128,)",
+            )
+        ) from err

@@ -64,8 +64,9 @@ class Function:
 
     @property
     def required(self) -> list[str]:
-        """Names of further arguments that have no default: a function that has them is outside the interface."""
-        return [name for name, default in self.parameters.items() if default is inspect.Parameter.empty]
+        """Names of further arguments without a default, but for `training`, which is always given."""
+        empty = inspect.Parameter.empty
+        return [name for name, default in self.parameters.items() if default is empty and name != "training"]
 
     @property
     def accepts_training(self) -> bool:
@@ -76,10 +77,9 @@ class Function:
         """The traces that take one tensor, or one list or dict of tensors."""
         return tuple(trace for trace in self.traces if is_input(trace.inputs))
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether the interface covers this function."""
-        return not self.required and (not self.traces or bool(self.usable_traces))
+    def is_usable(self, arguments: Iterable[str] = ()) -> bool:
+        """Whether the interface covers this function, with these further arguments given."""
+        return not set(self.required) - set(arguments) and (not self.traces or bool(self.usable_traces))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def call_function(obj: Any) -> Function | None:
     call = getattr(obj, "__call__", None)  # noqa: B004 - an attribute of that name on the instance counts
     if call is None:
         return None
-    if hasattr(obj, "concrete_functions") or isinstance(obj, tf.types.experimental.ConcreteFunction):
+    if _is_function(obj):
         call = obj
     parameters, is_open = _parameters(obj, call)
     names = [_input_name(call), *parameters]
@@ -124,8 +124,10 @@ def signatures(obj: Any) -> dict[str, Function]:
 def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     """The published variables of an object, and what the given functions use beyond them."""
     container = _containers(obj) if tf.distribute.has_strategy() else {}
-    trainable = getattr(obj, "trainable_variables", None) or ()
-    return gather(trainable, getattr(obj, "variables", None) or (), functions, container)
+    if _is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
+        return gather((), (), functions, container)
+    published = [_as_list(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
+    return gather(published[0], published[1], functions, container)
 
 
 def gather(
@@ -152,7 +154,7 @@ def gather(
 
 def losses(obj: Any) -> list[Any]:
     """The published regularization losses, callable or not."""
-    return list(getattr(obj, "regularization_losses", None) or ())
+    return [] if _is_function(obj) else _as_list(getattr(obj, "regularization_losses", None))
 
 
 def piece(obj: Any, name: str) -> Any | None:
@@ -192,8 +194,9 @@ def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
     """Names and defaults of the arguments after the first; and whether any other keyword may be tried."""
     try:
         found = list(inspect.signature(call).parameters.values())
-        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found) and hasattr(obj, "call"):
-            found = list(inspect.signature(obj.call).parameters.values())  # a Keras 2 layer, in process
+        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found):
+            # a Keras 2 layer in process says it in `call`; a Python function or method says it itself
+            found = list(inspect.signature(getattr(obj, "call", obj)).parameters.values())
     except (TypeError, ValueError):
         return {}, False
     if found and found[0].name == "self":
@@ -244,6 +247,21 @@ def _as_plain(inputs: Any) -> Any:
     return inputs
 
 
+def _is_function(obj: Any) -> bool:
+    """Whether an object is a TensorFlow function itself, not something that has one."""
+    kinds = (tf.types.experimental.ConcreteFunction, tf.types.experimental.PolymorphicFunction)
+    return isinstance(obj, kinds) or hasattr(obj, "concrete_functions")
+
+
+def _as_list(value: Any) -> list[Any]:
+    """The entries of a published list; of a dict its values, of anything else itself."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def _captured(function: Any) -> tuple[Any, ...]:
     return tuple(getattr(function, "variables", None) or ())
 
@@ -257,7 +275,7 @@ def _is_piece(obj: Any) -> bool:
 def _children(obj: Any) -> list[tuple[str, Any]]:
     try:
         children = tf.train.TrackableView(obj).children(obj)
-    except (AttributeError, ValueError):  # not a trackable
+    except (AttributeError, TypeError, ValueError):  # not a trackable
         return []
     return [(name, child) for name, child in children.items() if not NOT_PIECES.fullmatch(name)]
 
@@ -265,7 +283,7 @@ def _children(obj: Any) -> list[tuple[str, Any]]:
 def _descendants(obj: Any) -> list[Any]:
     try:
         return list(tf.train.TrackableView(obj).descendants())
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return []
 
 

@@ -1,5 +1,6 @@
 """load(handle) -> loaded object: the only caller of `tf.saved_model.load`."""
 
+import hashlib
 import importlib
 import os
 import re
@@ -48,6 +49,7 @@ class Source:
         tags: The tags of the loaded graph, a tuple of `str`, or `None` where TensorFlow chose.
         format: `"tf2"`, `"tf1"` or `"tf1_hub"`.
         tf_version: Version of the TensorFlow that wrote it, `""` if unknown.
+        digest: SHA-256 of its `saved_model.pb` and of the names and sizes of its assets, to notice a change.
     """
 
     handle: str
@@ -55,6 +57,7 @@ class Source:
     tags: tuple[str, ...] | None
     format: str
     tf_version: str
+    digest: str
 
 
 _sources: "weakref.WeakKeyDictionary[Any, Source]" = weakref.WeakKeyDictionary()
@@ -123,7 +126,28 @@ def describe_source(directory: str, handle: str, tags: Any, meta_graph: Any) -> 
         tags=None if wanted is None else tuple(wanted),
         format="tf1_hub" if hub_format else "tf2" if meta_graph.HasField("object_graph_def") else "tf1",
         tf_version=meta_graph.meta_info_def.tensorflow_version,
+        digest=_digest(directory),
     )
+
+
+def has_changed(source: Source) -> bool:
+    """Whether the directory holds another graph or other assets than when the object was loaded."""
+    there = any(tf.io.gfile.exists(_join(source.directory, name)) for name in ("saved_model.pb", "saved_model.pbtxt"))
+    return there and _digest(source.directory) != source.digest
+
+
+def _digest(directory: str) -> str:
+    """What identifies the program of a SavedModel: its graph, and the names and sizes of its assets."""
+    found = hashlib.sha256()
+    for name in ("saved_model.pb", "saved_model.pbtxt"):
+        path = _join(directory, name)
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path, "rb") as file:
+                found.update(file.read())
+    folder = _join(directory, "assets")
+    for name in sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else ():
+        found.update(f"{name} {tf.io.gfile.stat(_join(folder, name)).length}".encode())
+    return found.hexdigest()
 
 
 def select_graph(directory: str, handle: str, tags: Any = None) -> Any:

@@ -42,9 +42,9 @@ def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Functi
         errors.InterfaceError: It does not offer what was asked for, or nothing that can be called.
     """
     if settings.piece is not None:
-        found = loaded.piece(obj, settings.piece)
+        found = loaded.piece(obj, str(settings.piece))
         if found is None:
-            raise _no_such("piece", settings.piece, loaded.pieces(obj), where)
+            raise _no_such("piece", str(settings.piece), loaded.pieces(obj), where)
         obj = found
     if settings.signature is None:
         if settings.signature_outputs_as_dict:
@@ -57,7 +57,7 @@ def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Functi
                     fix="remove signature_outputs_as_dict: __call__ returns a dict by itself if it computes one",
                 )
             )
-        return obj, _callable(obj, settings.handle, where)
+        return obj, _callable(obj, settings, where)
     return obj, _signature(obj, settings, where)
 
 
@@ -83,14 +83,14 @@ def _signature(obj: Any, settings: Settings, where: str) -> loaded.Function:
     return signatures[name]
 
 
-def _callable(obj: Any, handle: Any, where: str) -> loaded.Function:
-    function = loaded.call_function(obj)
-    if function is not None and function.is_usable:
+def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
+    handle, function = settings.handle, loaded.call_function(obj)
+    if function is not None and function.is_usable(settings.arguments):
         return function
     signatures, pieces = loaded.signatures(obj), loaded.pieces(obj)
     if function is None:
         received = "an object that cannot be called"
-    elif function.required:
+    elif set(function.required) - set(settings.arguments):
         received = f"a function that needs several positional inputs (also {function.required})"
     else:
         received = "a function whose traces take no tensors"
@@ -120,6 +120,8 @@ def matcher(patterns: Sequence[str], names: Sequence[str], where: str) -> Callab
     """
     for pattern in patterns:
         try:
+            if not isinstance(pattern, str):
+                raise TypeError(f"a {type(pattern).__name__}")
             if any(re.search(pattern, name) for name in names):
                 continue
             problem = "A pattern of unfreeze matches no variable that can be trained."

@@ -186,7 +186,7 @@ def tensor_training(directory):
     return save(root, directory, signatures={"plus_one": root.plus_one})
 
 
-def multiply(directory):
+def multiply(directory, power=1):
     """The TF Hub guide's low-level example: y = v·x with v = 2 trainable and the loss 0.001·v² = 0.004."""
 
     class MyMulModel(tf.train.Checkpoint):
@@ -201,7 +201,7 @@ def multiply(directory):
 
         @tf.function(input_signature=[tf.TensorSpec((None,))])
         def __call__(self, inputs):
-            return tf.multiply(inputs, self.v)
+            return tf.multiply(inputs, self.v**power if power != 1 else self.v)
 
     return save(MyMulModel(2.0), directory)
 

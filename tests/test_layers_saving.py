@@ -90,13 +90,71 @@ def unsafe():
     keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", None)
 
 
-@pytest.mark.usefixtures("unsafe")
-def test_clones_and_configs_give_the_weights_of_the_savedmodel(produced):
+def test_clones_and_configs_of_this_process_give_the_weights_of_the_savedmodel(produced):
     model = tuned(produced(producers.half_plus_one, True))
-    for again in (keras.models.clone_model(model), keras.Sequential.from_config(model.get_config())):
+    inputs = keras.Input((1,))
+    nested = keras.Model(inputs, model(inputs))
+    layer = keras.layers.deserialize(keras.layers.serialize(model.layers[0]))
+    for again in (
+        keras.models.clone_model(model),
+        keras.models.clone_model(nested),
+        keras.Sequential.from_config(model.get_config()),
+        keras.Model.from_config(nested.get_config()),
+        layer,
+    ):
         np.testing.assert_allclose(again(X), [[1.5], [2.0]])
-    again = keras.models.model_from_json(model.to_json())
-    np.testing.assert_allclose(again(X), [[1.5], [2.0]])
+
+
+def test_json_is_refused_in_safe_mode_and_taken_when_it_is_switched_off(produced):
+    text = tuned(produced(producers.half_plus_one, True)).to_json()
+    with pytest.raises(errors.SafeModeError, match="enable_unsafe_deserialization"):
+        keras.models.model_from_json(text)
+
+
+@pytest.mark.usefixtures("unsafe")
+def test_json_gives_the_weights_of_the_savedmodel(produced):
+    text = tuned(produced(producers.half_plus_one, True)).to_json()
+    np.testing.assert_allclose(keras.models.model_from_json(text)(X), [[1.5], [2.0]])
+
+
+def test_a_clone_of_a_model_from_a_file_has_its_graph_and_takes_its_weights(tmp_path):
+    path = producers.half_plus_one(tmp_path / "original", True)
+    tuned(path).save(tmp_path / "model.keras")
+    shutil.rmtree(path)
+    producers.multiply(tmp_path / "original")  # another model at the same place
+    model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    with pytest.warns(errors.HubWarning, match="They are NaN until they are set"):
+        clone = keras.models.clone_model(model)
+    assert np.isnan(clone(X)).all()
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(X), model(X))
+
+
+def test_a_source_that_was_replaced_is_noticed_and_never_written_into_a_copy(tmp_path):
+    path = producers.multiply(tmp_path / "original")
+    model = keras.Sequential([keras.Input(()), layers.HubLayer(path, trainable=True)])
+    shutil.rmtree(path)
+    producers.multiply(tmp_path / "original", power=3)
+    for copied in (copy.deepcopy, pickle.dumps, lambda m: m.save(tmp_path / "model.keras")):
+        with pytest.raises(errors.ExportError, match="replaced by another one"):
+            copied(model)
+
+
+def test_weights_that_keras_cannot_write_stay_in_the_savedmodel_and_in_files(tmp_path):
+    root = tf.train.Checkpoint()
+    root.v, root.n = tf.Variable(["a"], name="v"), tf.Variable(1.0, name="n")
+    root.__call__ = tf.function(
+        lambda x: tf.strings.join([x, root.v, tf.strings.as_string(root.n, precision=0)]),
+        input_signature=[tf.TensorSpec((None,), tf.string)],
+    )
+    root.variables = [root.v, root.n]
+    model = keras.Sequential(
+        [keras.Input((), dtype="string"), layers.HubLayer(producers.save(root, tmp_path / "model"))]
+    )
+    model.layers[0].resolved_object.v.assign(["b"])
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    assert again(tf.constant(["x"])).numpy().tolist() == [b"xb1"]
 
 
 def test_the_config_of_a_model_does_not_carry_the_graph(produced):

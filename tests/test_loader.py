@@ -13,7 +13,10 @@ def test_a_loaded_object_is_tensorflows_own_and_remembers_its_source(produced):
     path = produced(producers.multiply)
     obj = loader.load(Path(path))
     assert obj([3.0]).numpy() == [6.0]
-    assert loader.source_of(obj) == loader.Source(path, path, None, "tf2", tf.__version__)
+    source = loader.source_of(obj)
+    assert (source.handle, source.directory, source.tags) == (path, path, None)
+    assert (source.format, source.tf_version) == ("tf2", tf.__version__)
+    assert not loader.has_changed(source)
 
 
 def test_each_load_gives_variables_of_its_own(produced):

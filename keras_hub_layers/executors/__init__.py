@@ -38,7 +38,7 @@ class Executor(Protocol):
         weights: The Keras variables, in a stable order: published trainable ones, other published ones, captured ones.
         candidates: Those of `weights` that may ever be trained.
         has_lists: Whether the SavedModel itself says which those are.
-        input_dtype: Dtype of the one input if there is only one and it is not a float, else `None`.
+        input_dtype: Dtype of the one input if there is only one, else `None`.
     """
 
     weights: list[Any]
@@ -48,6 +48,10 @@ class Executor(Protocol):
 
     def name_of(self, weight: Any) -> str:
         """A weight's name in the SavedModel, with its slashes."""
+        ...
+
+    def prepare(self, inputs: Any) -> Any:
+        """Inputs that Keras lets through: no arrays or Python values beside tensors, no keys that nobody takes."""
         ...
 
     def call(self, inputs: Any, training: bool) -> Any:

@@ -56,8 +56,8 @@ def to_tensor(value: Any, dtype: Any = None) -> Any:
         if any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value)) or hasattr(value, "__tf_tensor__"):
             return tf.convert_to_tensor(value)
         array = np.asarray(value)  # keeps the precision that TensorFlow's own conversion of Python floats drops
-        if dtype is not None and dtype.is_integer and not _in_range(array, dtype):
-            raise Mismatch(f"values up to {array.max()} do not fit into {dtype.name}")
+        if dtype is not None and dtype.is_integer:
+            _check_range(array, dtype)
         return tf.convert_to_tensor(array)
     except (TypeError, ValueError) as err:
         raise Mismatch(f"no tensor can be made of {type(value).__name__}: {err}") from err
@@ -106,18 +106,16 @@ def _conform_ragged(value: Any, spec: Any) -> tuple[Any, int]:
         raise Mismatch(f"{spec.ragged_rank} ragged dimensions are expected, {value.ragged_rank} given")
     _check_shape(value.shape, spec.shape)
     cost = _cast_cost(value.dtype, spec.dtype)
-    if cost:
-        value = tf.cast(value, spec.dtype)
-    return value.with_row_splits_dtype(spec.row_splits_dtype), cost
+    return _cast(value, spec.dtype).with_row_splits_dtype(spec.row_splits_dtype), cost
 
 
 def _conform_sparse(value: Any, spec: Any) -> tuple[Any, int]:
     cost = 0
     if not isinstance(value, tf.SparseTensor):
-        value, cost = _sparse_from(value, spec), 20
+        value, cost = _sparse_from(value, spec), 1000
     _check_shape(value.shape, spec.shape)
     cost += _cast_cost(value.dtype, spec.dtype)
-    return (tf.cast(value, spec.dtype) if value.dtype != spec.dtype else value), cost
+    return _cast(value, spec.dtype), cost
 
 
 def _sparse_from(value: Any, spec: Any) -> Any:
@@ -136,20 +134,30 @@ def _conform_dense(value: Any, spec: tf.TensorSpec) -> tuple[Any, int]:
         raise Mismatch("a dense tensor is expected, a sparse one given", "tf.sparse.to_dense(x)")
     cost = _cast_cost(value.dtype, spec.dtype)
     _check_shape(value.shape, spec.shape)
-    return (tf.cast(value, spec.dtype) if cost else value), cost
+    return _cast(value, spec.dtype), cost
 
 
 def _cast_cost(given: tf.DType, expected: tf.DType) -> int:
-    """0 for the same dtype, 1 within integers or floats, 10 from integers to floats."""
+    """0 for the same dtype, 1 to a wider one, more the more bits a narrower one loses; from integers to floats 100."""
     if given == expected:
         return 0
     for kind in ("is_floating", "is_integer", "is_complex"):
         if getattr(given, kind) and getattr(expected, kind):
-            return 1
+            lost = 8 * (given.size - expected.size) + (given.is_integer and given.is_unsigned != expected.is_unsigned)
+            return 1 if lost < 0 or (lost == 0 and given.is_floating) else 2 + lost
     if given.is_integer and expected.is_floating:
-        return 10
+        return 100
     fix = "" if tf.string in (given, expected) else f"keras.ops.cast(x, {expected.name!r})"
     raise Mismatch(f"{expected.name} is expected, {given.name} given, and that cast would change values", fix)
+
+
+def _cast(value: Any, dtype: tf.DType) -> Any:
+    """A cast that refuses integers that do not fit, where their values are known."""
+    if value.dtype == dtype:
+        return value
+    if dtype.is_integer and isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
+        _check_range(value.numpy(), dtype)
+    return tf.cast(value, dtype)
 
 
 def _check_shape(given: tf.TensorShape, expected: tf.TensorShape) -> None:
@@ -174,10 +182,9 @@ def _reshape(given: tf.TensorShape, expected: tf.TensorShape) -> str:
     return ""
 
 
-def _in_range(array: np.ndarray, dtype: tf.DType) -> bool:
-    if array.dtype.kind not in "iu" or not array.size:
-        return True
-    return bool(dtype.min <= array.min() and array.max() <= dtype.max)
+def _check_range(array: np.ndarray, dtype: tf.DType) -> None:
+    if array.dtype.kind in "iu" and array.size and not (dtype.min <= array.min() and array.max() <= dtype.max):
+        raise Mismatch(f"values from {array.min()} to {array.max()} do not fit into {dtype.name}")
 
 
 def _shape(shape: Any) -> str:

@@ -75,7 +75,12 @@ class Matcher:
         if best is None:
             raise self.no_match(inputs, arguments, failures) from failures[0]
         _, value, trace = best
-        return value, {name: _as_traced(one, trace.arguments.get(name)) for name, one in arguments.items()}
+        return value, {name: _as_traced(one, trace.arguments[name]) for name, one in arguments.items()}
+
+    def infers(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether there is a trace for inference with these arguments; true where there are no traces at all."""
+        wanted = {**arguments, "training": False} if self._function.accepts_training else arguments
+        return not self._traces or any(self._accepts(trace, wanted) for trace in self._traces)
 
     def _accepts(self, trace: loaded.Trace, wanted: Mapping[str, Any], only_given: bool = False) -> bool:
         """Whether a trace was made for these arguments, and for the defaults of all others."""
@@ -83,7 +88,8 @@ class Matcher:
             if isinstance(value, tf.TypeSpec):
                 continue
             if name in wanted:
-                if not _same(wanted[name], value):
+                unset = name == "training" and value is None  # traced by a call without it: inference
+                if not _same(wanted[name], False if unset else value):
                     return False
             elif not only_given:
                 default = self._function.parameters.get(name, inspect.Parameter.empty)
@@ -106,7 +112,7 @@ class Matcher:
                     "# tunes the weights in inference mode\n"
                     "HubLayer(handle)   # keeps them frozen"
                     if wanted
-                    else 'HubLayer(handle, trainable=True, arguments={"training": True})',
+                    else "HubLayer(handle, trainable=True)(x, training=True)   # it has no other mode",
                 )
             )
         raise InputError(
@@ -167,7 +173,7 @@ def _as_traced(value: Any, traced: Any) -> Any:
     """An argument in the very form that the trace has."""
     if isinstance(traced, tf.TensorSpec):
         return tf.cast(value, traced.dtype) if tf.is_tensor(value) else tf.constant(value, traced.dtype)
-    return value if traced is None else traced
+    return traced
 
 
 def _same(given: Any, traced: Any) -> bool:

@@ -49,8 +49,10 @@ def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> 
     return outputs
 
 
-def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
-    """The symbolic tensor of a spec, or of a tensor of a graph."""
+def keras_tensor(spec: Any, where: str) -> keras.KerasTensor | None:
+    """The symbolic tensor of a spec, or of a tensor of a graph; `None` where the function returns none."""
+    if spec is None or not hasattr(spec, "shape"):
+        return None
     spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
     if tf.TensorShape(spec.shape).rank is None:
         raise InterfaceError(
@@ -92,6 +94,8 @@ def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
         return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output, where)]
     if not isinstance(outputs, (dict, list)) and _is_shape(shapes):
         return [tf.TensorShape(shapes)]
+    if not isinstance(outputs, (dict, list)) and isinstance(shapes, int):
+        return [tf.TensorShape([shapes])]
     raise InterfaceError(
         explain(
             "output_shape is not structured as the outputs are.",

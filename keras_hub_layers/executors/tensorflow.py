@@ -1,17 +1,21 @@
 """The native executor: adopt the loaded `tf.Variable`s and call the restored functions."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import _compat, interface, loaded
-from keras_hub_layers.errors import InterfaceError, TrainingError, explain
+from keras_hub_layers import _compat, interface, loaded, tensors
+from keras_hub_layers.errors import HubWarning, InputError, InterfaceError, TrainingError, explain
 from keras_hub_layers.executors import Choice
-from keras_hub_layers.executors.inputs import Mismatch
+from keras_hub_layers.executors.inputs import Mismatch, to_tensor
 from keras_hub_layers.executors.matching import Matcher
 from keras_hub_layers.executors.outputs import as_plain, keras_tensor, picked, shaped
+
+# Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
+_UNSAVED = (tf.string, tf.variant, tf.resource)
 
 
 class TensorFlowExecutor:
@@ -56,25 +60,53 @@ class TensorFlowExecutor:
         outputs = picked(as_plain(outputs), self._choice.output_key, self._choice.where)
         return shaped(outputs, self._choice.output_shape, _batch(inputs), self._choice.where)
 
+    def prepare(self, inputs: Any) -> Any:
+        parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        if not isinstance(parts, (list, tuple)) or not any(_is_symbolic(leaf) for leaf in keras.tree.flatten(inputs)):
+            return inputs
+        if not isinstance(inputs, Mapping):
+            return type(inputs)(map(_as_tensor, inputs)) if type(inputs) in (list, tuple) else inputs
+        keys = {key for trace in self._traces if isinstance(trace.inputs, Mapping) for key in trace.inputs}
+        return {key: _as_tensor(value) for key, value in inputs.items() if key in keys or not keys}
+
     def output_spec(self, inputs: Any) -> Any:
         specs = keras.tree.map_structure(self._spec_of, inputs)
-        traced = tf.function(lambda x: self.call(x, training=False), autograph=False)
+        training = not self._matcher.infers(self._choice.arguments)
+        traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
         outputs = traced.get_concrete_function(specs).structured_outputs
         return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice.where), as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
-        inputs = self._traces[0].inputs if self._traces else tf.TensorSpec(None, tf.float32)  # pyright: ignore[reportArgumentType] - None is any shape
-        if isinstance(inputs, Mapping):
-            return {key: keras.KerasTensor(shapes[key], spec.dtype.name) for key, spec in inputs.items()}
-        if isinstance(inputs, (list, tuple)):
-            return [keras.KerasTensor(s, spec.dtype.name) for s, spec in zip(shapes, inputs, strict=True)]
-        return keras.KerasTensor(shapes, inputs.dtype.name)
+        if not self._traces:
+            return keras.KerasTensor(shapes)
+        specs = self._traces[0].inputs
+        if self._function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
+            specs = next(iter(specs.values()))
+        try:
+            return self._symbolic(shapes, specs)
+        except (AttributeError, KeyError, TypeError, ValueError) as err:
+            raise InputError(
+                explain(
+                    "The shapes are not structured as the inputs are.",
+                    expected=f"shapes with the batch axis for {tensors.describe(tensors.spec_of(specs))}",
+                    received=repr(shapes),
+                    where=self._choice.where,
+                    fix="layer.compute_output_shape(" + _example(specs) + ")",
+                )
+            ) from err
+
+    def _symbolic(self, shapes: Any, specs: Any) -> Any:
+        if isinstance(specs, Mapping):
+            return {key: self._symbolic(shapes[key], spec) for key, spec in specs.items()}
+        if isinstance(specs, (list, tuple)):
+            return [self._symbolic(shape, spec) for shape, spec in zip(shapes, specs, strict=True)]
+        return keras_tensor(_with_shape(specs, tuple(shapes)), self._choice.where)
 
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         variables = [weight.value for weight in self.weights]
         with _compat.watched(variables, lambda variable: flags.get(id(variable), False)):
-            return [loss() for loss in self._losses]
+            return [_as_default_float(loss()) for loss in self._losses]
 
     # -- at construction -----------------------------------------------------------------------------------------
 
@@ -84,10 +116,16 @@ class TensorFlowExecutor:
         while name in self._names:
             number += 1
             name = f"{base}_{number}"
-        try:
-            weight = _compat.adopt(variable, trainable, name)
-        except (TypeError, ValueError):
-            return  # a dtype or an unknown shape that Keras has no variable for: it stays inside the loaded object
+        if variable.dtype in _UNSAVED or not variable.shape.is_fully_defined():
+            if trainable:
+                warnings.warn(
+                    f"{self._choice.where}: the variable {variable.name!r} has no fixed shape, or a dtype that Keras "
+                    "has no weights of. It stays as it is and is not trained.",
+                    HubWarning,
+                    stacklevel=5,
+                )
+            return  # it stays inside the loaded object, and goes into a `.keras` file with it
+        weight = _compat.adopt(variable, trainable, name)
         if weight.value is not variable:
             raise InterfaceError(
                 explain(
@@ -119,14 +157,16 @@ class TensorFlowExecutor:
                 )
 
     def _single_dtype(self) -> str | None:
-        dtypes = {
-            leaf.dtype for trace in self._traces for leaf in tf.nest.flatten(trace.inputs) if hasattr(leaf, "dtype")
-        }
-        single = all(isinstance(trace.inputs, tf.TypeSpec) for trace in self._traces)
-        if len(dtypes) != 1 or not single:
+        """The dtype of a single input; of several float traces the widest."""
+        specs = [trace.inputs for trace in self._traces]
+        if self._function.is_signature and specs and len(specs[0]) == 1:
+            specs = list(specs[0].values())
+        if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
             return None
-        dtype = dtypes.pop()
-        return None if dtype.is_floating else dtype.name
+        dtypes = {spec.dtype for spec in specs}
+        if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
+            return None
+        return max(dtypes, key=lambda dtype: dtype.size).name
 
     def _check_strategy(self) -> None:
         if not tf.distribute.has_strategy() or tf.distribute.get_strategy() is self._strategy:
@@ -187,5 +227,47 @@ def _may_train(variable: Any) -> bool:
 
 
 def _batch(inputs: Any) -> tf.TensorShape:
-    """The batch axis of the first input, as a shape of rank 1."""
-    return tf.nest.flatten(inputs)[0].shape[:1]
+    """The batch axis, as a shape of rank 1: unknown unless all inputs agree."""
+    sizes = {leaf.shape[0] if leaf.shape.rank else None for leaf in tf.nest.flatten(inputs)}
+    return tf.TensorShape([sizes.pop() if len(sizes) == 1 else None])
+
+
+def _is_symbolic(value: Any) -> bool:
+    return tf.is_tensor(value) or isinstance(value, (keras.KerasTensor, keras.Variable))
+
+
+def _as_tensor(value: Any) -> Any:
+    """A tensor of an array or of Python values; what holds tensors stays."""
+    if any(_is_symbolic(leaf) for leaf in keras.tree.flatten(value)):
+        return value
+    try:
+        return to_tensor(value)
+    except Mismatch:
+        return value
+
+
+def _with_shape(spec: Any, shape: tuple[int | None, ...]) -> Any:
+    """The same kind of tensor with another shape."""
+    if isinstance(spec, tf.RaggedTensorSpec):
+        ragged: Any = spec
+        return tf.RaggedTensorSpec(shape, ragged.dtype, ragged.ragged_rank, ragged.row_splits_dtype)
+    return (
+        tf.SparseTensorSpec(shape, spec.dtype)
+        if isinstance(spec, tf.SparseTensorSpec)
+        else tf.TensorSpec(shape, spec.dtype)
+    )
+
+
+def _example(specs: Any) -> str:
+    """Shapes to paste, structured as the inputs are."""
+    if isinstance(specs, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_example(spec)}" for key, spec in specs.items()) + "}"
+    if isinstance(specs, (list, tuple)):
+        return "[" + ", ".join(map(_example, specs)) + "]"
+    return str(tuple(specs.shape)) if specs.shape.rank is not None else "(None, 1)"
+
+
+def _as_default_float(loss: Any) -> Any:
+    """A loss in the dtype that Keras sums losses in."""
+    loss = tf.convert_to_tensor(loss)
+    return tf.cast(loss, keras.config.floatx()) if loss.dtype.is_floating else loss
