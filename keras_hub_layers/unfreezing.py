@@ -1,5 +1,6 @@
 """When to unfreeze: at given epochs of `fit`, with the learning rate to go on with."""
 
+import contextlib
 import math
 import sys
 import warnings
@@ -203,7 +204,9 @@ class Unfreeze(keras.callbacks.Callback):
 
 def retrain(model: keras.Model) -> None:
     """Have a compiled model train what is trainable now: a new train function, the optimizer with what it knows."""
-    slots.regrow(model.optimizer, model.trainable_variables)
+    strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow: slots live where the variables do
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        slots.regrow(model.optimizer, model.trainable_variables)
     model.train_function = model.test_function = model.predict_function = None  # what is trained is traced into them
     model.make_train_function()
 

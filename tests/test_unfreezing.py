@@ -5,7 +5,10 @@ The model is y = k·(w·x) with w = 0.5 inside a SavedModel and a head k = 1; on
 """
 
 import copy
+import json
 import pickle
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -319,3 +322,36 @@ def test_fine_tune_without_a_head_says_how_to_go_on(produced):
         finetuning.fine_tune(model, (X, Y), 2)
     finetuning.fine_tune(model, (X, Y), 1, head_epochs=0, verbose=0)
     assert values(model)["hub/bottom.a"] < 0.5
+
+
+TWO_REPLICAS = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+from keras_hub_layers import callbacks, layers
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+def model_of():
+    head = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((1,)), layers.HubLayer(sys.argv[1]), head])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    return model
+
+def weights(model):
+    step = callbacks.Unfreeze({0: None, 1: 1, 2: "all"}, verbose=0)
+    model.fit(np.ones((4, 1)), np.zeros((4, 1)), batch_size=4, epochs=4, verbose=0, callbacks=[step])
+    return [float(np.ravel(weight.numpy())[0]) for weight in model.weights]
+
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    mirrored = model_of()
+print(json.dumps([weights(model_of()), weights(mirrored)]))
+"""
+
+
+def test_two_replicas_go_through_a_schedule_as_one_does(produced):
+    command = [sys.executable, "-c", TWO_REPLICAS, produced(scale)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    alone, mirrored = json.loads(done.stdout.splitlines()[-1])
+    assert mirrored == pytest.approx(alone, rel=1e-6)
+    assert alone[0] != 0.5
