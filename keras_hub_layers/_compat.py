@@ -215,8 +215,9 @@ def callbacks_around(callback: Any) -> tuple[list[Any], list[Any]]:
     decides what it sees. `CallbackList.callbacks` is found on the stack.
     """
     for scope in _scopes():
-        listed = getattr(scope.get("self"), "callbacks", None)
-        for position, other in enumerate(listed if isinstance(listed, list) else ()):
+        found = getattr(scope.get("self"), "callbacks", None)
+        listed: list[Any] = found if isinstance(found, list) else []
+        for position, other in enumerate(listed):
             if other is callback:
                 return listed[:position], listed[position + 1 :]
     return [], []
@@ -315,3 +316,17 @@ def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
 
     optimizer.update_step = update_step
     optimizer._apply_weight_decay = apply_weight_decay
+
+
+def sum_no_gradients(optimizer: Any) -> None:
+    """Let an optimizer that trains on one device skip the sum of gradients over devices.
+
+    Keras 3.8 to 3.15: `_all_reduce_sum_gradients` on the TensorFlow backend calls `ReplicaContext.all_reduce`, which
+    (TensorFlow 2.18 to 2.21) registers a gradient function for ever; that holds the graph of the training step, so each
+    model that was trained stays in memory: tens of MB per trial of a search.
+    """
+    parts: list[Any] = [optimizer, getattr(optimizer, "inner_optimizer", None)]
+    for part in parts:
+        strategy = getattr(part, "_distribution_strategy", None)
+        if strategy is not None and strategy.num_replicas_in_sync == 1:
+            part._all_reduce_sum_gradients = list

@@ -32,7 +32,7 @@ def fine_tune(
     head_epochs: int = 1,
     which: Any = "all",
     learning_rate: float | None = None,
-    rate_factor: float = 0.1,
+    rate_factor: float = 0.5,
     warmup: float = 0.1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **kwargs: Any,
@@ -52,8 +52,9 @@ def fine_tune(
         head_epochs: Number of epochs with frozen HubLayers. Defaults to 1, as `freeze_epochs` of fastai's `fine_tune`.
         which: What is unfrozen then, as `finetuning.patterns` takes it. Defaults to `"all"`.
         learning_rate: Learning rate of the head's epochs. Defaults to `None`: as the model is compiled.
-        rate_factor: What it is multiplied by afterwards. Defaults to 0.1, as in TensorFlow's tutorial on transfer
-            learning and fine-tuning (`base_learning_rate / 10`).
+        rate_factor: What it is multiplied by afterwards. Defaults to 0.5, as fastai's `fine_tune` halves it. With many
+            examples, or a head that is trained for long, less is usual: TensorFlow's tutorial on transfer learning
+            and fine-tuning takes a tenth.
         warmup: Share of the batches after unfreezing in which the learning rate rises. Defaults to 0.1, as in
             TensorFlow's tutorial on classifying text with BERT (`num_warmup_steps = 0.1 * num_train_steps`). Where the
             number of batches of a dataset is unknown, one epoch's worth cannot be told, and there is no warm-up.

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import exporters, features, grouping, pieces
+from keras_hub_layers import _compat, exporters, features, grouping, pieces
 from keras_hub_layers.errors import HubWarning, MissingPackageError, TrainingError, explain
 from keras_hub_layers.leases import Leases
 from keras_hub_layers.spaces import Candidate, Training, candidates_of, hub_choice, trainable_choice
@@ -122,6 +122,8 @@ class HubHyperModel(keras_tuner.HyperModel):
         head = keras.Model(stand_in, self._head(hp, stand_in), name=HEAD)
         model = TrialModel(inputs, head(found)).lend(self.leases)
         self._compile(model, self._optimizer(training.learning_rate))
+        # Slots that are made while the step is traced leave a graph each behind (TensorFlow 2.21, Keras 3.15).
+        model.optimizer.build(model.trainable_variables)
         return model
 
     def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -150,6 +152,7 @@ class HubHyperModel(keras_tuner.HyperModel):
     def _compile(self, model: keras.Model, optimizer: Any) -> None:
         metrics = self._metrics() if callable(self._metrics) else list(self._metrics or [])
         model.compile(optimizer=optimizer, loss=self._loss, metrics=metrics)
+        _compat.sum_no_gradients(model.optimizer)
 
     def _may_cache(self, model: Any, kwargs: Mapping[str, Any]) -> bool:
         tuned = any(part.trainable for part in grouping.hub_layers(model))

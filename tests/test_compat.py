@@ -1,5 +1,6 @@
 """Each private name of Keras and TensorFlow still exists, and is still needed."""
 
+import gc
 import inspect
 
 import keras
@@ -146,3 +147,22 @@ def test_scale_updates_multiplies_step_and_weight_decay_of_each_variable():
     # Decay first: 1 - 0.5·0.1 and 1 - 0.25·0.1; then the step: 0.5 and 0.25.
     assert [float(variable.numpy()) for variable in variables] == pytest.approx([0.45, 0.725])
     assert optimizer.weight_decay == 0.1
+
+
+def train_graphs():
+    gc.collect()
+    return sum(
+        isinstance(item, tf.Graph) and getattr(item, "name", "") == "one_step_on_data" for item in gc.get_objects()
+    )
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_without_the_sum_over_devices_a_trained_model_leaves_no_graph_behind(mended):
+    before = train_graphs()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    if mended:
+        _compat.sum_no_gradients(model.optimizer)
+    model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0)
+    del model
+    assert train_graphs() - before == (0 if mended else 1)
