@@ -5,6 +5,7 @@ Keras (`resolve`, `cache`, `pack`, the command line's help) imports neither.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,3 +60,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if {"keras", "tensorflow"} <= sys.modules.keys():
+    importlib.import_module(f"{__name__}.layers")  # both are here already; so files with a HubLayer find its class

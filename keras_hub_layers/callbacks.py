@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -63,13 +63,14 @@ class ExportFinetuned(ExportAtEnd):
     def _targets(self) -> dict[str, layers.HubLayer]:
         """Destination -> layer."""
         self._check_model()
-        found = [part for part in _compat.flatten_layers(self.model) if isinstance(part, layers.HubLayer)]
+        model: Any = self.model
+        found = [part for part in _compat.flatten_layers(model) if isinstance(part, layers.HubLayer)]
         if not found:
             raise ExportError(
                 explain(
                     "The model has no HubLayer whose SavedModel could be exported.",
                     expected="a model with a HubLayer",
-                    received=f"{type(self.model).__name__} {self.model.name!r} with layers {_names(self.model)}",
+                    received=f"{type(model).__name__} {model.name!r} with layers {_names(model)}",
                     where=self._where,
                     fix=f"callbacks.ExportPiece({self.directory!r})   # exports the Keras model",
                 )
@@ -92,7 +93,7 @@ class ExportFinetuned(ExportAtEnd):
             )
         return {f"{self._folder}/{part.name}": part for part in sorted(found, key=lambda part: part.name)}
 
-    def _named(self, name: str, found: list[layers.HubLayer]) -> layers.HubLayer:
+    def _named(self, name: str, found: Sequence[Any]) -> layers.HubLayer:
         for part in found:
             if part.name == name:
                 return part

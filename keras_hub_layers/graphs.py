@@ -110,7 +110,8 @@ class Graph:
             return values[self.find(step.key(value))] if isinstance(value, keras.KerasTensor) else value
 
         arguments = step.node.arguments
-        args, kwargs = keras.tree.map_structure(new, (tuple(arguments.args), dict(arguments.kwargs)))
+        given: Any = keras.tree.map_structure(new, (tuple(arguments.args), dict(arguments.kwargs)))
+        args, kwargs = given
         outputs = keras.tree.flatten(step.node.operation(*args, **kwargs))
         return dict(zip(self.gives(step), outputs, strict=True))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import _compat, embedding, executors, handles, interface, loader, selection
+from keras_hub_layers import _compat, embedding, executors, handles, interface, loaded, loader, selection
 from keras_hub_layers.errors import (
     ConfigError,
     HubWarning,
@@ -368,9 +368,7 @@ def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
         return embedding.load(handle, tags, options)
     if isinstance(handle, (str, os.PathLike)):
         return loader.load(handle, tags=tags, options=options, sha256=sha256)
-    if not (callable(handle) or hasattr(handle, "signatures") or hasattr(handle, "_trackable_children")) or isinstance(
-        handle, type
-    ):
+    if not loaded.is_object(handle):
         handles.parse(handle)  # says which forms there are
     given = {"tags": tags, "load_options": options, "sha256": sha256}
     given = {name: value for name, value in given.items() if value is not None}

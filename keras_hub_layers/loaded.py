@@ -19,9 +19,9 @@ from typing import Any
 
 import tensorflow as tf
 
-# What Keras 2 stores beside the interface; callable, but nobody's piece.
+# What Keras stores beside the interface; callable, but nobody's piece.
 NOT_PIECES = re.compile(
-    r"_.*|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
+    r"_.*|serve|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
     r"|layer-\d+|layer_with_weights-\d+|layers|variables|trainable_variables|regularization_losses"
 )
 
@@ -184,6 +184,11 @@ def assets(obj: Any) -> list[str]:
     return sorted({os.path.basename(tf.compat.as_str(path)) for path in paths if path is not None})
 
 
+def is_object(obj: Any) -> bool:
+    """Whether something may be a loaded or in-process object: it can be called, or holds something that can."""
+    return not isinstance(obj, type) and (callable(obj) or hasattr(obj, "signatures") or bool(_descendants(obj)))
+
+
 def is_input(inputs: Any) -> bool:
     """Whether a trace's first argument is one tensor, or one list or dict of tensors."""
     leaves = tf.nest.flatten(inputs)
@@ -241,7 +246,7 @@ def trace(args: Any, kwargs: Any, names: list[str], outputs: Any, variables: tup
 def _as_plain(inputs: Any) -> Any:
     """Wrapped containers as the dict or list that they wrap."""
     if isinstance(inputs, Mapping):
-        return {key: _as_plain(value) for key, value in inputs.items()}
+        return {key: _as_plain(inputs[key]) for key in sorted(inputs, key=str)}
     if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
         return type(inputs)(_as_plain(value) for value in inputs) if type(inputs) in (list, tuple) else list(inputs)
     return inputs

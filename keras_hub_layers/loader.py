@@ -1,9 +1,7 @@
 """load(handle) -> loaded object: the only caller of `tf.saved_model.load`."""
 
 import hashlib
-import importlib
 import os
-import re
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_hub_layers import handles, resolvers
+from keras_hub_layers import handles, packages, resolvers
 from keras_hub_layers.errors import HubError, InterfaceError, LoadError, MissingOpError, explain
 
 TF1_HUB_MARKER = "tfhub_module.pb"
@@ -22,20 +20,6 @@ _OPTIONS = (
     "experimental_io_device",
     "experimental_skip_checkpoint",
     "experimental_variable_policy",
-)
-# Op name pattern -> (module that registers it, pip package). The packages follow TensorFlow's versions.
-_OP_PACKAGES = (
-    (
-        r"TFText>|CaseFoldUTF8|NormalizeUTF8|Sentencepiece|RegexSplitWithOffsets|Wordpiece|FastWordpiece|FastBert"
-        r"|WhitespaceTokenize|UnicodeScriptTokenize|SplitMerge|ConstrainedSequence|TokenizerFromLogits|RougeL"
-        r"|RaggedTensorToTensorTruncate|TrimToken|PhraseTokenizer|ByteSplit",
-        ("tensorflow_text", "tensorflow-text"),
-    ),
-    (r"SimpleML", ("tensorflow_decision_forests", "tensorflow-decision-forests")),
-    (r"TFRA>|Tfra", ("tensorflow_recommenders_addons", "tensorflow-recommenders-addons")),
-    (r"Addons>", ("tensorflow_addons", "tensorflow-addons")),
-    (r"IO>", ("tensorflow_io", "tensorflow-io")),
-    (r"EncodeProtoSparse|DecodeProtoSparse|Struct2Tensor|PathGet", ("struct2tensor", "struct2tensor")),
 )
 
 
@@ -49,7 +33,8 @@ class Source:
         tags: The tags of the loaded graph, a tuple of `str`, or `None` where TensorFlow chose.
         format: `"tf2"`, `"tf1"` or `"tf1_hub"`.
         tf_version: Version of the TensorFlow that wrote it, `""` if unknown.
-        digest: SHA-256 of its `saved_model.pb` and of the names and sizes of its assets, to notice a change.
+        digest: SHA-256 of its `saved_model.pb`, to notice a change.
+        assets: Names and sizes (bytes) of its assets, likewise.
     """
 
     handle: str
@@ -58,6 +43,7 @@ class Source:
     format: str
     tf_version: str
     digest: str
+    assets: tuple[tuple[str, int], ...]
 
 
 _sources: "weakref.WeakKeyDictionary[Any, Source]" = weakref.WeakKeyDictionary()
@@ -127,27 +113,30 @@ def describe_source(directory: str, handle: str, tags: Any, meta_graph: Any) -> 
         format="tf1_hub" if hub_format else "tf2" if meta_graph.HasField("object_graph_def") else "tf1",
         tf_version=meta_graph.meta_info_def.tensorflow_version,
         digest=_digest(directory),
+        assets=tuple(_assets(directory).items()),
     )
 
 
 def has_changed(source: Source) -> bool:
-    """Whether the directory holds another graph or other assets than when the object was loaded."""
-    there = any(tf.io.gfile.exists(_join(source.directory, name)) for name in ("saved_model.pb", "saved_model.pbtxt"))
-    return there and _digest(source.directory) != source.digest
+    """Whether the directory holds another graph or other assets than when the object was loaded; not, whether it
+    holds all of them still."""
+    digest, assets = _digest(source.directory), _assets(source.directory)
+    return digest not in (source.digest, "") or any(assets.get(name, size) != size for name, size in source.assets)
 
 
 def _digest(directory: str) -> str:
-    """What identifies the program of a SavedModel: its graph, and the names and sizes of its assets."""
-    found = hashlib.sha256()
     for name in ("saved_model.pb", "saved_model.pbtxt"):
         path = _join(directory, name)
         if tf.io.gfile.exists(path):
             with tf.io.gfile.GFile(path, "rb") as file:
-                found.update(file.read())
+                return hashlib.sha256(file.read()).hexdigest()
+    return ""
+
+
+def _assets(directory: str) -> dict[str, int]:
     folder = _join(directory, "assets")
-    for name in sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else ():
-        found.update(f"{name} {tf.io.gfile.stat(_join(folder, name)).length}".encode())
-    return found.hexdigest()
+    names = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else []
+    return {name: tf.io.gfile.stat(_join(folder, name)).length for name in names}
 
 
 def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
@@ -179,9 +168,9 @@ def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> An
     except HubError:
         raise
     except Exception as err:
-        missing = _missing_op(err)
-        package = _package_of(missing)
-        if package is not None and _import(package[0]):
+        missing = packages.missing_op(err)
+        package = packages.package_of(missing)
+        if package is not None and packages.is_imported(package[0]):
             return tf.saved_model.load(directory, tags=tags, options=options)
         raise _load_error(err, directory, handle, tags, meta, missing, package) from err
 
@@ -302,26 +291,6 @@ def options_config(options: Any) -> dict[str, Any] | None:
         if value != getattr(defaults, name):
             config[name] = value if isinstance(value, (bool, str)) else value.value
     return config
-
-
-def _missing_op(err: BaseException) -> str | None:
-    found = re.search(r"Op type not registered '([^']+)'", str(err))
-    return found.group(1) if found else None
-
-
-def _package_of(op: str | None) -> tuple[str, str] | None:
-    if op is None:
-        return None
-    return next((package for pattern, package in _OP_PACKAGES if re.match(pattern, op)), None)
-
-
-def _import(module: str) -> bool:
-    """Import a package that registers ops, if it is installed."""
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        return False
-    return True
 
 
 def _join(directory: str, name: str) -> str:

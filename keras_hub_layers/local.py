@@ -2,7 +2,9 @@
 
 import os
 import stat
+from contextlib import suppress
 
+from keras_hub_layers import swapping
 from keras_hub_layers.archives import SAVED_MODEL_FILES, find_saved_model, unpack
 from keras_hub_layers.cache import Cache
 from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError, explain
@@ -13,6 +15,8 @@ from keras_hub_layers.manifests import sha256_of
 def resolve_path(handle: Handle, sha256: str | None) -> str:
     """A directory stays where it is; an archive is unpacked into the cache."""
     path = os.path.abspath(handle.location)
+    with suppress(OSError):
+        swapping.recover(path)
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):

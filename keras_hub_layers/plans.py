@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import cards, checkpoints, checks, comparison, interface, layers, loader, roots
+from keras_hub_layers import cards, checkpoints, checks, comparison, embedding, interface, layers, loader, roots
 from keras_hub_layers.errors import ExportError, HubWarning, explain
 
 __all__ = ["Plan", "plan"]
@@ -83,6 +83,8 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
         if source is None:
             _save_anew(obj, path)
             return
+        if loader.has_changed(source):
+            raise embedding.changed(source)
         try:
             checkpoints.rewrite(source.directory, obj, path, variables=variables)
         except checkpoints.SourceGone:

@@ -58,7 +58,9 @@ class HuggingFace(Store):
             self.notes.append(request.get_json())
             return _json({"url": f"{request.host_url}owner/repo", "name": "owner/repo"})
         if path.startswith(f"{api}/preupload/"):
-            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in request.get_json()["files"]]
+            modes = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in request.get_json()["files"]
+            ]
             return _json({"files": modes})
         if path.startswith(f"{api}/commit/"):
             for line in map(json.loads, request.get_data(as_text=True).splitlines()):

@@ -442,3 +442,13 @@ def test_the_chief_of_a_cluster_writes_and_the_workers_take_part():
     assert not chief("worker", 1)
     assert not chief("worker", 0, ("chief", "worker"))
     assert exporters.is_chief([])
+
+
+def test_a_source_that_was_replaced_is_refused_instead_of_exported_with_another_graph(tmp_path):
+    path = producers.multiply(tmp_path / "source")
+    layer = layers.HubLayer(path)
+    shutil.rmtree(path)
+    producers.multiply(tmp_path / "source", power=3)
+    with pytest.raises(errors.ExportError, match="replaced by another one"):
+        exporters.export(layer, tmp_path / "export")
+    assert not (tmp_path / "export").exists()

@@ -332,3 +332,98 @@ def test_it_works_inside_time_distributed(produced):
         inputs, keras.layers.TimeDistributed(layers.HubLayer(produced(producers.half_plus_one)))(inputs)
     )
     np.testing.assert_allclose(model(np.array([[[0.0], [8.0], [10.0]]])), [[[1], [5], [6]]])
+
+
+# -- what a review found
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_sequential_model_without_input_does_not_round_inputs_to_the_policy_of_the_layer(produced, policy):
+    model = keras.Sequential([layers.HubLayer(produced(producers.half_plus_one), dtype=policy)])
+    values = np.array([[100001.0], [2049.0]], "float32")
+    np.testing.assert_allclose(model.predict(values, verbose=0), [[50001.5], [1025.5]])
+
+
+def test_the_trace_that_loses_the_least_is_chosen(tmp_path):
+    spec = tf.TensorSpec
+    root = tf.train.Checkpoint()
+    root.__call__ = producers.traced(
+        lambda x: tf.cast(x, tf.float64), (spec((None,), tf.float16), {}), (spec((None,), tf.float64), {})
+    )
+    layer = layers.HubLayer(producers.save(root, tmp_path / "floats"))
+    np.testing.assert_array_equal(layer(np.array([100001.0], "float32")), [100001.0])
+    assert layer(keras.Input((), dtype="float32")).dtype == "float64"
+    root.__call__ = producers.traced(
+        lambda x: tf.cast(x, tf.float32), (spec((None,), tf.int8), {}), (spec((None,), tf.int64), {})
+    )
+    layer = layers.HubLayer(producers.save(root, tmp_path / "integers"))
+    np.testing.assert_array_equal(layer(tf.constant([300])), [300.0])
+
+
+def test_integer_tensors_that_do_not_fit_are_refused_where_values_are_known(produced):
+    with pytest.raises(errors.InputError, match="do not fit into int32"):
+        layers.HubLayer(produced(producers.token_doubler))(tf.constant([[1, 2, 2**40]], tf.int64))
+
+
+def test_tensors_and_arrays_may_be_mixed_and_extra_keys_hold_anything(produced):
+    layer = layers.HubLayer(produced(producers.sum_and_difference))
+    np.testing.assert_allclose(layer({"x": tf.constant([[11.0]]), "y": [[1.0]], "note": "unused"}), [[12, 13]])
+    total, _ = layers.HubLayer(produced(producers.two_lists))([tf.ones((1, 2)), np.ones((1, 2))])
+    np.testing.assert_allclose(total, [[2, 2]])
+    outputs = layer({"x": keras.Input((1,)), "y": np.ones((1, 1))})
+    assert outputs.shape == (None, 2)
+
+
+def test_training_may_be_the_second_positional_argument(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm), trainable=True)
+    layer(np.array([[5.0]]), True)
+    assert any(float(w.numpy()[0]) == 1.0 for w in layer.non_trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("producer", "kwargs", "shapes", "expected"),
+    [
+        (producers.plus_one, {"signature": "serving_default", "output_key": "output_0"}, (None, 3), (None, 3)),
+        (producers.tf1, {"signature": "serving_default", "output_key": "y"}, (4, 2), (4, 1)),
+        (producers.sum_and_difference, {}, {"x": (2, 1), "y": (2, 1)}, (2, 2)),
+        (producers.ragged_sum, {}, (None, None), (None, 1)),
+        (producers.sparse_sum, {}, (None, 4), (None, 1)),
+    ],
+)
+def test_compute_output_shape_takes_every_kind_of_input(produced, producer, kwargs, shapes, expected):
+    assert layers.HubLayer(produced(producer), **kwargs).compute_output_shape(shapes) == expected
+
+
+def test_compute_output_shape_says_how_shapes_are_structured(produced):
+    with pytest.raises(errors.InputError, match=r"compute_output_shape\(\{'x': \(None, 1\), 'y': \(None, 1\)\}\)"):
+        layers.HubLayer(produced(producers.sum_and_difference)).compute_output_shape((None, 1))
+
+
+@pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`")
+def test_the_classic_line_with_input_shape_and_dtype_works_for_text(produced):
+    layer = layers.HubLayer(produced(producers.text_classifier), input_shape=[], dtype=tf.string, trainable=True)
+    np.testing.assert_allclose(keras.Sequential([layer]).predict(tf.constant(["bad"]), verbose=0), [[3, -3]])
+
+
+def test_a_none_among_the_outputs_is_left_out(tmp_path):
+    root = tf.train.Checkpoint()
+    root.__call__ = tf.function(lambda x: {"a": x + 1, "b": None}, input_signature=[tf.TensorSpec((None, 1))])
+    layer = layers.HubLayer(producers.save(root, tmp_path))
+    assert set(layer([[1.0]])) == {"a"}
+    inputs = keras.Input((1,))
+    np.testing.assert_allclose(keras.Model(inputs, layer(inputs))(np.array([[1.0]]))["a"], [[2.0]])
+
+
+@pytest.mark.parametrize("shape", [1, (1,), [np.int64(1)], np.array([1]), tf.TensorShape([1])], ids=str)
+def test_output_shape_takes_every_spelling_of_a_shape(produced, shape):
+    layer = layers.HubLayer(produced(producers.half_plus_one), output_shape=shape)
+    assert layer(keras.Input((1,))).shape == (None, 1)
+    assert layers.HubLayer.from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+def test_output_shape_does_not_mind_inputs_without_a_batch_axis(tmp_path):
+    root = tf.train.Checkpoint()
+    spec = {"a": tf.TensorSpec((3,)), "x": tf.TensorSpec((None, 2))}
+    root.__call__ = tf.function(lambda d: d["x"] * tf.reduce_sum(d["a"]), input_signature=[spec])
+    layer = layers.HubLayer(producers.save(root, tmp_path), output_shape=(2,))
+    np.testing.assert_allclose(layer({"a": [1.0, 1.0, 1.0], "x": [[1.0, 2.0]]}), [[3, 6]])

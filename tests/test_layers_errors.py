@@ -227,3 +227,38 @@ def test_nothing_half_built_is_left_behind(produced):
     with pytest.raises(errors.InterfaceError, match="no such signature"):
         layers.HubLayer(path, signature="none", output_key="x", name="hub")
     assert float(layers.HubLayer(path, name="hub")([[8.0]])[0, 0]) == 5.0
+
+
+# -- values of the wrong kind
+
+
+@pytest.mark.parametrize("handle", [None, 7, b"path", {}, [1], tf.Module], ids=repr)
+def test_what_is_no_handle_lists_the_forms_of_handles(handle):
+    with pytest.raises(errors.HandleError, match=r"(?s)Expected: .*https://"):
+        layers.HubLayer(handle)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "match"),
+    [
+        ({"arguments": [1]}, errors.InterfaceError, "arguments is not a dict"),
+        ({"output_shape": "1"}, errors.InterfaceError, "output_shape is no shape"),
+        ({"output_shape": tf.TensorShape(None)}, errors.InterfaceError, "output_shape is no shape"),
+        ({"piece": 3}, errors.InterfaceError, "no such piece"),
+        ({"unfreeze": 3}, errors.TrainingError, "not a regular expression"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(produced, kwargs, error, match):
+    with pytest.raises(error, match=match):
+        layers.HubLayer(produced(producers.multiply), **kwargs)
+
+
+def test_published_things_of_another_kind_are_taken_for_what_they_are(tmp_path):
+    root = tf.train.Checkpoint()
+    root.v = tf.Variable(2.0, name="v")
+    root.__call__ = tf.function(lambda x: root.v * x, input_signature=[tf.TensorSpec((None,))])
+    root.variables, root.trainable_variables = {"v": root.v}, root.v
+    root.regularization_losses = tf.function(lambda: 0.1 * root.v, input_signature=[])
+    layer = layers.HubLayer(producers.save(root, tmp_path), trainable=True)
+    assert [w.name for w in layer.trainable_weights] == ["v"]
+    np.testing.assert_allclose(layer.losses, [0.2], rtol=1e-6)

@@ -204,7 +204,8 @@ def test_a_keras_file_reloads_without_the_original_and_trains_on(tmp_path, keras
     np.testing.assert_array_equal(third.predict(X, verbose=0), again.predict(X, verbose=0))
 
 
-def test_a_keras_file_reloads_in_a_new_process(tmp_path):
+@pytest.mark.parametrize("imports", ["import keras_hub_layers.layers, keras", "import keras, keras_hub_layers"])
+def test_a_keras_file_reloads_in_a_new_process(tmp_path, imports):
     path = producers.text_classifier(tmp_path / "original")
     model = keras.Sequential([layers.HubLayer(path, trainable=True)])
     model(tf.constant(["good"]))
@@ -212,7 +213,7 @@ def test_a_keras_file_reloads_in_a_new_process(tmp_path):
     model.save(tmp_path / "model.keras")
     shutil.rmtree(path)
     code = (
-        "import sys, keras, tensorflow as tf, keras_hub_layers.layers\n"
+        f"import sys, tensorflow as tf; {imports}\n"
         "model = keras.saving.load_model(sys.argv[1], safe_mode=False)\n"
         "print(model(tf.constant(['hello world', 'bad'])).numpy().tolist())"
     )

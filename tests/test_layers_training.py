@@ -10,7 +10,7 @@ import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, layers
+from keras_hub_layers import _compat, errors, layers
 
 KINDS = pytest.mark.parametrize("keras2", producers.PRODUCERS.values(), ids=producers.PRODUCERS)
 X = np.array([[9.0], [10.0], [11.0]] * 10)
@@ -165,6 +165,47 @@ def test_training_is_a_tensor_in_a_graph(produced):
     np.testing.assert_allclose(values(layer)["moving_mean"], 1.0)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["function", "tf.function"])
+def test_training_reaches_functions_of_this_process(wrap):
+    def double_in_training(x, training=False):
+        return x * (2.0 if training else 1.0)
+
+    with pytest.warns(errors.HubWarning, match="no trainable weights"):
+        layer = layers.HubLayer(wrap(double_in_training), trainable=True)
+    assert [float(layer([1.0], training=mode)[0]) for mode in (False, True)] == [1.0, 2.0]
+    with pytest.raises(errors.InterfaceError, match="several positional inputs"):
+        layers.HubLayer(wrap(lambda x, y: x + y))
+    with pytest.raises(errors.InterfaceError, match=r"(?s)\['training'\].*'trainig'"):
+        layers.HubLayer(wrap(double_in_training), arguments={"trainig": True})
+
+
+def test_training_without_a_default_is_routed_too(tmp_path):
+    v = tf.Variable(2.0)
+    root = tf.train.Checkpoint(v=v)
+    spec = tf.TensorSpec((None, 1))
+    root.__call__ = producers.traced(
+        lambda x, training: v * x + (1.0 if training else 0.0), (spec, {"training": True}), (spec, {"training": False})
+    )
+    root.variables = root.trainable_variables = [v]
+    layer = layers.HubLayer(producers.save(root, tmp_path), trainable=True)
+    assert [float(layer([[1.0]], training=mode)[0, 0]) for mode in (False, True)] == [2.0, 3.0]
+
+
+def test_a_trace_made_without_a_training_argument_is_inference(tmp_path):
+    root = tf.train.Checkpoint()
+    root.__call__ = producers.traced(lambda x, training=None: x + 1.0, (tf.TensorSpec((None, 1)), {}))
+    layer = layers.HubLayer(producers.save(root, tmp_path))
+    assert float(layer([[1.0]])[0, 0]) == 2.0
+    assert layer(keras.Input((1,))).shape == (None, 1)
+
+
+def test_a_model_with_a_training_trace_only_is_shaped_by_it(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm, modes=(True,)), trainable=True)
+    assert layer(keras.Input((1,))).shape == (None, 1)
+    with pytest.raises(errors.TrainingError, match="saved for training only"):
+        layer([[1.0]])
+
+
 # -- which variables
 
 
@@ -236,6 +277,42 @@ def test_a_raw_module_trains_what_unfreeze_names_and_warns_of_what_is_lost(produ
         layers.HubLayer(path, unfreeze="count")
 
 
+def test_a_refused_pattern_changes_nothing(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True, unfreeze="scale")
+    with pytest.raises(errors.TrainingError, match="matches no variable"):
+        layer.unfreeze = "nope"
+    layer.trainable = False
+    layer.trainable = True
+    assert (layer.unfreeze, [w.name for w in layer.trainable_weights]) == (["scale"], ["scale.a"])
+
+
+def test_a_piece_that_is_a_bare_function_publishes_nothing(tmp_path):
+    root = tf.train.Checkpoint()
+    root.v = tf.Variable(2.0, name="enc/v")
+    root.encode = tf.function(lambda x: x * root.v).get_concrete_function(tf.TensorSpec((None,)))
+    path = producers.save(root, tmp_path)
+    with pytest.warns(errors.HubWarning, match="publishes no variables"):
+        layer = layers.HubLayer(path, piece="encode", trainable=True)
+    assert (layer.trainable_weights, [w.name for w in layer.weights]) == ([], ["enc.v"])
+    np.testing.assert_allclose(layer([3.0]), [6.0])
+
+
+def test_freezing_everything_by_hand_is_called_by_its_name(produced):
+    with pytest.warns(errors.HubWarning, match="frozen one by one or by unfreeze"):
+        layers.HubLayer(produced(producers.multiply), trainable=True, unfreeze=[])
+
+
+def test_a_variable_without_a_fixed_shape_is_left_alone_with_a_warning(tmp_path):
+    root = tf.train.Checkpoint()
+    root.v = tf.Variable([[1.0]], shape=(None, 1))
+    root.__call__ = tf.function(lambda x: x * root.v[0, 0], input_signature=[tf.TensorSpec((None,))])
+    root.variables = root.trainable_variables = [root.v]
+    with pytest.warns(errors.HubWarning) as caught:
+        layer = layers.HubLayer(producers.save(root, tmp_path), trainable=True)
+    assert "no fixed shape" in str(caught[0].message)
+    np.testing.assert_allclose(layer([3.0]), [3.0])
+
+
 def test_training_nothing_warns_once(produced):
     with pytest.warns(errors.HubWarning, match="no trainable weights: the SavedModel publishes none"):
         layer = layers.HubLayer(produced(producers.scaled), trainable=True)
@@ -289,6 +366,30 @@ def test_losses_are_unscaled_under_mixed_precision(produced):
     finally:
         keras.config.set_dtype_policy("float32")
     np.testing.assert_allclose(history.history["loss"], [2.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_losses_of_any_precision_count_in_fit(tmp_path, dtype):
+    root = tf.train.Checkpoint()
+    root.v = tf.Variable(2.0, dtype=dtype)
+    root.__call__ = tf.function(lambda x: x * tf.cast(root.v, tf.float32), input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.v]
+    root.regularization_losses = [tf.function(lambda: 0.5 * root.v, input_signature=[])]
+    model = around(layers.HubLayer(producers.save(root, tmp_path), trainable=True))
+    model.compile("sgd", "mse")
+    assert model.fit(np.array([[1.0]]), np.array([[2.0]]), verbose=0).history["loss"] == [1.0]
+
+
+def test_threads_do_not_lose_each_others_gradients(produced):
+    """Two blocks that overlap, as two threads' would, keep the flag until the last one ends."""
+    variable = layers.HubLayer(produced(producers.flags_against_lists), trainable=True).trainable_weights[0].value
+    assert variable.trainable is False
+    with _compat.watched([variable], lambda _: True):
+        other = _compat.watched([variable], lambda _: True)
+        other.__enter__()
+    assert variable.trainable is True
+    other.__exit__(None, None, None)
+    assert variable.trainable is False
 
 
 # -- the trainers of Keras

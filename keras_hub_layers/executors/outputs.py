@@ -49,10 +49,8 @@ def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> 
     return outputs
 
 
-def keras_tensor(spec: Any, where: str) -> keras.KerasTensor | None:
-    """The symbolic tensor of a spec, or of a tensor of a graph; `None` where the function returns none."""
-    if spec is None or not hasattr(spec, "shape"):
-        return None
+def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
+    """The symbolic tensor of a spec, or of a tensor of a graph."""
     spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
     if tf.TensorShape(spec.shape).rank is None:
         raise InterfaceError(
@@ -72,9 +70,9 @@ def keras_tensor(spec: Any, where: str) -> keras.KerasTensor | None:
 
 
 def as_plain(outputs: Any) -> Any:
-    """Plain dicts and lists for the wrapped ones that restored functions return."""
+    """Plain dicts and lists for the wrapped ones that restored functions return; without keys that hold `None`."""
     if isinstance(outputs, Mapping):
-        return {key: as_plain(value) for key, value in outputs.items()}
+        return {key: as_plain(value) for key, value in outputs.items() if not _is_none(value)}
     if isinstance(outputs, (list, tuple)) and not isinstance(outputs, tf.TypeSpec):
         return [as_plain(value) for value in outputs]
     return outputs
@@ -109,3 +107,8 @@ def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
 
 def _spec_of(tensor: Any) -> Any:
     return tf.type_spec_from_value(tensor)
+
+
+def _is_none(value: Any) -> bool:
+    """Whether an output is `None`, which no Keras layer may return, or what TensorFlow describes it by."""
+    return value is None or type(value).__name__ == "NoneTensorSpec"
