@@ -67,3 +67,24 @@ def test_a_model_with_the_layer_inside_is_exported_by_keras_too(tmp_path):
     model.export(tmp_path / "served", verbose=False)
     served = tf.saved_model.load(str(tmp_path / "served"))
     np.testing.assert_allclose(served.serve(tf.constant(["bad"])), [[3.0, -3.0]])
+
+
+@pytest.mark.parametrize("keras2", producers.PRODUCERS.values(), ids=producers.PRODUCERS)
+def test_a_model_trained_in_mixed_precision_is_saved_and_exported(produced, tmp_path, keras2):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        inputs = keras.Input((1,), dtype="string")
+        hub = layers.HubLayer(produced(producers.text_length, keras2), trainable=True)
+        model = keras.Model(inputs, hub(inputs))
+        model.compile(keras.optimizers.SGD(0.002, momentum=0.001), "mse")
+        texts = tf.constant([["a"], ["aa"], ["aaa"]])
+        export = callbacks.ExportFinetuned(tmp_path / "tuned", verbose=0)
+        model.fit(texts, np.ones((3, 2)), epochs=20, callbacks=[export], verbose=0)
+        model.save(tmp_path / "model.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    expected = hub(texts)
+    assert np.abs(np.asarray(expected)[0] - [0.1, 0.3]).max() > 0
+    np.testing.assert_array_equal(layers.HubLayer(tmp_path / "tuned")(texts), expected)
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    np.testing.assert_array_equal(again.predict(texts, verbose=0), expected)

@@ -168,6 +168,11 @@ def test_a_static_batch_size_reaches_the_output(produced):
 
 
 @KINDS
+def test_compute_output_shape_keeps_the_batch_size(produced, keras2):
+    assert layers.HubLayer(produced(producers.half_plus_one, keras2)).compute_output_shape((10, 1)) == (10, 1)
+
+
+@KINDS
 def test_compute_output_shape_knows_dtypes_that_differ(produced, keras2):
     layer = layers.HubLayer(produced(producers.text_length, keras2))
     assert layer.compute_output_shape((None, 1)) == (None, 2)
@@ -231,6 +236,12 @@ def test_a_signature_returns_one_output_or_a_dict(produced):
     assert float(layers.HubLayer(path, signature="serving_default", output_key="output_0")(10.0)) == 11.0
     outputs = layers.HubLayer(path, signature="serving_default", signature_outputs_as_dict=True)(10.0)
     assert {key: float(value) for key, value in outputs.items()} == {"output_0": 11.0}
+
+
+def test_a_signature_of_a_callable_model_is_called_instead_of_it(produced):
+    layer = layers.HubLayer(produced(producers.tensor_training), signature="plus_one", signature_outputs_as_dict=True)
+    assert {key: float(value) for key, value in layer(10.0).items()} == {"output_0": 11.0}
+    assert float(layers.HubLayer(produced(producers.tensor_training))(10.0)) == 10.0
 
 
 def test_a_tf1_savedmodel_is_called_by_its_signature_and_keeps_its_state_as_weights(produced):
