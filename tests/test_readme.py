@@ -16,6 +16,8 @@ HANDLE = '"path/or/url/of/a/saved_model"'
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.filterwarnings("ignore:.*weights are frozen")  # the best of two trials may be the frozen one
+@pytest.mark.filterwarnings("ignore:(currentThread|getName):DeprecationWarning")  # KerasTuner 1.4.8
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_python_runs_with_a_handle_of_ones_own(produced, tmp_path, monkeypatch, block):
     assert HANDLE in block
