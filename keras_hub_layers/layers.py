@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import _compat, embedding, executors, handles, interface, loaded, loader, selection
+from keras_hub_layers import _compat, embedding, executors, handles, interface, loaded, loader, options, selection
 from keras_hub_layers.errors import (
     ConfigError,
     HubWarning,
@@ -124,19 +124,19 @@ class HubLayer(_compat.OwnLosses):
             signature = signature or "default"
             if output_key is None and not signature_outputs_as_dict:
                 output_key = "default"
-        self._settings = selection.Settings(
+        self._settings = options.Settings(
             handle=handle,
-            arguments=_arguments(arguments, handle),
+            arguments=options.plain_arguments(arguments, handle),
             tags=tags,
             signature=signature,
             signature_outputs_as_dict=signature_outputs_as_dict,
             output_key=output_key,
-            output_shape=_plain_shapes(output_shape),
+            output_shape=options.plain_shapes(output_shape),
             piece=piece,
             load_options=load_options,
             sha256=sha256,
         )
-        self._where = f"layer {self.name!r}, handle {selection.shown(handle)}"
+        self._where = f"layer {self.name!r}, handle {options.shown(handle)}"
         self._tf1 = source is not None and source.format != "tf2"
         self._loaded = obj  # tracked by TensorFlow, so that exports of a whole model find tables and assets
         target, function = selection.choose(obj, self._settings, self._where)
@@ -198,7 +198,7 @@ class HubLayer(_compat.OwnLosses):
         self._set_unfreeze(patterns)
 
     def _set_unfreeze(self, patterns: str | Sequence[str] | None) -> None:
-        patterns = _patterns(patterns)
+        patterns = options.patterns_of(patterns)
         executor = self._executor
         matches = None
         if patterns is not None:
@@ -301,7 +301,7 @@ class HubLayer(_compat.OwnLosses):
             raise _unsafe(handle)
         if isinstance(handle, embedding.EmbeddedHandle):
             warnings.warn(
-                f"handle {selection.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
+                f"handle {options.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
                 "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
                 "copy.set_weights(model.get_weights())",
                 HubWarning,
@@ -363,14 +363,14 @@ def weight_names(layer: HubLayer) -> dict[str, str]:
     return {weight.path: layer._executor.name_of(weight) for weight in layer.weights}
 
 
-def _load(handle: Any, tags: Any, options: Any, sha256: str | None) -> Any:
+def _load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
     if isinstance(handle, embedding.EmbeddedHandle):
-        return embedding.load(handle, tags, options)
+        return embedding.load(handle, tags, load_options)
     if isinstance(handle, (str, os.PathLike)):
-        return loader.load(handle, tags=tags, options=options, sha256=sha256)
+        return loader.load(handle, tags=tags, options=load_options, sha256=sha256)
     if not loaded.is_object(handle):
         handles.parse(handle)  # says which forms there are
-    given = {"tags": tags, "load_options": options, "sha256": sha256}
+    given = {"tags": tags, "load_options": load_options, "sha256": sha256}
     given = {name: value for name, value in given.items() if value is not None}
     if given:
         raise InterfaceError(
@@ -402,60 +402,8 @@ def _unsafe(handle: Any) -> SafeModeError:
             "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
             expected="safe_mode=False, for a file whose author you trust",
             received="safe_mode=True",
-            where=f"HubLayer({selection.shown(handle)})",
+            where=f"HubLayer({options.shown(handle)})",
             fix="keras.saving.load_model(path, safe_mode=False)\n"
             "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
         )
     )
-
-
-def _arguments(arguments: Any, handle: Any) -> dict[str, Any]:
-    if arguments is None or isinstance(arguments, Mapping):
-        return {str(name): _plain(value) for name, value in (arguments or {}).items()}
-    raise InterfaceError(
-        explain(
-            "arguments is not a dict.",
-            expected="a dict of keyword arguments of the SavedModel's function",
-            received=f"arguments={arguments!r}",
-            where=f"handle {selection.shown(handle)}",
-            fix='arguments={"training": False}',
-        )
-    )
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's scalars as Python's, for JSON."""
-    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0 else value
-
-
-def _patterns(patterns: Any) -> tuple[str, ...] | None:
-    if patterns is None:
-        return None
-    several = patterns if isinstance(patterns, (list, tuple)) else [patterns]
-    return tuple(getattr(pattern, "pattern", pattern) for pattern in several)
-
-
-def _plain_shapes(shapes: Any) -> Any:
-    """Shapes as lists, dicts, ints and `None`, for JSON.
-
-    Raises:
-        errors.InterfaceError: They are no shapes.
-    """
-    if shapes is None or (hasattr(shapes, "__index__") and not getattr(shapes, "ndim", 0)):
-        return None if shapes is None else int(shapes)
-    if isinstance(shapes, Mapping):
-        return {key: _plain_shapes(shape) for key, shape in shapes.items()}
-    try:
-        if isinstance(shapes, (str, bytes)):
-            raise TypeError("text")
-        return [_plain_shapes(shape) for shape in shapes]
-    except (TypeError, ValueError) as err:
-        raise InterfaceError(
-            explain(
-                "output_shape is no shape.",
-                expected="a shape without the batch axis, or a list or dict of shapes as the outputs are structured",
-                received=f"output_shape={shapes!r}",
-                where="HubLayer(handle, output_shape=...)",
-                fix="output_shape=(128,)",
-            )
-        ) from err

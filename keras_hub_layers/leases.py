@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers import layers, selection
+from keras_hub_layers import layers, options
 
 __all__ = ["Leases"]
 
@@ -55,7 +55,7 @@ class Leases:
         made = layers.HubLayer(loan.obj, **rest)
         # It was made from an object of this process; its config and its error texts shall name the handle.
         made._settings = replace(made._settings, handle=handle, **loading)
-        made._where = f"layer {made.name!r}, handle {selection.shown(handle)}"
+        made._where = f"layer {made.name!r}, handle {options.shown(handle)}"
         loan.owner = weakref.ref(made)
         self.reset(made)
         return made

@@ -1,33 +1,13 @@
 """What of a loaded object a layer uses: which function it calls, and which variables it may train."""
 
 import difflib
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras_hub_layers import handles, loaded
+from keras_hub_layers import loaded
 from keras_hub_layers.errors import InterfaceError, TrainingError, explain
-
-
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """The arguments of a layer, as they go into its config.
-
-    Attributes: as the arguments of `layers.HubLayer`.
-    """
-
-    handle: Any
-    arguments: Mapping[str, Any]
-    tags: Any
-    signature: str | None
-    signature_outputs_as_dict: bool | None
-    output_key: str | None
-    output_shape: Any
-    piece: str | None
-    load_options: Any
-    sha256: str | None
+from keras_hub_layers.options import Settings, shown
 
 
 def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Function]:
@@ -140,13 +120,6 @@ def matcher(patterns: Sequence[str], names: Sequence[str], where: str) -> Callab
         )
     compiled = [re.compile(pattern) for pattern in patterns]
     return lambda name: any(pattern.search(name) for pattern in compiled)
-
-
-def shown(handle: Any) -> str:
-    """A handle as an error text shows it: quoted, without passwords."""
-    if isinstance(handle, (str, os.PathLike)):
-        return repr(handles.display(str(os.fspath(handle))))
-    return f"an object of type {type(handle).__name__}"
 
 
 def _signature_line(handle: Any, name: str, outputs: list[str]) -> str:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
     "errors", "cards", "swapping", "handles", "settings", "web", "download", "tarballs", "archives", "manifests",
     "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
-    "packages", "loader", "tensors", "loaded", "blueprint", "interface", "selection",
+    "packages", "loader", "tensors", "loaded", "blueprint", "interface", "options", "selection",
     "checkpoints", "comparison", "checks", "signing", "embedding",
     "executors", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
     "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
@@ -23,6 +23,7 @@ SAVED_MODEL = [
     "loaded",
     "blueprint",
     "interface",
+    "options",
     "selection",
     "checkpoints",
     "comparison",
