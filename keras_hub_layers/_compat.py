@@ -205,6 +205,11 @@ def without_optimizers(model: keras.Model) -> Iterator[None]:
             scope.update(before)
 
 
+# Keras 3.8 to 3.15: where a callback keeps its model. `set_model` sets it; nothing public leaves it out of a deep copy
+# (KerasTuner copies callbacks) or of a pickle, which would copy the model with all its weights.
+CALLBACK_MODEL = "_model"
+
+
 # -- what is around a callback -------------------------------------------------------------------------------------
 
 

@@ -181,7 +181,7 @@ class HubLayer(_compat.OwnLosses):
     @property
     def trainable(self) -> bool:
         """Settable boolean, whether the layer is fine-tuned. A change after `compile` needs a new `compile`."""
-        return self._trainable
+        return super().trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -318,7 +318,7 @@ class HubLayer(_compat.OwnLosses):
     def _narrow(self) -> None:
         """Freeze the candidates that `unfreeze` leaves out."""
         executor = self.__dict__.get("_executor")
-        if executor is None or not self._trainable:
+        if executor is None or not self.trainable:
             return
         for weight in executor.candidates:
             name = executor.name_of(weight)

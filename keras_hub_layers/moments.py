@@ -29,8 +29,8 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     # What belongs to one fit; not copied and not pickled.
     _of_one_fit: ClassVar[dict[str, Any]] = {
-        "_model": None, "_plans": None, "_snapshot": None, "_best": None, "_epochs": 0, "_logs": {}, "_trial": (),
-        "_paths": (),
+        _compat.CALLBACK_MODEL: None, "_plans": None, "_snapshot": None, "_best": None, "_epochs": 0, "_logs": {},
+        "_trial": (), "_paths": (),
     }  # fmt: skip
 
     def __init__(
@@ -100,9 +100,9 @@ class ExportAtEnd(keras.callbacks.Callback):
     # -- Keras' protocol -----------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Any = None) -> None:
-        model = self._model
+        model = self.model
         self.__dict__.update(self._of_one_fit)
-        self._model = model
+        self.set_model(model)
         trial = _compat.tuner_trial()
         if trial is not None:
             self._trial = tuple(str(part) for part in trial if part is not None)
@@ -198,7 +198,7 @@ class ExportAtEnd(keras.callbacks.Callback):
             )
 
     def _check_model(self) -> None:
-        if self._model is None:
+        if self.model is None:
             raise ExportError(
                 explain(
                     "The callback has no model to export.",

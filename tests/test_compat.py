@@ -1,5 +1,6 @@
 """Each private name of Keras and TensorFlow still exists, and is still needed."""
 
+import copy
 import gc
 import inspect
 
@@ -166,3 +167,10 @@ def test_without_the_sum_over_devices_a_trained_model_leaves_no_graph_behind(men
     model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0)
     del model
     assert train_graphs() - before == (0 if mended else 1)
+
+
+def test_a_callback_still_keeps_its_model_where_copies_must_leave_it_out():
+    callback, model = keras.callbacks.Callback(), keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    callback.set_model(model)
+    assert callback.__dict__[_compat.CALLBACK_MODEL] is model
+    assert copy.deepcopy(callback).model is not None  # Keras' own copies take the model along
