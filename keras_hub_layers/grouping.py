@@ -9,19 +9,11 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import _compat, layers, selection
+from keras_hub_layers import _compat, layers, naming, selection
 from keras_hub_layers.errors import TrainingError, explain
 
 __all__ = ["Group", "groups", "moving_state", "patterns", "summary", "unfreeze"]
 
-# A numbered block in a variable's name: `block_13`, `conv2_block1`, `block1a`, `layer_10`, `stages/0/blocks/2`.
-_WORD = (
-    r"(?:[A-Za-z]+\d*_)?(?:encoder|decoder|transformer|residual|res)?_?"
-    r"(?:block|layer|stage|unit|cell|mixed|expanded_conv|h)s?"
-)
-_BLOCK = re.compile(
-    rf"(?:^|(?<=[/.])){_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$))?", re.I
-)
 _PRESETS = {
     "norms": r"(^|/)(gamma|beta)$|(norm|(^|[/_])bn|(^|[/_])ln)[^/]*/(scale|offset|bias|weight)$",
     "biases": r"(^|[/_])(bias(es)?|beta|offset|b)$",
@@ -75,27 +67,23 @@ def groups(layer: layers.HubLayer) -> list[Group]:
     ```
     """
     names = layers.weight_names(layer)
-    position = {id(variable): number for number, variable in enumerate(_order_of_use(layer))}
-    listed = list(layer.weights)
-    # Variables that the graph does not use stand behind those that it does, in the order of the lists.
-    rank = {weight.path: position.get(id(weight.value), len(position) + i) for i, weight in enumerate(listed)}
-    weights = sorted(listed, key=lambda weight: rank[weight.path])
-    labels = _labels([names[weight.path] for weight in weights])
+    function = selection.choose(layer.resolved_object, layer._settings, layer._where)[1]
+    weights = naming.in_order_of_use(layer.weights, function.traces, key=lambda weight: id(weight.value))
     candidates = {id(weight) for weight in layer._executor.candidates}
-    members: dict[str, list[Any]] = {}
-    for weight, label in zip(weights, labels, strict=True):
-        members.setdefault(label, []).append(weight)
-    return [
-        Group(
-            name=label,
-            variables=tuple(names[weight.path] for weight in members[label]),
-            tunable=tuple(names[weight.path] for weight in members[label] if id(weight) in candidates),
-            parameters=sum(math.prod(weight.shape) for weight in members[label]),
-            size=sum(_bytes(weight) for weight in members[label]),
-            trained=sum(math.prod(weight.shape) for weight in members[label] if layer.trainable and weight.trainable),
+    found = []
+    for label, places in naming.partition([names[weight.path] for weight in weights]).items():
+        members = [weights[place] for place in places]
+        found.append(
+            Group(
+                name=label,
+                variables=tuple(names[weight.path] for weight in members),
+                tunable=tuple(names[weight.path] for weight in members if id(weight) in candidates),
+                parameters=sum(math.prod(weight.shape) for weight in members),
+                size=sum(_bytes(weight) for weight in members),
+                trained=sum(math.prod(weight.shape) for weight in members if layer.trainable and weight.trainable),
+            )
         )
-        for label in _by_number(list(members))
-    ]
+    return found
 
 
 def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
@@ -247,40 +235,6 @@ def depths(layer: layers.HubLayer) -> dict[str, int]:
     found = [group for group in groups(layer) if group.tunable]
     steps = {name: number for number, group in enumerate(reversed(found)) for name in group.variables}
     return {path: steps[name] for path, name in names.items() if name in steps}
-
-
-def _order_of_use(layer: layers.HubLayer) -> list[Any]:
-    """The variables in the order in which the layer's function uses them first."""
-    function = selection.choose(layer.resolved_object, layer._settings, layer._where)[1]
-    traces = sorted(function.traces, key=lambda trace: -len(trace.variables))
-    return list({id(v): v for trace in traces for v in trace.variables}.values())
-
-
-def _labels(names: Sequence[str]) -> list[str]:
-    """The group of each variable, of names in the order of use."""
-    blocks = [match.group().replace("/", "_").replace(".", "_") if (match := _BLOCK.search(n)) else None for n in names]
-    numbered = [place for place, block in enumerate(blocks) if block is not None]
-    if len({block for block in blocks if block is not None}) < 2:
-        return [name.rpartition("/")[0] or name for name in names]
-    before, after = names[: numbered[0]], names[numbered[-1] + 1 :]
-    stem = "embeddings" if any("embed" in name.lower() for name in before) else "stem"
-    head = "pooler" if any("pooler" in name.lower() for name in after) else "head"
-    labels: list[str] = []
-    for place, block in enumerate(blocks):
-        if block is not None:
-            labels.append(block)
-        else:
-            labels.append(stem if place < numbered[0] else head if place > numbered[-1] else labels[-1])
-    return labels
-
-
-def _by_number(labels: list[str]) -> list[str]:
-    """Labels in their order, except that blocks of one numbering count upwards."""
-    blocks = [label for label in labels if _BLOCK.fullmatch(label)]
-    if len({re.sub(r"\d+", "#", block) for block in blocks}) != 1:
-        return labels
-    upwards = iter(sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)]))
-    return [next(upwards) if label in blocks else label for label in labels]
 
 
 def _literal(name: str) -> str:

@@ -7,11 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "swapping", "handles", "settings", "web", "download", "tarballs", "archives", "manifests",
-    "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
+    "errors", "cards", "naming", "swapping", "handles", "settings", "web", "download", "tarballs", "archives",
+    "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
     "packages", "loader", "tensors", "loaded", "blueprint", "interface", "options", "selection",
     "checkpoints", "comparison", "checks", "signing", "embedding",
-    "executors", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
+    "executors", "guards", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
     "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
     "demo", "cli", "__main__",
@@ -32,6 +32,7 @@ SAVED_MODEL = [
     "embedding",
 ]
 KERAS = [
+    "guards",
     "layers",
     "grouping",
     "slots",

@@ -1,0 +1,70 @@
+"""What the names of a SavedModel's variables say: which of them belong together, and in which order they stand."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+# A numbered block in a variable's name: `block_13`, `conv2_block1`, `block1a`, `layer_10`, `stages/0/blocks/2`.
+_WORD = (
+    r"(?:[A-Za-z]+\d*_)?(?:encoder|decoder|transformer|residual|res)?_?"
+    r"(?:block|layer|stage|unit|cell|mixed|expanded_conv|h)s?"
+)
+_BLOCK = re.compile(
+    rf"(?:^|(?<=[/.])){_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$))?", re.I
+)
+
+
+def partition(names: Sequence[str]) -> dict[str, list[int]]:
+    """The groups of variables that their names show, from the input to the output.
+
+    Args:
+        names: Names in the SavedModel, in the order of use.
+
+    Returns:
+        Name of each group -> places of its members in `names`.
+    """
+    members: dict[str, list[int]] = {}
+    for place, label in enumerate(_labels(names)):
+        members.setdefault(label, []).append(place)
+    return {label: members[label] for label in _by_number(list(members))}
+
+
+def in_order_of_use(variables: Iterable[Any], traces: Iterable[Any], key: Any = id) -> list[Any]:
+    """Variables in the order in which the traces of a function use them first, then those that it does not use.
+
+    Args:
+        variables: What to sort.
+        traces: Objects with `variables`, those that the graph uses.
+        key: What identifies a variable on both sides. Defaults to `id`.
+    """
+    longest_first = sorted(traces, key=lambda trace: -len(trace.variables))
+    used = dict.fromkeys(id(variable) for trace in longest_first for variable in trace.variables)
+    position = {identity: place for place, identity in enumerate(used)}
+    return sorted(variables, key=lambda variable: position.get(key(variable), len(position)))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """The group of each variable, of names in the order of use."""
+    blocks = [match.group().replace("/", "_").replace(".", "_") if (match := _BLOCK.search(n)) else None for n in names]
+    numbered = [place for place, block in enumerate(blocks) if block is not None]
+    if len({block for block in blocks if block is not None}) < 2:
+        return [name.rpartition("/")[0] or name for name in names]
+    before, after = names[: numbered[0]], names[numbered[-1] + 1 :]
+    stem = "embeddings" if any("embed" in name.lower() for name in before) else "stem"
+    head = "pooler" if any("pooler" in name.lower() for name in after) else "head"
+    labels: list[str] = []
+    for place, block in enumerate(blocks):
+        if block is not None:
+            labels.append(block)
+        else:
+            labels.append(stem if place < numbered[0] else head if place > numbered[-1] else labels[-1])
+    return labels
+
+
+def _by_number(labels: list[str]) -> list[str]:
+    """Labels in their order, except that blocks of one numbering count upwards."""
+    blocks = [label for label in labels if _BLOCK.fullmatch(label)]
+    if len({re.sub(r"\d+", "#", block) for block in blocks}) != 1:
+        return labels
+    upwards = iter(sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)]))
+    return [next(upwards) if label in blocks else label for label in labels]
