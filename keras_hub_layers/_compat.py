@@ -253,6 +253,24 @@ def tuner_trial() -> tuple[str, int | None] | None:
     return None
 
 
+def model_in_training() -> Any | None:
+    """The model whose training step is being traced now; `None` outside a trace and in a loop of one's own.
+
+    Keras 3.8 to 3.15: what is trained is fixed by the trace, and neither the layers nor the model are told. Keras 3.15
+    has a warning for a change after `compile`, behind a `raise`, so that it is never given.
+    """
+    import tensorflow as tf
+
+    if not tf.inside_function():
+        return None
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "train_step" and isinstance(frame.f_locals.get("self"), keras.Model):
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return None
+
+
 def _scopes() -> Iterator[dict[str, Any]]:
     """The local variables of the functions that are running, the innermost first."""
     frame = inspect.currentframe()

@@ -7,7 +7,18 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import _compat, embedding, executors, handles, interface, loaded, loader, options, selection
+from keras_hub_layers import (
+    _compat,
+    embedding,
+    executors,
+    guards,
+    handles,
+    interface,
+    loaded,
+    loader,
+    options,
+    selection,
+)
 from keras_hub_layers.errors import (
     ConfigError,
     HubWarning,
@@ -222,6 +233,7 @@ class HubLayer(_compat.OwnLosses):
     def call(self, inputs: Any, training: Any = None) -> Any:
         if self.trainable:
             self._check_trainable()
+        guards.traced(self)
         if not self.trainable or training is None:
             training = False
         if isinstance(training, (bool, int)) or not hasattr(training, "dtype"):
@@ -318,11 +330,12 @@ class HubLayer(_compat.OwnLosses):
     def _narrow(self) -> None:
         """Freeze the candidates that `unfreeze` leaves out."""
         executor = self.__dict__.get("_executor")
-        if executor is None or not self.trainable:
+        if executor is None:
             return
-        for weight in executor.candidates:
+        for weight in executor.candidates if self.trainable else ():
             name = executor.name_of(weight)
             weight.trainable = executor.has_lists if self._matches is None else self._matches(name)
+        guards.changed(self)
 
     def _check_trainable(self) -> None:
         """Refuse what cannot be fine-tuned; warn, once, where nothing would be."""

@@ -174,3 +174,23 @@ def test_a_callback_still_keeps_its_model_where_copies_must_leave_it_out():
     callback.set_model(model)
     assert callback.__dict__[_compat.CALLBACK_MODEL] is model
     assert copy.deepcopy(callback).model is not None  # Keras' own copies take the model along
+
+
+def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one():
+    seen = []
+
+    class Seeing(keras.layers.Layer):
+        def call(self, inputs):
+            seen.append(_compat.model_in_training())
+            return inputs
+
+    dense = keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((1,)), Seeing(), dense, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.ones((2, 1)), np.ones((2, 1))
+    model.fit(*data, verbose=0)
+    assert model in seen
+    model.predict(data[0], verbose=0)
+    assert seen[-1] is None
+    dense.trainable = False
+    model.fit(*data, verbose=0)  # if Keras warns here, `guards` need not

@@ -1,0 +1,146 @@
+"""What would be ignored in silence is said: what is trained was changed, and the model was not compiled again."""
+
+import gc
+import warnings
+
+import keras
+import numpy as np
+import producers
+import pytest
+
+from keras_hub_layers import callbacks, finetuning, guards, layers
+from keras_hub_layers.errors import HubWarning
+
+X, Y = np.array([[2.0], [4.0]]), np.array([[0.0], [0.0]])
+CHANGED = r"(?s)What is trained of 'hub' \(then {}, now {}\) was changed after the model .*model.compile"
+
+
+@pytest.fixture
+def trained(produced):
+    """A model of half_plus_one that was trained, frozen or not, and its layer."""
+
+    def make(trainable=False, **kwargs):
+        hub = layers.HubLayer(produced(producers.half_plus_one), trainable=trainable, name="hub")
+        model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.01), "mse", **kwargs)
+        model.fit(X, Y, verbose=0)
+        return model, hub
+
+    return make
+
+
+def weight(hub):
+    return float(np.asarray(hub.resolved_object.trainable_variables[0]).squeeze())
+
+
+def test_unfrozen_without_compile_warns_once_and_trains_nothing(trained):
+    model, hub = trained()
+    hub.trainable = True
+    with pytest.warns(HubWarning, match=CHANGED.format("frozen", "trainable weights: 1")) as caught:
+        model.fit(X, Y, epochs=2, verbose=0)
+    assert len(caught) == 1
+    assert weight(hub) == 0.5
+    model.fit(X, Y, verbose=0)  # said once
+
+
+def test_frozen_without_compile_warns_since_it_is_trained_all_the_same(trained):
+    model, hub = trained(trainable=True)
+    before = weight(hub)
+    hub.trainable = False
+    with pytest.warns(HubWarning, match=CHANGED.format("trainable weights: 1", "frozen")):
+        model.fit(X, Y, verbose=0)
+    assert weight(hub) != before
+
+
+def test_narrowed_without_compile_warns(trained, produced):
+    hub = layers.HubLayer(produced(producers.batch_norm), trainable=True, name="hub")
+    model = keras.Sequential([keras.Input((1,)), hub])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    hub.unfreeze = "beta"
+    with pytest.warns(HubWarning, match=CHANGED.format("trainable weights: 2", "trainable weights: 1")):
+        model.fit(X, Y, verbose=0)
+
+
+def test_the_layer_is_found_in_a_nested_model(produced):
+    hub = layers.HubLayer(produced(producers.half_plus_one), name="hub")
+    inner = keras.Sequential([keras.Input((1,)), hub])
+    model = keras.Sequential([keras.Input((1,)), inner, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    inner.trainable = True
+    model.fit(X, Y, verbose=0)  # it was trainable before: the layer itself is frozen still
+    hub.trainable = True
+    with pytest.warns(HubWarning, match=CHANGED.format("frozen", "trainable weights: 1")):
+        model.fit(X, Y, verbose=0)
+
+
+def test_compiled_again_it_trains_and_says_nothing(trained):
+    model, hub = trained()
+    hub.trainable = True
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(X, Y, verbose=0)
+    assert weight(hub) != 0.5
+
+
+def test_changed_before_the_first_step_it_trains_and_says_nothing(produced):
+    hub = layers.HubLayer(produced(producers.half_plus_one), name="hub")
+    model = keras.Sequential([keras.Input((1,)), hub])
+    model.compile("sgd", "mse")
+    hub.trainable = True
+    model.fit(X, Y, verbose=0)
+    assert weight(hub) != 0.5
+
+
+def test_changed_and_changed_back_it_says_nothing(trained):
+    model, hub = trained()
+    hub.trainable = True
+    hub.trainable = False
+    model.fit(X, Y, verbose=0)
+    assert not hasattr(model.train_function, "_step")
+
+
+def test_a_schedule_says_nothing(trained):
+    model, hub = trained()
+    model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.Unfreeze({1: "all"}, verbose=0)])
+    assert weight(hub) != 0.5
+    finetuning.unfreeze(hub, None)
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+
+
+def test_inference_needs_no_compile_and_says_nothing(trained):
+    model, hub = trained()
+    hub.trainable = True
+    model.predict(X, verbose=0)
+    model.evaluate(X, Y, verbose=0)
+    assert hub.trainable
+
+
+def test_an_eager_step_trains_what_is_trainable_and_says_nothing(trained):
+    model, hub = trained(run_eagerly=True)
+    hub.trainable = True
+    model.optimizer = keras.optimizers.SGD(0.01)
+    model.fit(X, Y, verbose=0)
+    assert weight(hub) != 0.5
+
+
+def test_models_that_are_gone_are_forgotten(trained):
+    gc.collect()
+    before = len(guards._steps)
+    model, hub = trained()
+    assert len(guards._steps) == before + 1
+    del model, hub
+    gc.collect()
+    assert len(guards._steps) == before
+
+
+def test_a_model_can_be_saved_and_copied_while_it_waits_to_look(trained, tmp_path):
+    model, hub = trained()
+    hub.trainable = True
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again.compile(keras.optimizers.SGD(0.01), "mse")
+        again.fit(X, Y, verbose=0)
