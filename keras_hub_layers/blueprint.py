@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from keras_hub_layers import loaded
+from keras_hub_layers import loaded, ops
 
 _TF1_OPS = ("__saved_model_init_op", "__saved_model_train_op")
 # TypeSpecProto.TypeSpecClass
@@ -54,7 +53,7 @@ class Blueprint:
 
 def read(meta_graph: Any) -> Blueprint:
     """Describe one graph, a protobuf of type `MetaGraphDef`."""
-    missing = _missing_ops(meta_graph)
+    missing = ops.missing(ops.custom(meta_graph))
     if not meta_graph.HasField("object_graph_def"):
         return _read_tf1(meta_graph, missing)
     return _Objects(meta_graph).blueprint(missing)
@@ -250,27 +249,6 @@ def _type_spec(saved: Any) -> Any:
     if saved.type_spec_class == _SPARSE:
         return tf.SparseTensorSpec(*state[:2])
     return saved.type_spec_class_name
-
-
-def _missing_ops(meta_graph: Any) -> list[str]:
-    """Ops of the graph and its functions that the running TensorFlow does not have."""
-    graph = meta_graph.graph_def
-    used = {node.op for node in graph.node}
-    used.update(node.op for function in graph.library.function for node in function.node_def)
-    used -= {function.signature.name for function in graph.library.function}
-    return sorted(op for op in used if not hasattr(tf.raw_ops, op) and not _is_registered(op))
-
-
-def _is_registered(op: str) -> bool:
-    """Whether an op without a wrapper in `tf.raw_ops` is known: internal ones, and those of imported packages."""
-    graph = graph_pb2.GraphDef()  # pyright: ignore[reportAttributeAccessIssue]
-    graph.node.add(name="probe", op=op)
-    try:
-        with tf.Graph().as_default():
-            tf.graph_util.import_graph_def(graph)
-    except Exception as err:  # a known op complains about the inputs that the probe lacks
-        return "not registered" not in str(err)
-    return True
 
 
 def _not_loaded(*args: Any, **kwargs: Any) -> Any:

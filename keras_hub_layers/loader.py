@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_hub_layers import handles, packages, resolvers
+from keras_hub_layers import handles, ops, origins, packages, resolvers
 from keras_hub_layers.errors import HubError, InterfaceError, LoadError, MissingOpError, explain
 
 TF1_HUB_MARKER = "tfhub_module.pb"
@@ -35,6 +35,9 @@ class Source:
         tf_version: Version of the TensorFlow that wrote it, `""` if unknown.
         digest: SHA-256 of its `saved_model.pb`, to notice a change.
         assets: Names and sizes (bytes) of its assets, likewise.
+        origin: The program that wrote it, as `origins.origin` names it.
+        custom_ops: Names of ops that TensorFlow itself does not offer.
+        not_compiled: Per signature, and `""` for the object itself, what hinders XLA, as `ops.not_compiled` says it.
     """
 
     handle: str
@@ -44,6 +47,9 @@ class Source:
     tf_version: str
     digest: str
     assets: tuple[tuple[str, int], ...]
+    origin: str
+    custom_ops: tuple[str, ...]
+    not_compiled: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 _sources: "weakref.WeakKeyDictionary[Any, Source]" = weakref.WeakKeyDictionary()
@@ -98,7 +104,7 @@ def load_directory(directory: str, *, handle: str, tags: Any = None, options: An
     hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
     wanted = _as_list(tags, hub_format)
     obj = _load(directory, handle, wanted, load_options(options), meta)
-    _sources[obj] = describe_source(directory, handle, tags, meta[0])
+    _sources[obj] = describe_source(directory, handle, tags, (_with_tags(meta, wanted) or meta)[0])
     return obj
 
 
@@ -114,6 +120,9 @@ def describe_source(directory: str, handle: str, tags: Any, meta_graph: Any) -> 
         tf_version=meta_graph.meta_info_def.tensorflow_version,
         digest=_digest(directory),
         assets=tuple(_assets(directory).items()),
+        origin=origins.origin(meta_graph, hub_format),
+        custom_ops=tuple(ops.custom(meta_graph)),
+        not_compiled=tuple(sorted(ops.not_compiled(meta_graph).items())),
     )
 
 
@@ -150,10 +159,14 @@ def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
     wanted = _as_list(tags, tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER)))
     if wanted is None and len(meta) == 1:
         return meta[0]
-    found = [graph for graph in meta if wanted is not None and set(graph.meta_info_def.tags) == set(wanted)]
+    found = _with_tags(meta, wanted)
     if not found:
         raise _tags_error(directory, handle, wanted, meta)
     return found[0]
+
+
+def _with_tags(meta: list[Any], wanted: list[str] | None) -> list[Any]:
+    return [graph for graph in meta if wanted is not None and set(graph.meta_info_def.tags) == set(wanted)]
 
 
 def _as_list(tags: Any, hub_format: bool) -> list[str] | None:
@@ -170,7 +183,7 @@ def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> An
     except Exception as err:
         missing = packages.missing_op(err)
         package = packages.package_of(missing)
-        if package is not None and packages.is_imported(package[0]):
+        if package is not None and packages.is_imported(package.module):
             return tf.saved_model.load(directory, tags=tags, options=options)
         raise _load_error(err, directory, handle, tags, meta, missing, package) from err
 
@@ -182,18 +195,17 @@ def _load_error(
     tags: list[str] | None,
     meta: list[Any],
     missing: str | None,
-    package: tuple[str, str] | None,
+    package: packages.Package | None,
 ) -> HubError:
     where = f"{directory} (handle {handles.display(handle)!r})"
     if missing:
-        version = ".".join(tf.__version__.split(".")[:2])
         return MissingOpError(
             explain(
                 f"The SavedModel uses the op {missing!r}, which this TensorFlow does not have.",
                 expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
                 received=f"the op {missing!r}",
                 where=where,
-                fix=f'pip install "{package[1]}=={version}.*"   # then import {package[0]} before loading'
+                fix=package.advice(tf.__version__)
                 if package
                 else "import the Python package that registers this op before loading (its publisher names it)",
             )

@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
     "errors", "cards", "naming", "swapping", "handles", "settings", "web", "download", "tarballs", "archives",
     "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
-    "packages", "loader", "tensors", "loaded", "blueprint", "interface", "options", "selection",
+    "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "interface", "options",
+    "selection",
     "checkpoints", "comparison", "checks", "signing", "embedding",
     "executors", "guards", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
     "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
@@ -18,9 +19,12 @@ ROAD = [
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
 SAVED_MODEL = [
+    "ops",
+    "origins",
     "loader",
     "tensors",
     "loaded",
+    "effects",
     "blueprint",
     "interface",
     "options",

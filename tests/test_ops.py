@@ -1,0 +1,70 @@
+"""The ops of a graph say which package it needs and what hinders XLA."""
+
+import producers
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import kernels
+
+from keras_hub_layers import loader, ops
+
+
+def graph(directory):
+    return loader.select_graph(str(directory), str(directory))
+
+
+def test_no_op_that_xla_compiles_is_called_a_hindrance():
+    tf.function(lambda x: x + 1, jit_compile=True)(1.0)  # registers the kernels
+    compiled = {
+        kernel.op for kernel in kernels.get_all_registered_kernels().kernel if kernel.device_type.endswith("JIT")
+    }
+    assert {"MatMul", "Conv2D", "Where"} <= compiled
+    accused = {op for op in dir(tf.raw_ops) if ops._NOT_COMPILED.fullmatch(op)}
+    assert {"StringSplitV2", "LookupTableFindV2", "EagerPyFunc", "ParseExampleV2"} <= accused
+    assert not accused & compiled
+
+
+@pytest.mark.parametrize(
+    ("producer", "hindrances"),
+    [
+        (producers.half_plus_one, ()),
+        (producers.words, ("StringSplitV2", "string inputs")),
+        (producers.sparse_sum, ("SparseTensorDenseMatMul",)),
+        (
+            producers.text_classifier,
+            ("LookupTableFindV2", "LookupTableSizeV2", "StringSplitV2", "StringToHashBucketFast", "string inputs"),
+        ),
+    ],
+)
+def test_text_tables_and_sparse_tensors_hinder_xla(produced, producer, hindrances):
+    assert ops.not_compiled(graph(produced(producer)))[""] == hindrances
+
+
+def test_nested_functions_are_searched_and_messages_of_checks_are_no_hindrance(tmp_path):
+    @tf.function
+    def inner(x):
+        return tf.strings.to_number(tf.strings.as_string(x))
+
+    def call(x, deep=False):
+        tf.debugging.assert_positive(x, message="a text")
+        return inner(x) if deep else 2 * x
+
+    root = tf.train.Checkpoint()
+    root.shallow = tf.function(lambda x: call(x), input_signature=[tf.TensorSpec((None,))])
+    root.deep = tf.function(lambda x: call(x, deep=True), input_signature=[tf.TensorSpec((None,))])
+    path = producers.save(root, tmp_path / "model", signatures={"shallow": root.shallow, "deep": root.deep})
+    assert ops.not_compiled(graph(path)) == {"shallow": (), "deep": ("AsString", "StringToNumber")}
+
+
+def test_what_a_tf1_signature_is_fed_with_is_not_searched(zoo):
+    found = ops.not_compiled(graph(zoo / "serving_half_plus_two_v1"))
+    assert found["regress_x_to_y"] == ("ParseExample", "string inputs")
+    assert found["serving_default"] == ()
+
+
+def test_custom_ops_are_those_that_tensorflow_does_not_offer(tmp_path):
+    path = producers.words(tmp_path / "model")
+    assert ops.custom(graph(path)) == []
+    file = tmp_path / "model" / "saved_model.pb"
+    file.write_bytes(file.read_bytes().replace(b"StringSplitV2", b"NobodysOpV123"))
+    assert ops.custom(graph(path)) == ["NobodysOpV123"]
+    assert ops.missing(["NobodysOpV123", "_Arg"]) == ["NobodysOpV123"]
