@@ -1,14 +1,13 @@
 """Callbacks that export at the end of `fit` what was trained: loaded SavedModels, or pieces of the Keras model."""
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
 
-from keras_hub_layers import _compat, exporters, layers, pieces, plans, saving
-from keras_hub_layers.errors import ExportError, HubWarning, explain
+from keras_hub_layers import _compat, exporters, guards, layers, pieces, plans, saving
+from keras_hub_layers.errors import ExportError, explain
 from keras_hub_layers.moments import ExportAtEnd, closest
 from keras_hub_layers.unfreezing import Unfreeze
 
@@ -60,6 +59,8 @@ class ExportFinetuned(ExportAtEnd):
     ```
     """
 
+    _of_one_fit: ClassVar[dict[str, Any]] = {**ExportAtEnd._of_one_fit, "_before": {}}
+
     def _targets(self) -> dict[str, layers.HubLayer]:
         """Destination -> layer."""
         self._check_model()
@@ -109,22 +110,22 @@ class ExportFinetuned(ExportAtEnd):
         )
 
     def _check_targets(self) -> None:
-        for destination in self._targets():
+        targets = self._targets()
+        for destination in targets:
             self._check_destination(destination)
+        self._before = {destination: guards.fingerprint(part) for destination, part in targets.items()}
 
     def _exported_variables(self) -> list[Any]:
         return [variable for part in self._targets().values() for variable in part.variables]
 
     def _make_plans(self) -> Iterator[tuple[str, plans.Plan]]:
         for destination, part in self._targets().items():
-            if not part.trainable_weights:
-                warnings.warn(
-                    f"{self._where}: HubLayer {part.name!r} is frozen, so its export is what it was loaded from. To "
-                    "fine-tune it: layer.trainable = True before compile().",
-                    HubWarning,
-                    stacklevel=2,
-                )
             yield destination, plans.plan(part)
+
+    def _write(self, plan: plans.Plan, destination: str) -> str:
+        before = self._before.get(destination, {}) if self._logs or self._epochs else {}  # without an epoch: nothing
+        guards.check_trained(self._targets()[destination], before, self._where)
+        return super()._write(plan, destination)
 
 
 class ExportPiece(ExportAtEnd):

@@ -41,6 +41,21 @@ class EmbeddedHandle(LiveHandle):
         return self
 
 
+class LentHandle(LiveHandle):
+    """A handle whose SavedModel is loaded already.
+
+    Attributes:
+        obj: The loaded object.
+    """
+
+    obj: Any
+
+    def __new__(cls, handle: str, obj: Any) -> "LentHandle":
+        self = super().__new__(cls, handle)
+        self.obj = obj
+        return self
+
+
 def live(handle: Any) -> LiveHandle:
     """The form of a handle, text or path, that goes into a config."""
     return handle if isinstance(handle, EmbeddedHandle) else LiveHandle(os.fspath(handle))

@@ -67,9 +67,9 @@ def groups(layer: layers.HubLayer) -> list[Group]:
     ```
     """
     names = layers.weight_names(layer)
-    function = selection.choose(layer.resolved_object, layer._settings, layer._where)[1]
+    function = layers.choice_of(layer).function
     weights = naming.in_order_of_use(layer.weights, function.traces, key=lambda weight: id(weight.value))
-    candidates = {id(weight) for weight in layer._executor.candidates}
+    candidates = {id(weight) for weight in layers.executor_of(layer).candidates}
     found = []
     for label, places in naming.partition([names[weight.path] for weight in weights]).items():
         members = [weights[place] for place in places]
@@ -118,7 +118,7 @@ def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
                 "It is not said in a known way what to train.",
                 expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
                 received=repr(which),
-                where=layer._where,
+                where=layers.choice_of(layer).where,
                 fix="finetuning.unfreeze(layer, 3)",
             )
         )
@@ -133,7 +133,7 @@ def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
                     "There is no such number of groups to unfreeze.",
                     expected=f"1 to {len(found)}: {[group.name for group in found]}",
                     received=f"{which!r}",
-                    where=layer._where,
+                    where=layers.choice_of(layer).where,
                     fix=f"finetuning.unfreeze(layer, {max(1, len(found) // 2)})",
                 )
             )
@@ -151,12 +151,12 @@ def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
                     f"The SavedModel has no variables that are {which}.",
                     expected=f"names that match {_PRESETS[which]}",
                     received=f"{tunable[:5]}{'…' if len(tunable) > 5 else ''}",
-                    where=layer._where,
+                    where=layers.choice_of(layer).where,
                     fix=f"finetuning.unfreeze(layer, {found[-1].name if found else 'all'!r})",
                 )
             )
         return [_literal(name) for name in chosen]
-    selection.matcher([which], [*tunable, *(group.name for group in found)], layer._where)
+    selection.matcher([which], [*tunable, *(group.name for group in found)], layers.choice_of(layer).where)
     if not any(re.search(which, name) for name in tunable):  # a pattern of groups' names
         return [_literal(name) for group in found if re.search(which, group.name) for name in group.tunable]
     return [which]

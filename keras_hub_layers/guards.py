@@ -1,15 +1,18 @@
-"""Guards against silence: changes of what is trained that a model would ignore."""
+"""Guards against silence: a change without effect, a fit that trained nothing, frozen state that moved."""
 
+import hashlib
 import warnings
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_hub_layers import _compat
 from keras_hub_layers.errors import HubWarning
 
-__all__ = ["changed", "traced"]
+__all__ = ["changed", "check_trained", "fingerprint", "traced"]
 
 State = tuple[bool, frozenset[str]]
 
@@ -19,11 +22,16 @@ _steps: "weakref.WeakKeyDictionary[keras.Model, weakref.WeakKeyDictionary[keras.
 )
 
 
-def traced(layer: keras.layers.Layer) -> None:
-    """Note what of a layer is trained, if this call of it is part of the trace of a model's training step."""
+def traced(layer: keras.layers.Layer) -> bool:
+    """Note what of a layer is trained, if this call of it is part of the trace of a model's training step.
+
+    Returns:
+        Whether it is.
+    """
     model = _compat.model_in_training()
     if model is not None:
         _steps.setdefault(model, weakref.WeakKeyDictionary())[layer] = _state(layer)
+    return model is not None
 
 
 def changed(layer: keras.layers.Layer) -> None:
@@ -32,10 +40,44 @@ def changed(layer: keras.layers.Layer) -> None:
     What is trained is fixed in the trace of the training step, so a change is without effect until `compile`. Whether
     `compile` follows is not known yet: it drops the step, and with it the look.
     """
+    model: Any
     for model, known in list(_steps.items()):
         step = getattr(model, "train_function", None)
         if layer in known and step is not None and not isinstance(step, _Look):
             model.train_function = _Look(model, step)
+
+
+def fingerprint(layer: keras.layers.Layer) -> dict[str, bytes]:
+    """Path of each weight of a layer -> a hash of its value."""
+    return {weight.path: _hash(weight) for weight in layer.weights}
+
+
+def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where: str) -> None:
+    """Warn if `fit` has trained nothing of a layer, or has moved what is frozen.
+
+    Args:
+        layer: The layer at the end of `fit`.
+        before: Its fingerprint at the start.
+        where: Who exports it, for the warning.
+    """
+    if not layer.trainable_weights:
+        _say(
+            f"{where}: HubLayer {layer.name!r} is frozen, so its export is what it was loaded from. To fine-tune it: "
+            "layer.trainable = True before compile()."
+        )
+        moved = [weight.path for weight in layer.weights if before.get(weight.path, _hash(weight)) != _hash(weight)]
+        if moved:
+            _say(
+                f"{where}: HubLayer {layer.name!r} is frozen, and fit has changed {_listed(moved)} all the same: the "
+                "SavedModel or a callback assigns to it. The export holds the changed values."
+            )
+    elif before and all(before.get(weight.path) == _hash(weight) for weight in layer.trainable_weights):
+        _say(
+            f"{where}: nothing of HubLayer {layer.name!r} was fine-tuned: its {len(layer.trainable_weights)} trainable "
+            "weights are bit by bit what they were before fit. Was it made trainable after compile, is it not part of "
+            "what the loss is computed from, or is the learning rate 0? To begin anew:\n"
+            "layer.trainable = True; model.compile(keras.optimizers.Adam(1e-5), loss)"
+        )
 
 
 class _Look:
@@ -63,12 +105,10 @@ def _warn(model: keras.Model) -> None:
         if then != (now := _state(layer))
     ]
     if stale:
-        warnings.warn(
+        _say(
             f"What is trained of {', '.join(stale)} was changed after the model {model.name!r} had been compiled and "
             "trained, and Keras goes on with the training step that it has. To have the change take effect:\n"
-            "model.compile(keras.optimizers.Adam(1e-5), loss)   # before fit",
-            HubWarning,
-            stacklevel=4,
+            "model.compile(keras.optimizers.Adam(1e-5), loss)   # before fit"
         )
 
 
@@ -78,3 +118,16 @@ def _state(layer: keras.layers.Layer) -> State:
 
 def _words(state: State) -> str:
     return f"trainable weights: {len(state[1])}" if state[1] else "frozen"
+
+
+def _hash(weight: Any) -> bytes:
+    value = np.atleast_1d(np.ascontiguousarray(weight.numpy()))
+    return hashlib.blake2b(value.view(np.uint8).data, digest_size=16).digest()
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, HubWarning, stacklevel=4)

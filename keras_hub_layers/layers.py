@@ -9,6 +9,7 @@ import keras
 
 from keras_hub_layers import (
     _compat,
+    effects,
     embedding,
     executors,
     guards,
@@ -151,17 +152,16 @@ class HubLayer(_compat.OwnLosses):
         self._tf1 = source is not None and source.format != "tf2"
         self._loaded = obj  # tracked by TensorFlow, so that exports of a whole model find tables and assets
         target, function = selection.choose(obj, self._settings, self._where)
+        self._choice = executors.Choice(
+            target=target,
+            function=function,
+            arguments=self._settings.arguments,
+            output_key=output_key,
+            output_shape=self._settings.output_shape,
+            where=self._where,
+        )
         with keras.name_scope(self.name):
-            self._executor = executor_class(
-                executors.Choice(
-                    target=target,
-                    function=function,
-                    arguments=self._settings.arguments,
-                    output_key=output_key,
-                    output_shape=self._settings.output_shape,
-                    where=self._where,
-                )
-            )
+            self._executor = executor_class(self._choice)
         for weight in self._executor.weights:
             _compat.track(self, weight)
         if not keras.backend.is_float_dtype(self.compute_dtype):
@@ -233,7 +233,8 @@ class HubLayer(_compat.OwnLosses):
     def call(self, inputs: Any, training: Any = None) -> Any:
         if self.trainable:
             self._check_trainable()
-        guards.traced(self)
+        if guards.traced(self) and not self.trainable:
+            self._check_frozen()
         if not self.trainable or training is None:
             training = False
         if isinstance(training, (bool, int)) or not hasattr(training, "dtype"):
@@ -365,6 +366,16 @@ class HubLayer(_compat.OwnLosses):
                 )
             self._warn(f"The layer is trainable but has no trainable weights: {reason}")
 
+    def _check_frozen(self) -> None:
+        """Warn, once, if training will move published state although the layer is frozen."""
+        published = {id(weight.value): self._executor.name_of(weight) for weight in self._executor.published}
+        moved = [published[id(v)] for v in effects.written(self._choice.function) if id(v) in published]
+        if moved:
+            self._warn(
+                f"The layer is frozen, but its SavedModel assigns to {', '.join(moved[:5])} whenever it is called, in "
+                "inference mode too, so this state moves during fit."
+            )
+
     def _warn(self, text: str) -> None:
         if text not in self._warned:
             self._warned |= {text}
@@ -376,7 +387,19 @@ def weight_names(layer: HubLayer) -> dict[str, str]:
     return {weight.path: layer._executor.name_of(weight) for weight in layer.weights}
 
 
+def choice_of(layer: HubLayer) -> executors.Choice:
+    """What of its SavedModel a layer uses, for the tools that fine-tune it."""
+    return layer._choice
+
+
+def executor_of(layer: HubLayer) -> executors.Executor:
+    """What computes a layer, for the tools that fine-tune it."""
+    return layer._executor
+
+
 def _load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
+    if isinstance(handle, embedding.LentHandle):
+        return handle.obj
     if isinstance(handle, embedding.EmbeddedHandle):
         return embedding.load(handle, tags, load_options)
     if isinstance(handle, (str, os.PathLike)):

@@ -1,14 +1,15 @@
 """Loaded SavedModels that are lent to one layer after another, each time with the weights that they came with."""
 
 import gc
+import os
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_hub_layers import layers, options
+from keras_hub_layers import embedding, layers
 
 __all__ = ["Leases"]
 
@@ -51,11 +52,9 @@ class Leases:
             made = layers.HubLayer(handle, **kwargs)
             loans.append(_Loan(made.resolved_object, _values(made), weakref.ref(made)))
             return made
-        rest = {name: value for name, value in kwargs.items() if name not in loading}
-        made = layers.HubLayer(loan.obj, **rest)
-        # It was made from an object of this process; its config and its error texts shall name the handle.
-        made._settings = replace(made._settings, handle=handle, **loading)
-        made._where = f"layer {made.name!r}, handle {options.shown(handle)}"
+        if isinstance(handle, (str, os.PathLike)):  # config and error texts go on naming the handle
+            handle = embedding.LentHandle(os.fspath(handle), loan.obj)
+        made = layers.HubLayer(handle, **kwargs)
         loan.owner = weakref.ref(made)
         self.reset(made)
         return made
@@ -65,13 +64,15 @@ class Leases:
         for loans in self._loans.values():
             for loan in loans:
                 if loan.owner() is layer:
-                    return {id(w): value for w, value in zip(layer._executor.weights, loan.values, strict=True)}
+                    return {
+                        id(w): value for w, value in zip(layers.executor_of(layer).weights, loan.values, strict=True)
+                    }
         return {}
 
     def reset(self, layer: layers.HubLayer) -> None:
         """Give a lent layer the weights that it came with."""
         values = self.values_of(layer)
-        for weight in layer._executor.weights:
+        for weight in layers.executor_of(layer).weights:
             if id(weight) in values:
                 weight.assign(values[id(weight)])
 
@@ -81,4 +82,4 @@ class Leases:
 
 
 def _values(layer: layers.HubLayer) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in layer._executor.weights]
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in layers.executor_of(layer).weights]

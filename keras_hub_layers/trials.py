@@ -8,7 +8,7 @@ import h5py
 import keras
 import numpy as np
 
-from keras_hub_layers import grouping
+from keras_hub_layers import grouping, layers
 from keras_hub_layers.errors import TrainingError, explain
 from keras_hub_layers.leases import Leases
 
@@ -73,7 +73,7 @@ class TrialModel(keras.Model):
         inside: dict[int, tuple[str, Any]] = {}
         for number, layer in enumerate(grouping.hub_layers(self)):
             values = leases.values_of(layer)
-            for place, weight in enumerate(layer._executor.weights):
+            for place, weight in enumerate(layers.executor_of(layer).weights):
                 inside[id(weight)] = (f"hub_{number}/{place}", values.get(id(weight)))
         rest = 0
         for weight in self.weights:

@@ -180,7 +180,7 @@ class Unfreeze(keras.callbacks.Callback):
 
     def _warn_of_moving_state(self, found: list[layers.HubLayer]) -> None:
         for layer in found:
-            if True not in layer.interface.training_modes or layer._settings.arguments.get("training") is False:
+            if True not in layer.interface.training_modes or layers.choice_of(layer).arguments.get("training") is False:
                 continue
             for which in self.schedule.values():
                 if which is None:
@@ -190,8 +190,9 @@ class Unfreeze(keras.callbacks.Callback):
                 moving = [group.name for group in frozen if grouping.moving_state(layer, group)]
                 if moving:
                     warnings.warn(
-                        f"{layer._where}: while {which!r} is trained, batch normalization moves its averages in the "
-                        f"frozen groups {moving} too. To keep them: HubLayer(handle, arguments={{'training': False}}).",
+                        f"{layers.choice_of(layer).where}: while {which!r} is trained, batch normalization moves its "
+                        f"averages in the frozen groups {moving} too. To keep them: "
+                        "HubLayer(handle, arguments={'training': False}).",
                         HubWarning,
                         stacklevel=2,
                     )

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import producers
 import pytest
+import tensorflow as tf
 
-from keras_hub_layers import callbacks, finetuning, guards, layers
+from keras_hub_layers import callbacks, effects, finetuning, guards, layers
 from keras_hub_layers.errors import HubWarning
 
 X, Y = np.array([[2.0], [4.0]]), np.array([[0.0], [0.0]])
@@ -144,3 +145,87 @@ def test_a_model_can_be_saved_and_copied_while_it_waits_to_look(trained, tmp_pat
         warnings.simplefilter("error")
         again.compile(keras.optimizers.SGD(0.01), "mse")
         again.fit(X, Y, verbose=0)
+
+
+def test_an_export_of_what_fit_left_as_it_was_says_that_nothing_was_tuned(produced, tmp_path):
+    hub = layers.HubLayer(produced(producers.half_plus_one), trainable=True, name="hub")
+    model = keras.Sequential([keras.Input((1,)), hub])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    with pytest.warns(HubWarning, match=r"(?s)nothing of HubLayer 'hub' was fine-tuned: its 1 .*model\.compile\("):
+        model.fit(X, Y, verbose=0, callbacks=[callbacks.ExportFinetuned(tmp_path / "export", verbose=0)])
+    assert (tmp_path / "export" / "saved_model.pb").exists()
+
+
+def test_one_trained_weight_of_several_is_enough(produced, tmp_path):
+    hub = layers.HubLayer(produced(producers.batch_norm), trainable=True, unfreeze="beta")
+    model = keras.Sequential([keras.Input((1,)), hub])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(X, Y, verbose=0, callbacks=[callbacks.ExportFinetuned(tmp_path / "export", verbose=0)])
+    assert hub.trainable_weights[0].numpy() != 0
+
+
+class Assigns(keras.callbacks.Callback):
+    """Someone who changes the weights of a frozen layer."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        weight = self.model.layers[0].weights[0]
+        weight.assign(weight + 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*is frozen, so its export")
+def test_an_export_of_a_frozen_layer_that_has_moved_names_what_moved(produced, tmp_path):
+    hub = layers.HubLayer(produced(producers.half_plus_one), name="hub")
+    model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    export = callbacks.ExportFinetuned(tmp_path / "export", verbose=0)
+    with pytest.warns(HubWarning, match=r"'hub' is frozen, and fit has changed hub/\S+kernel all the same"):
+        model.fit(X, Y, verbose=0, callbacks=[Assigns(), export])
+
+
+def counter(directory, published=True, nested=False):
+    """y = x, and a published count of the calls that moves in inference mode as well."""
+    root = tf.train.Checkpoint(count=tf.Variable(0.0, name="count"), scale=tf.Variable(1.0, name="scale"))
+
+    @tf.function(input_signature=[tf.TensorSpec(())])
+    def add(value):
+        root.count.assign_add(value)
+        return value
+
+    def call(x):
+        if nested:
+            tf.cond(tf.size(x) > 0, lambda: add(tf.constant(1.0)), lambda: tf.constant(0.0))
+        else:
+            root.count.assign_add(1.0)
+        return x * root.scale
+
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = [root.count, root.scale] if published else [root.scale]
+    root.trainable_variables = [root.scale]
+    return producers.save(root, directory)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["directly", "in_a_function_in_a_branch"])
+def test_a_frozen_layer_whose_state_moves_says_so_when_it_is_trained_with(tmp_path, nested):
+    hub = layers.HubLayer(counter(tmp_path / "model", nested=nested), name="hub")
+    model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = float(hub.resolved_object.count)
+    with pytest.warns(HubWarning, match="is frozen, but its SavedModel assigns to count whenever it is called"):
+        model.fit(X, Y, verbose=0)
+    assert float(hub.resolved_object.count) == before + 1
+
+
+def test_state_that_is_not_published_may_move(tmp_path):
+    hub = layers.HubLayer(counter(tmp_path / "model", published=False))
+    model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    assert float(hub.resolved_object.count) > 0
+
+
+def test_batch_normalization_writes_its_averages_in_training_mode_only(produced):
+    for keras2 in producers.PRODUCERS.values():
+        hub = layers.HubLayer(produced(producers.batch_norm, keras2))
+        assert effects.written(layers.choice_of(hub).function) == []
+        training = [f for f in hub.resolved_object.__call__.concrete_functions if effects._trains(f)]
+        assert training

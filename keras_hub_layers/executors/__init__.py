@@ -36,12 +36,14 @@ class Executor(Protocol):
 
     Attributes:
         weights: The Keras variables, in a stable order: published trainable ones, other published ones, captured ones.
+        published: Those of `weights` that the SavedModel publishes.
         candidates: Those of `weights` that may ever be trained.
         has_lists: Whether the SavedModel itself says which those are.
         input_dtype: Dtype of the one input if there is only one, else `None`.
     """
 
     weights: list[Any]
+    published: list[Any]
     candidates: list[Any]
     has_lists: bool
     input_dtype: str | None

@@ -38,6 +38,8 @@ class TensorFlowExecutor:
         for variable in (*variables.published, *variables.captured):
             self._adopt(variable, id(variable) in trainable)
         self.candidates = [weight for weight in self.weights if id(weight.value) in trainable]
+        published = {id(v) for v in variables.published}
+        self.published = [weight for weight in self.weights if id(weight.value) in published]
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = self._single_dtype()
 
