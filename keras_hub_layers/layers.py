@@ -1,6 +1,7 @@
 """HubLayer: a SavedModel as a Keras layer."""
 
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from keras_hub_layers import (
 )
 from keras_hub_layers.errors import (
     ConfigError,
+    HubError,
     HubWarning,
     InterfaceError,
     SafeModeError,
@@ -30,6 +32,8 @@ from keras_hub_layers.errors import (
 )
 
 __all__ = ["HubLayer"]
+
+_compat.pass_on(HubError)
 
 
 @keras.saving.register_keras_serializable(package="keras_hub_layers")
@@ -233,8 +237,8 @@ class HubLayer(_compat.OwnLosses):
     def call(self, inputs: Any, training: Any = None) -> Any:
         if self.trainable:
             self._check_trainable()
-        if guards.traced(self) and not self.trainable:
-            self._check_frozen()
+        if guards.traced(self):
+            self._check_used() if self.trainable else self._check_frozen()
         if not self.trainable or training is None:
             training = False
         if isinstance(training, (bool, int)) or not hasattr(training, "dtype"):
@@ -365,6 +369,19 @@ class HubLayer(_compat.OwnLosses):
                     f"HubLayer(handle, trainable=True, unfreeze={self._executor.name_of(candidates[0])!r})"
                 )
             self._warn(f"The layer is trainable but has no trainable weights: {reason}")
+
+    def _check_used(self) -> None:
+        """Warn, once, of weights that are trained and that nothing of what is called uses."""
+        traces = self._choice.function.traces
+        used = {id(variable) for trace in traces for variable in trace.variables}
+        idle = [self._executor.name_of(w) for w in self.trainable_weights if id(w.value) not in used]
+        if idle and used:
+            pattern = "^(?!(" + "|".join(map(re.escape, idle)) + ")$)"
+            self._warn(
+                f"{len(idle)} of the {len(self.trainable_weights)} weights that are trained get no gradient from the "
+                f"loss, since what the layer calls does not use them: {', '.join(idle[:5])}. To leave them out:\n"
+                f"layer.unfreeze = {pattern!r}   # before compile"
+            )
 
     def _check_frozen(self) -> None:
         """Warn, once, if training will move published state although the layer is frozen."""

@@ -164,6 +164,33 @@ def test_one_trained_weight_of_several_is_enough(produced, tmp_path):
     assert hub.trainable_weights[0].numpy() != 0
 
 
+def two_weights(directory):
+    """y = used·x with used = 2; the published and trainable `idle` takes no part in it."""
+    root = tf.train.Checkpoint(used=tf.Variable(2.0, name="used"), idle=tf.Variable(3.0, name="idle"))
+    root.__call__ = tf.function(lambda x: x * root.used, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.used, root.idle]
+    return producers.save(root, directory)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras says it too, without a remedy
+def test_trained_weights_that_get_no_gradient_are_named_with_the_pattern_that_leaves_them_out(tmp_path):
+    path = two_weights(tmp_path / "model")
+    hub = layers.HubLayer(path, trainable=True)
+    model = keras.Sequential([keras.Input((1,)), hub])
+    model.compile("sgd", "mse")
+    with pytest.warns(HubWarning, match=r"1 of the 2 weights that are trained get no gradient.*: idle") as caught:
+        model.fit(X, Y, verbose=0)
+    line = next(str(w.message) for w in caught if w.category is HubWarning).splitlines()[-1]
+    exec(line, {"layer": hub})
+    assert [hub._executor.name_of(weight) for weight in hub.trainable_weights] == ["used"]
+    model.compile("sgd", "mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, Y, verbose=0)
+    assert float(hub.resolved_object.used) != 2.0
+    assert float(hub.resolved_object.idle) == 3.0
+
+
 class Assigns(keras.callbacks.Callback):
     """Someone who changes the weights of a frozen layer."""
 
