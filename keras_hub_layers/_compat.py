@@ -35,6 +35,15 @@ def is_saving_a_file() -> bool:
     return global_state.get_global_attribute("shared_objects/id_to_config_map") is not None
 
 
+def pass_on(error: type[Exception]) -> None:
+    """Have Keras raise errors of a class as they are.
+
+    Keras 3.8 to 3.15: what `call` raises is raised anew with the values of the arguments behind the message: pages of
+    pixels, and the message is off the screen. `_keras_call_info_injected` says that this was done already.
+    """
+    error._keras_call_info_injected = True  # type: ignore[attr-defined]
+
+
 def take_inputs_as_they_are(layer: keras.layers.Layer) -> None:
     """Let a layer see its inputs unconverted: Python values, strings and ragged tensors of any dtype.
 
