@@ -2,68 +2,28 @@
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from keras_hub_layers import blueprint, handles, loaded, loader, resolvers
-from keras_hub_layers.tensors import Spec, describe, flatten, spec_of
+import tensorflow as tf
 
+from keras_hub_layers import blueprint, handles, loaded, loader, naming, overview, packages, resolvers
+from keras_hub_layers.records import Extent, GroupInfo, Requirement, SignatureInfo, TraceInfo, VariableInfo
+from keras_hub_layers.tensors import Spec, flatten, spec_of
 
-@dataclass(frozen=True)
-class TraceInfo:
-    """One way to call the object.
-
-    Attributes:
-        inputs: A `Spec`, or a list or dict of them.
-        outputs: Likewise; `None` if unknown.
-        training: `True` or `False` as traced, `"tensor"` where a tensor is expected, `None` without the argument.
-        arguments: The other arguments, name to Python value or `Spec`.
-    """
-
-    inputs: Any
-    outputs: Any
-    training: Any
-    arguments: dict[str, Any]
-
-    def __str__(self) -> str:
-        fixed = {"training": self.training, **self.arguments}
-        shown = "".join(f", {name}={describe(value)}" for name, value in fixed.items() if value is not None)
-        return f"({describe(self.inputs)}{shown}) -> {describe(self.outputs)}"
-
-
-@dataclass(frozen=True)
-class SignatureInfo:
-    """A signature: named inputs to named outputs, inference only.
-
-    Attributes:
-        inputs: Name to `Spec`.
-        outputs: Name to `Spec`.
-    """
-
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-
-    def __str__(self) -> str:
-        return f"{describe(self.inputs)} -> {describe(self.outputs)}"
-
-
-@dataclass(frozen=True)
-class VariableInfo:
-    """A variable that the SavedModel publishes, or that its functions use.
-
-    Attributes:
-        name: Name in the SavedModel, with slashes, without `:0`.
-        shape: Tuple of `int`.
-        dtype: Name of the dtype.
-        trainable: Whether it is among the published `trainable_variables`.
-        published: Whether it is among the published `variables`.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    trainable: bool
-    published: bool
+__all__ = [
+    "Extent",
+    "GroupInfo",
+    "Interface",
+    "Requirement",
+    "SignatureInfo",
+    "Spec",
+    "TraceInfo",
+    "VariableInfo",
+    "inspect",
+    "name_of",
+]
 
 
 @dataclass(frozen=True)
@@ -73,6 +33,8 @@ class Interface:
     Attributes:
         handle: The handle as given, without passwords; `""` for an object that was not loaded from one.
         format: `"reusable"`, `"signatures"`, `"tf1"`, `"tf1_hub"` or `"empty"`.
+        producer: The program that wrote it, `"keras2"`, `"keras2_layers"` (TensorFlow code with Keras 2 layers inside),
+            `"keras3"`, `"keras3_export"`, `"keras_hub_layers"`, `"tensorflow"`, `"tf1"`, `"tf1_hub"`; `""` if unknown.
         tf_version: The TensorFlow that wrote it; `""` if unknown.
         callable: Whether the object itself can be called with one input.
         accepts_training: Whether its function has a `training` argument.
@@ -80,11 +42,16 @@ class Interface:
         traces: Tuple of `TraceInfo`.
         signatures: Name to `SignatureInfo`.
         variables: Tuple of `VariableInfo`.
+        groups: Tuple of `GroupInfo`, from the input to the output.
+        sizes: `"all"`, `"published"` and `"trainable"`, each to an `Extent`.
         regularization_losses: Number of published losses.
         pieces: Names of the named callables.
         assets: File names of the assets.
         string_inputs: Whether any input takes strings.
         missing_ops: Names of ops that the running TensorFlow does not have.
+        requires: Tuple of `Requirement`: packages to import before loading, whether or not they are installed.
+        jit: Whether XLA can compile what the object computes: `"no: "` and what hinders it, or `"unknown"`. `HubLayer`
+            keeps `supports_jit` at `False` in both cases.
         fine_tunable: Whether `HubLayer(handle, trainable=True)` trains it.
         reason: Why, or why not.
         code: A line to paste.
@@ -92,6 +59,7 @@ class Interface:
 
     handle: str
     format: str
+    producer: str
     tf_version: str
     callable: bool
     accepts_training: bool
@@ -99,11 +67,15 @@ class Interface:
     traces: tuple[TraceInfo, ...]
     signatures: dict[str, SignatureInfo]
     variables: tuple[VariableInfo, ...]
+    groups: tuple[GroupInfo, ...]
+    sizes: dict[str, Extent]
     regularization_losses: int
     pieces: tuple[str, ...]
     assets: tuple[str, ...]
     string_inputs: bool
     missing_ops: tuple[str, ...]
+    requires: tuple[Requirement, ...]
+    jit: str
     fine_tunable: bool
     reason: str
     code: str
@@ -113,23 +85,13 @@ class Interface:
         return _plain(dataclasses.asdict(self))
 
     def __str__(self) -> str:
-        trainable = [v for v in self.variables if v.trainable]
-        rows = [
-            ("handle", self.handle or "(an object in this process)"),
-            ("format", self.format + (f", written by TensorFlow {self.tf_version}" if self.tf_version else "")),
-            *(("call", text) for text in dict.fromkeys(map(str, self.traces))),
-            *((f"signature {name!r}", str(info)) for name, info in self.signatures.items()),
-            ("variables", f"{len(self.variables)} with {_count(self.variables):,} values"),
-            ("trainable", f"{len(trainable)} with {_count(trainable):,} values"),
-            ("regularization losses", str(self.regularization_losses)),
-            ("pieces", ", ".join(self.pieces) or "none"),
-            ("assets", ", ".join(self.assets) or "none"),
-            *((("missing ops", ", ".join(self.missing_ops)),) if self.missing_ops else ()),
-            ("fine-tunable", ("yes: " if self.fine_tunable else "no: ") + self.reason),
-            ("use it as", self.code),
-        ]
-        width = max(len(title) for title, _ in rows)
-        return "\n".join(f"{title:<{width}}  {text}" for title, text in rows)
+        return str(overview.table(self))
+
+    def __rich__(self) -> Any:
+        return overview.table(self).rich()
+
+    def _repr_html_(self) -> str:
+        return overview.table(self).html()
 
 
 def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
@@ -192,21 +154,32 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
     accepts = bool(function and function.accepts_training)
     fine_tunable, reason = _verdict(kind, plan.variables, accepts, modes, bool(traces))
     inputs = [t.inputs for t in traces] + [i.inputs for i in infos.values()]
+    functions = (function,) if function and usable else tuple(plan.signatures.values())
+    variables = _variable_infos(plan.variables)
     return Interface(
         handle=handle,
         format=kind,
+        producer=source.origin if source else "",
         tf_version=source.tf_version if source else "",
         callable=usable,
         accepts_training=accepts,
         training_modes=modes,
         traces=traces,
         signatures=infos,
-        variables=_variable_infos(plan.variables),
+        variables=tuple(variables.values()),
+        groups=_groups(variables, plan.variables, functions),
+        sizes={
+            "all": _extent(variables.values()),
+            "published": _extent(v for v in variables.values() if v.published),
+            "trainable": _extent(v for v in variables.values() if v.trainable),
+        },
         regularization_losses=plan.losses,
         pieces=tuple(plan.pieces),
         assets=tuple(plan.assets),
         string_inputs=any(spec.dtype == "string" for spec in flatten(inputs)),
         missing_ops=tuple(plan.missing_ops),
+        requires=_requirements(source.custom_ops if source else ()),
+        jit=_jit(source, "" if usable else _first_signature(infos)),
         fine_tunable=fine_tunable,
         reason=reason,
         code=_code(handle or "path/to/saved_model", kind, fine_tunable, infos, plan.pieces),
@@ -255,8 +228,8 @@ def _code(handle: str, kind: str, fine_tunable: bool, signatures: dict[str, Sign
         return f"HubLayer({handle!r})"
     if any(spec.dtype.endswith("_ref") for info in signatures.values() for spec in flatten(info.outputs)):
         return "(TensorFlow 2 cannot load it: a signature returns a TF1 reference)"
-    if signatures:
-        name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
+    name = _first_signature(signatures)
+    if name is not None:
         outputs = signatures[name].outputs
         choice = f"output_key={next(iter(outputs))!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
         return f"HubLayer({handle!r}, signature={name!r}, {choice})"
@@ -278,23 +251,68 @@ def _signature_info(trace: loaded.Trace) -> SignatureInfo:
     return SignatureInfo(inputs=spec_of(trace.inputs), outputs=spec_of(trace.outputs))
 
 
-def _variable_infos(variables: loaded.Variables) -> tuple[VariableInfo, ...]:
+def _variable_infos(variables: loaded.Variables) -> dict[int, VariableInfo]:
+    """id of each variable -> its description, the published ones first."""
     trainable = {id(v) for v in variables.trainable}
     published = {id(v) for v in variables.published}
-    return tuple(
-        VariableInfo(name_of(v), tuple(v.shape.as_list()), v.dtype.name, id(v) in trainable, id(v) in published)
+    return {
+        id(v): VariableInfo(
+            name_of(v),
+            None if v.shape.rank is None else tuple(v.shape.as_list()),
+            v.dtype.name,
+            id(v) in trainable,
+            id(v) in published,
+        )
         for v in (*variables.published, *variables.captured)
+    }
+
+
+def _groups(
+    infos: dict[int, VariableInfo], variables: loaded.Variables, functions: tuple[loaded.Function, ...]
+) -> tuple[GroupInfo, ...]:
+    traces = [trace for function in functions for trace in function.traces]
+    ordered = naming.in_order_of_use((*variables.published, *variables.captured), traces)
+    found = []
+    for name, places in naming.partition([name_of(v) for v in ordered]).items():
+        members = [infos[id(ordered[place])] for place in places]
+        tunable = [v for v in members if v.trainable]
+        found.append(
+            GroupInfo(
+                name=name,
+                variables=tuple(v.name for v in members),
+                tunable=tuple(v.name for v in tunable),
+                parameters=sum(v.parameters for v in members),
+                size=sum(v.size for v in members),
+                trainable=sum(v.parameters for v in tunable),
+            )
+        )
+    return tuple(found)
+
+
+def _extent(infos: Iterable[VariableInfo]) -> Extent:
+    listed = list(infos)
+    return Extent(len(listed), sum(v.parameters for v in listed), sum(v.size for v in listed))
+
+
+def _requirements(custom_ops: Iterable[str]) -> tuple[Requirement, ...]:
+    needed: dict[packages.Package, list[str]] = {}
+    for op in custom_ops:
+        package = packages.package_of(op)
+        if package is not None:
+            needed.setdefault(package, []).append(op)
+    return tuple(
+        Requirement(package.pip, package.module, tuple(names), package.advice(tf.__version__))
+        for package, names in needed.items()
     )
 
 
-def _count(infos: Any) -> int:
-    total = 0
-    for info in infos:
-        size = 1
-        for length in info.shape:
-            size *= length or 0
-        total += size
-    return total
+def _jit(source: loader.Source | None, entry: str | None) -> str:
+    hindrances = dict(source.not_compiled).get(entry, ()) if source and entry is not None else ()
+    return "no: " + ", ".join(hindrances) if hindrances else "unknown"
+
+
+def _first_signature(signatures: dict[str, SignatureInfo]) -> str | None:
+    return "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
 
 
 def _plain(value: Any) -> Any:

@@ -9,14 +9,15 @@ _MARKS = (
     ("keras3", {"_losses_override", "_loss_ids"}),
 )
 _WORDS = {
-    "keras2": "saved from a Keras 2 model",
-    "keras2_layers": "saved by TensorFlow, with Keras 2 layers inside",
-    "keras3": "saved from a Keras 3 model by tf.saved_model.save",
-    "keras3_export": "exported by Keras 3 (model.export)",
-    "keras_hub_layers": "exported by keras_hub_layers",
-    "tensorflow": "saved by TensorFlow",
-    "tf1": "saved through TensorFlow 1's API",
-    "tf1_hub": "saved as a TF1 Hub module",
+    "": "written by {}",
+    "keras2": "saved from a Keras 2 model by {}",
+    "keras2_layers": "saved by {} with Keras 2 layers inside",
+    "keras3": "saved from a Keras 3 model by tf.saved_model.save, {}",
+    "keras3_export": "exported by Keras 3 with {}",
+    "keras_hub_layers": "exported by keras_hub_layers with {}",
+    "tensorflow": "saved by {}",
+    "tf1": "saved by {}",
+    "tf1_hub": "saved by {}",
 }
 
 
@@ -47,10 +48,9 @@ def origin(meta_graph: Any, is_hub_module: bool = False) -> str:
 
 def in_words(name: str, tf_version: str) -> str:
     """An origin as part of a sentence; `""` where nothing is known."""
-    words = _WORDS.get(name, "")
-    if not tf_version:
-        return words
-    return f"{words}, TensorFlow {tf_version}" if words else f"written by TensorFlow {tf_version}"
+    if not name and not tf_version:
+        return ""
+    return _WORDS[name].format(f"TensorFlow {tf_version}".rstrip())
 
 
 def _is_keras2(node: Any) -> bool:

@@ -23,7 +23,7 @@ class Package:
     module: str
     pip: str
     ops: str
-    releases: Mapping[str, str] = field(default_factory=dict)
+    releases: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def requirement(self, tf_version: str) -> str | None:
         """What pip takes to install the release for a TensorFlow, such as `"tensorflow-text==2.21.*"`.

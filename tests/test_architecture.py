@@ -7,11 +7,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "naming", "swapping", "handles", "settings", "web", "download", "tarballs", "archives",
-    "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
-    "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "interface", "options",
-    "selection",
-    "checkpoints", "comparison", "checks", "signing", "embedding",
+    "errors", "cards", "naming", "tables", "swapping", "handles", "settings", "web", "download", "tarballs",
+    "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
+    "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
+    "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing", "embedding",
     "executors", "guards", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
     "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
@@ -26,6 +25,8 @@ SAVED_MODEL = [
     "loaded",
     "effects",
     "blueprint",
+    "records",
+    "overview",
     "interface",
     "options",
     "selection",

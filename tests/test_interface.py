@@ -1,15 +1,17 @@
 """inspect() says what can be called, trained and lost, as data."""
 
 import dataclasses
+import html
 import inspect
 import json
 import pickle
+import re
 
 import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, interface, layers, loader
+from keras_hub_layers import errors, finetuning, interface, layers, loader
 from keras_hub_layers.interface import Spec
 
 SAVED = [
@@ -103,15 +105,93 @@ def test_to_dict_is_json_with_every_field(produced):
 
 
 def test_str_is_a_table_of_what_matters(produced):
-    text = str(interface.inspect(produced(producers.half_plus_one, True)))
-    for part in (
-        "reusable",
-        "float32 (None, 1), training=True",
-        "\nregularization losses ",
-        "yes: 1 published",
-        "HubLayer(",
-    ):
-        assert part in text
+    info = interface.inspect(produced(producers.half_plus_one, True))
+    rows = {line.split("  ")[0]: line[14:] for line in str(info).splitlines()}
+    assert rows["format"] == "Reusable SavedModel, saved from a Keras 2 model by TensorFlow"  # and its version, below
+    assert rows["fine-tunable"].startswith("yes: 1 published")
+    assert rows["use it as"] == info.code
+    assert rows["call"] == "float32 (None, 1) -> float32 (None, 1)"
+    assert rows["training"] == "traced for False and True"
+    assert rows["losses"] == "1 for regularization"
+    assert rows["variables"] == "times_w/kernel  float32 (1, 1)  trainable"
+
+
+def test_notebooks_and_terminals_show_the_same_characters(produced):
+    info = interface.inspect(produced(producers.half_plus_one, True))
+    assert [line.rstrip() for line in info.__rich__().plain.splitlines()] == str(info).splitlines()
+    assert html.unescape(re.sub("<[^>]*>", "", info._repr_html_())) == info.__rich__().plain
+    assert "\x1b" not in str(info)
+
+
+def test_groups_are_those_of_finetuning(produced, zoo):
+    paths = [produced(producers.small_image_model), produced(producers.half_plus_one, True)]
+    paths += [str(zoo / name) for name in ("mlperf_tiny_kws", "bfcnn_resnet_1x6", "tfx_keras_penguin")]
+    for path in paths:
+        info, layer = interface.inspect(path), layers.HubLayer(path)
+        published = {name for group in info.groups for name in group.tunable}
+        for group, other in zip(info.groups, finetuning.groups(layer), strict=True):
+            assert (group.name, group.variables) == (other.name, other.variables)
+            assert (group.parameters, group.size) == (other.parameters, other.size)
+            assert not published or group.tunable == other.tunable
+
+
+def test_groups_and_sizes_are_counted(produced):
+    info = interface.inspect(produced(producers.small_image_model))
+    conv, norm = info.groups
+    assert (conv.name, conv.variables) == ("conv", ("conv/kernel", "conv/bias"))
+    assert (conv.parameters, conv.size, conv.trainable) == (40, 160, 40)  # a 3 × 3 kernel of 4 filters and 4 biases
+    assert (norm.parameters, norm.size, norm.trainable) == (16, 64, 8)
+    assert norm.tunable == ("norm/gamma", "norm/beta")
+    assert info.sizes == {
+        "all": interface.Extent(6, 56, 224),
+        "published": interface.Extent(6, 56, 224),
+        "trainable": interface.Extent(4, 48, 192),
+    }
+    assert interface.inspect(produced(producers.raw_module)).sizes["published"] == interface.Extent(0, 0, 0)
+
+
+def test_many_variables_are_folded_by_group(zoo):
+    text = str(interface.inspect(zoo / "mlperf_tiny_kws"))
+    assert "\ngroups " in text
+    assert "\nvariables " not in text
+    line = next(line for line in text.splitlines() if line.startswith(" " * 14 + "dense "))
+    assert line.split() == ["dense", "2", "780", "<0.01", "780"]
+    assert next(line for line in text.splitlines() if " all " in line).split() == ["all", "56", "24,908", "0.10"]
+
+
+def test_the_table_of_every_model_of_the_zoo_fits_a_terminal(zoo):
+    for path in sorted(path for path in zoo.iterdir() if path.is_dir()):
+        info = interface.inspect(path)
+        for line in str(info).splitlines():
+            assert len(line) <= 80 or str(path) in line, line  # what is pasted stays in one line
+
+
+def test_who_wrote_it_and_what_hinders_xla(produced):
+    info = interface.inspect(produced(producers.text_classifier))
+    assert info.producer == "tensorflow"
+    assert info.jit == (
+        "no: LookupTableFindV2, LookupTableSizeV2, StringSplitV2, StringToHashBucketFast, string inputs"
+    )
+    info = interface.inspect(produced(producers.half_plus_one, True))
+    assert (info.producer, info.jit, info.requires) == ("keras2", "unknown", ())
+    assert interface.inspect(tf.Module()).jit == "unknown"
+
+
+def test_a_package_that_is_needed_is_named_with_its_version(tmp_path):
+    path = producers.words(tmp_path / "model")
+    file = tmp_path / "model" / "saved_model.pb"
+    file.write_bytes(file.read_bytes().replace(b"StringSplitV2", b"RougeLV123456"))
+    minor = ".".join(tf.__version__.split(".")[:2])
+    info = interface.inspect(path)
+    assert info.requires == (
+        interface.Requirement(
+            "tensorflow-text",
+            "tensorflow_text",
+            ("RougeLV123456",),
+            f'pip install "tensorflow-text=={minor}.*"   # then import tensorflow_text before loading',
+        ),
+    )
+    assert "needs         tensorflow-text, for RougeLV123456" in str(info)
 
 
 def test_an_object_in_process_is_inspected_too():

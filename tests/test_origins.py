@@ -50,6 +50,7 @@ def test_other_people_s_models(zoo):
 
 
 def test_each_origin_has_words():
-    assert origins.in_words("keras2", "2.3.2") == "saved from a Keras 2 model, TensorFlow 2.3.2"
+    assert origins.in_words("keras2", "2.3.2") == "saved from a Keras 2 model by TensorFlow 2.3.2"
+    assert origins.in_words("tf1", "") == "saved by TensorFlow"
     assert origins.in_words("", "2.3.2") == "written by TensorFlow 2.3.2"
     assert origins.in_words("", "") == ""
