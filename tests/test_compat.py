@@ -40,6 +40,25 @@ def test_the_writing_of_a_file_is_seen_and_get_config_is_not_told_of_it(tmp_path
     assert list(inspect.signature(keras.layers.Layer.get_config).parameters) == ["self"]
 
 
+def test_keras_still_puts_the_arguments_behind_an_error_that_does_not_ask_to_be_left_alone():
+    class Left(ValueError):
+        pass
+
+    class Layer(keras.layers.Layer):
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def call(self, inputs):
+            raise self.error("what happened")
+
+    _compat.pass_on(Left)
+    with pytest.raises(Left, match=r"^what happened$"):
+        Layer(Left)(np.ones(3))
+    with pytest.raises(ValueError, match="Arguments received by"):
+        Layer(ValueError)(np.ones(3))
+
+
 def test_keras_still_converts_inputs_of_a_layer_that_does_not_ask_for_them_as_they_are():
     seen = []
 
@@ -174,6 +193,16 @@ def test_a_callback_still_keeps_its_model_where_copies_must_leave_it_out():
     callback.set_model(model)
     assert callback.__dict__[_compat.CALLBACK_MODEL] is model
     assert copy.deepcopy(callback).model is not None  # Keras' own copies take the model along
+
+
+@pytest.mark.parametrize(("save_freq", "epoch"), [("epoch", 1), (1, 1)])
+def test_a_backup_tells_the_epoch_that_it_was_written_in(tmp_path, save_freq, epoch):
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=save_freq, delete_checkpoint=False)
+    assert _compat.backup_of(backup) is None
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=2, batch_size=1, verbose=0, callbacks=[backup])
+    assert _compat.backup_of(backup) == epoch
 
 
 def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one():

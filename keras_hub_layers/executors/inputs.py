@@ -8,11 +8,7 @@ import tensorflow as tf
 
 
 class Mismatch(Exception):
-    """The value does not fit the trace; `fix` is a line to paste, or `""`."""
-
-    def __init__(self, reason: str, fix: str = "") -> None:
-        super().__init__(reason)
-        self.fix = fix
+    """The value does not fit the trace, for the reason given."""
 
 
 def conform(value: Any, spec: Any) -> tuple[Any, int]:
@@ -63,26 +59,45 @@ def to_tensor(value: Any, dtype: Any = None) -> Any:
         raise Mismatch(f"no tensor can be made of {type(value).__name__}: {err}") from err
 
 
+def guarded(value: Any, spec: Any) -> tuple[Any, list[Any]]:
+    """Conforming inputs, with a check in the graph of lengths that are fixed in the trace and not known yet.
+
+    TensorFlow runs a trace for a batch of one on any batch, and goes on with shapes that are wrong.
+
+    Args:
+        value: What `conform` returned.
+        spec: What it was made to match.
+
+    Returns:
+        The inputs, and the specs of those that are checked.
+    """
+    checked = []
+
+    def guard(tensor: Any, one: Any) -> Any:
+        if not isinstance(one, tf.TensorSpec) or not one.shape.rank or tensor.shape.rank != one.shape.rank:
+            return tensor
+        if all(given is not None or length is None for given, length in zip(tensor.shape, one.shape, strict=True)):
+            return tensor
+        checked.append(one)
+        return tf.ensure_shape(tensor, one.shape)  # tf.debugging.assert_equal is optimized away while training
+
+    return tf.nest.map_structure(guard, value, spec), checked
+
+
 def _conform_dict(value: Any, spec: Mapping) -> tuple[Any, int]:
     if not isinstance(value, Mapping):
-        raise Mismatch(
-            f"a dict with the keys {sorted(spec)} is expected",
-            "pass " + "{" + ", ".join(f"{key!r}: ..." for key in sorted(spec)) + "}",
-        )
-    missing = sorted(set(spec) - set(value))
+        raise Mismatch(f"a dict with the keys {_some(spec)} is expected, a {type(value).__name__} given")
+    missing = set(spec) - set(value)
     if missing:
-        raise Mismatch(f"the keys {missing} are missing", f"add {missing[0]!r}: ... to the dict of inputs")
+        raise Mismatch(f"the keys {_some(missing)} are missing")
     parts = {key: _at(key, value[key], part) for key, part in spec.items()}
     return {key: part for key, (part, _) in parts.items()}, sum(cost for _, cost in parts.values())
 
 
 def _conform_list(value: Any, spec: Any) -> tuple[Any, int]:
     if not isinstance(value, (list, tuple)) or len(value) != len(spec):
-        got = f"{len(value)} entries" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
-        raise Mismatch(
-            f"a list of {len(spec)} tensors is expected, {got} given",
-            "pass [" + ", ".join(f"input_{i}" for i in range(len(spec))) + "]",
-        )
+        got = f"one of {len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+        raise Mismatch(f"a list of {len(spec)} tensors is expected, {got} given")
     parts = [_at(i, one, part) for i, (one, part) in enumerate(zip(value, spec, strict=True))]
     return type(spec)(part for part, _ in parts), sum(cost for _, cost in parts)
 
@@ -91,7 +106,7 @@ def _at(key: Any, value: Any, spec: Any) -> tuple[Any, int]:
     try:
         return conform(value, spec)
     except Mismatch as err:
-        raise Mismatch(f"at {key!r}: {err}", err.fix) from err
+        raise Mismatch(f"at {key!r}: {err}") from err
 
 
 def _conform_ragged(value: Any, spec: Any) -> tuple[Any, int]:
@@ -101,7 +116,7 @@ def _conform_ragged(value: Any, spec: Any) -> tuple[Any, int]:
         except ValueError as err:
             raise Mismatch(f"no ragged tensor can be made of it: {err}") from err
     if not isinstance(value, tf.RaggedTensor):
-        raise Mismatch("a ragged tensor is expected", "tf.RaggedTensor.from_tensor(x)")
+        raise Mismatch("a ragged tensor is expected")
     if value.ragged_rank != spec.ragged_rank:
         raise Mismatch(f"{spec.ragged_rank} ragged dimensions are expected, {value.ragged_rank} given")
     _check_shape(value.shape, spec.shape)
@@ -122,16 +137,16 @@ def _sparse_from(value: Any, spec: Any) -> Any:
     """The same numbers as a sparse tensor: Keras hands sparse data on as dense where no `Input` says otherwise."""
     value = to_tensor(value, spec.dtype)
     if not isinstance(value, tf.Tensor) or not (value.dtype.is_floating or value.dtype.is_integer):
-        raise Mismatch("a sparse tensor is expected", "tf.sparse.from_dense(x)")
+        raise Mismatch("a sparse tensor is expected")
     return tf.sparse.from_dense(value)
 
 
 def _conform_dense(value: Any, spec: tf.TensorSpec) -> tuple[Any, int]:
     value = to_tensor(value, spec.dtype)
     if isinstance(value, tf.RaggedTensor):
-        raise Mismatch("a dense tensor is expected, a ragged one given", "x.to_tensor()")
+        raise Mismatch("a dense tensor is expected, a ragged one given")
     if isinstance(value, tf.SparseTensor):
-        raise Mismatch("a dense tensor is expected, a sparse one given", "tf.sparse.to_dense(x)")
+        raise Mismatch("a dense tensor is expected, a sparse one given")
     cost = _cast_cost(value.dtype, spec.dtype)
     _check_shape(value.shape, spec.shape)
     return _cast(value, spec.dtype), cost
@@ -147,8 +162,7 @@ def _cast_cost(given: tf.DType, expected: tf.DType) -> int:
             return 1 if lost < 0 or (lost == 0 and given.is_floating) else 2 + lost
     if given.is_integer and expected.is_floating:
         return 100
-    fix = "" if tf.string in (given, expected) else f"keras.ops.cast(x, {expected.name!r})"
-    raise Mismatch(f"{expected.name} is expected, {given.name} given, and that cast would change values", fix)
+    raise Mismatch(f"{expected.name} is expected, {given.name} given, and that cast would change values")
 
 
 def _cast(value: Any, dtype: tf.DType) -> Any:
@@ -163,23 +177,7 @@ def _cast(value: Any, dtype: tf.DType) -> Any:
 def _check_shape(given: tf.TensorShape, expected: tf.TensorShape) -> None:
     if tf.TensorShape(expected).is_compatible_with(given):
         return
-    reason = f"the shape {_shape(expected)} is expected, {_shape(given)} given"
-    raise Mismatch(reason, _reshape(tf.TensorShape(given), tf.TensorShape(expected)))
-
-
-def _reshape(given: tf.TensorShape, expected: tf.TensorShape) -> str:
-    """The line that turns one shape into the other, for the cases that people meet."""
-    if given.rank is None or expected.rank is None:
-        return ""
-    if given.rank == expected.rank + 1 and given[-1] == 1:
-        return "keras.ops.squeeze(x, axis=-1)   # or declare keras.Input(shape=()) for one value per example"
-    if given.rank == expected.rank - 1 and given.is_compatible_with(expected[1:]):
-        return "keras.ops.expand_dims(x, axis=0)   # one example is a batch of one"
-    if given.rank == expected.rank - 1 and expected[-1] == 1:
-        return "keras.ops.expand_dims(x, axis=-1)"
-    if given.rank == expected.rank == 4 and given[-1] == expected[-1]:
-        return f"keras.layers.Resizing({expected[1]}, {expected[2]})"
-    return ""
+    raise Mismatch(f"the shape {_shape(expected)} is expected, {_shape(given)} given")
 
 
 def _check_range(array: np.ndarray, dtype: tf.DType) -> None:
@@ -190,3 +188,9 @@ def _check_range(array: np.ndarray, dtype: tf.DType) -> None:
 def _shape(shape: Any) -> str:
     shape = tf.TensorShape(shape)
     return "(…)" if shape.rank is None else str(tuple(shape.as_list()))
+
+
+def _some(names: Any) -> str:
+    """Names as a list, of many only the first."""
+    names = sorted(map(str, names))
+    return str(names) if len(names) <= 8 else f"[{', '.join(map(repr, names[:5]))}, … {len(names) - 5} more]"

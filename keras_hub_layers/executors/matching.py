@@ -1,6 +1,7 @@
 """Which trace answers a call: its inputs in the traced form, its arguments among the traced values."""
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -8,9 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers import loaded, tensors
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain
-from keras_hub_layers.executors.inputs import Mismatch, conform, to_tensor
+from keras_hub_layers import loaded
+from keras_hub_layers.errors import HubWarning, InputError, InterfaceError, TrainingError, explain
+from keras_hub_layers.executors import words
+from keras_hub_layers.executors.fixes import example, repair
+from keras_hub_layers.executors.inputs import Mismatch, conform, guarded, to_tensor
+from keras_hub_layers.executors.pixels import wanted_range
 
 
 class Matcher:
@@ -25,6 +29,7 @@ class Matcher:
         self._function = function
         self._traces = function.usable_traces
         self._where = where
+        self._has_warned = False
 
     def check_arguments(self, given: Mapping[str, Any]) -> None:
         """Refuse, early, arguments that no trace has."""
@@ -44,7 +49,7 @@ class Matcher:
             raise InterfaceError(
                 explain(
                     "No trace of the SavedModel has these values of its arguments.",
-                    expected="one of\n" + self._listed(),
+                    expected="one of\n" + words.listed(self._traces),
                     received=f"arguments={dict(given)!r}",
                     where=self._where,
                     fix="choose values that were traced, from the list above",
@@ -57,24 +62,26 @@ class Matcher:
             try:
                 return _free(inputs), arguments
             except Mismatch as err:
-                raise self.no_match(inputs, arguments, [err]) from err
+                raise self.no_match(inputs, arguments, err) from err
         traces = [trace for trace in self._traces if self._accepts(trace, arguments)]
         if not traces:
             self._raise_untraced(arguments)
-        best, failures = None, []
+        best, failure = None, None
         for trace in traces:
             try:
                 value, cost = conform(inputs, trace.inputs)
             except Mismatch as err:
-                failures.append(err)
+                failure = err
                 continue
             if best is None or cost < best[0]:
                 best = (cost, value, trace)
             if cost == 0:
                 break
         if best is None:
-            raise self.no_match(inputs, arguments, failures) from failures[0]
+            raise self.no_match(inputs, arguments) from failure
         _, value, trace = best
+        value, checked = guarded(value, trace.inputs)
+        self._warn_of(checked)
         return value, {name: _as_traced(one, trace.arguments[name]) for name, one in arguments.items()}
 
     def infers(self, arguments: Mapping[str, Any]) -> bool:
@@ -106,7 +113,7 @@ class Matcher:
                 explain(
                     f"The SavedModel was saved for {kind} only.",
                     expected=f"a trace with training={wanted}",
-                    received="only\n" + self._listed(),
+                    received="only\n" + words.listed(self._traces),
                     where=self._where,
                     fix='HubLayer(handle, trainable=True, arguments={"training": False})   '
                     "# tunes the weights in inference mode\n"
@@ -118,37 +125,62 @@ class Matcher:
         raise InputError(
             explain(
                 "No trace of the SavedModel has these values of its arguments.",
-                expected="one of\n" + self._listed(),
+                expected="one of\n" + words.listed(self._traces),
                 received=f"arguments {arguments!r}",
                 where=self._where,
                 fix="HubLayer(handle, arguments={...}) with values from the list above",
             )
         )
 
-    def no_match(self, inputs: Any, arguments: dict[str, Any], failures: list[Mismatch]) -> InputError:
-        """The error that shows the input, each trace, and the fix."""
-        reasons = list(dict.fromkeys(str(failure) for failure in failures))
-        fixes = list(dict.fromkeys(failure.fix for failure in failures if failure.fix))
-        given = keras.tree.map_structure(_described, inputs)
+    def no_match(self, inputs: Any, arguments: dict[str, Any], reason: object = None) -> InputError:
+        """The error that shows the input, the nearest trace, and the lines that make the one match the other."""
+        traces = [trace for trace in self._traces if self._accepts(trace, arguments)]
+        fixes = [repair(inputs, trace.inputs, is_for_bytes=self._is_for_bytes) for trace in traces]
+        order = sorted(range(len(traces)), key=lambda i: (not fixes[i].is_complete, len(fixes[i].lines)))
+        lines: tuple[str, ...] = ("x = keras.ops.convert_to_tensor(x)",)
+        if order:
+            lines = fixes[order[0]].lines or (example(traces[order[0]].inputs),)
+            reason = reason or _reason(inputs, traces[order[0]])
+        if len(lines) > 12:
+            lines = (*lines[:11], f"# … and {len(lines) - 11} more such lines")
         shown = "".join(f", {name}={value!r}" for name, value in arguments.items())
         return InputError(
             explain(
-                "The inputs match no trace of the SavedModel: " + "; ".join(reasons) + ".",
-                expected="one of\n" + self._listed(),
-                received=f"({tensors.describe(given)}{shown})",
+                f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
+                expected="one of\n" + words.listed([traces[i] for i in order], "   <- the nearest"),
+                received=f"({words.shown(inputs)}{shown})",
                 where=self._where,
-                fix="\n".join(fixes) or "convert the inputs to one of the forms above before the layer",
+                fix="\n".join(lines),
             )
         )
 
-    def _listed(self) -> str:
-        """The traces, one a line, without repetitions."""
-        lines = {}
-        for trace in self._traces:
-            fixed = {n: v for n, v in trace.arguments.items() if v is not None}
-            shown = "".join(f", {n}={tensors.describe(tensors.spec_of(v))}" for n, v in fixed.items())
-            lines[f"({tensors.describe(tensors.spec_of(trace.inputs))}{shown})"] = None
-        return "\n".join(lines) or "a tensor, or a list or dict of tensors"
+    def _warn_of(self, fixed: list[Any]) -> None:
+        """Say, once, that inputs of any length meet a trace for one length, which the graph can only check later."""
+        if not fixed or self._has_warned:
+            return
+        self._has_warned = True
+        shape, dtype = tuple(fixed[0].shape), fixed[0].dtype.name
+        line = f"x = keras.Input(batch_shape={shape}, dtype={dtype!r})"
+        if shape[0] is not None:
+            line += f"   # and batch_size={shape[0]} in fit, evaluate and predict"
+        warnings.warn(
+            f"{self._where}: the SavedModel takes {dtype} {shape} and nothing else, and the model that is being built "
+            f"does not say that its inputs have these lengths. Others will fail when it runs. To say so:\n{line}",
+            HubWarning,
+            stacklevel=5,
+        )
+
+    def _is_for_bytes(self) -> bool:
+        return wanted_range(self._function) == "bytes"
+
+
+def _reason(inputs: Any, trace: loaded.Trace) -> str:
+    """Why inputs do not match a trace."""
+    try:
+        conform(inputs, trace.inputs)
+    except Mismatch as err:
+        return str(err)
+    return "TensorFlow refuses them"
 
 
 def _free(inputs: Any) -> Any:
@@ -186,12 +218,3 @@ def _same(given: Any, traced: Any) -> bool:
         return bool(given == traced)
     except (TypeError, ValueError):
         return False
-
-
-def _described(value: Any) -> Any:
-    """A `Spec` for what has a shape and a dtype; the value itself otherwise."""
-    if tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
-        return tensors.spec_of(value)
-    if isinstance(value, (np.ndarray, np.generic)):
-        return tensors.Spec(tuple(value.shape), f"numpy {value.dtype}")
-    return value

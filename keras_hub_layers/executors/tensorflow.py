@@ -13,6 +13,7 @@ from keras_hub_layers.executors import Choice
 from keras_hub_layers.executors.inputs import Mismatch, to_tensor
 from keras_hub_layers.executors.matching import Matcher
 from keras_hub_layers.executors.outputs import as_plain, keras_tensor, picked, shaped
+from keras_hub_layers.executors.pixels import is_image, wanted_range
 
 # Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
 _UNSAVED = (tf.string, tf.variant, tf.resource)
@@ -40,6 +41,7 @@ class TensorFlowExecutor:
         self.candidates = [weight for weight in self.weights if id(weight.value) in trainable]
         published = {id(v) for v in variables.published}
         self.published = [weight for weight in self.weights if id(weight.value) in published]
+        self._checked_pixels = False
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = self._single_dtype()
 
@@ -54,7 +56,9 @@ class TensorFlowExecutor:
             arguments["training"] = training and arguments.get("training", True)
         if self._function.is_signature:
             inputs = self._by_name(inputs)
+        given = inputs
         inputs, arguments = self._matcher.match(inputs, arguments)
+        self._check_pixels(given, inputs)
         variables = [weight.value for weight in self.weights]
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         with _compat.watched(variables, lambda variable: flags.get(id(variable), trained)):
@@ -184,6 +188,26 @@ class TensorFlowExecutor:
             )
         )
 
+    def _check_pixels(self, given: Any, inputs: Any) -> None:
+        """Warn, once, where pixels from 0 to 255 become floats for weights that expect 0 to 1."""
+        if self._checked_pixels or not isinstance(inputs, tf.Tensor) or not inputs.dtype.is_floating:
+            return
+        if self._function.is_signature:
+            return  # what is done to its inputs is up to the signature
+        is_uint8 = getattr(getattr(given, "dtype", None), "name", None) == "uint8"
+        if not is_uint8 or not is_image(tf.TensorSpec(inputs.shape, inputs.dtype)):
+            return
+        self._checked_pixels = True
+        if wanted_range(self._function) == "unit":
+            warnings.warn(
+                f"{self._choice.where}: uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and the "
+                "SavedModel does not rescale them before its first weights. TF Hub's image models are trained on [0, 1]; if "
+                "this one is too:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
+                f"If 0 to 255 is what it wants, say so:\nx = keras.ops.cast(x, {inputs.dtype.name!r})",
+                HubWarning,
+                stacklevel=4,
+            )
+
     # -- at each call --------------------------------------------------------------------------------------------
 
     def _by_name(self, inputs: Any) -> Any:
@@ -199,7 +223,7 @@ class TensorFlowExecutor:
         except (TypeError, ValueError) as err:
             if "matching concrete function" not in str(err):
                 raise
-            raise self._matcher.no_match(inputs, arguments, [Mismatch("TensorFlow refuses them")]) from err
+            raise self._matcher.no_match(inputs, arguments, "TensorFlow refuses them") from err
 
     # -- symbolic calls ------------------------------------------------------------------------------------------
 
