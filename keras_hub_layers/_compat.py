@@ -6,6 +6,7 @@ fails when the entry has gone, or when it is no longer needed.
 
 import contextlib
 import inspect
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -235,6 +236,20 @@ def callbacks_around(callback: Any) -> tuple[list[Any], list[Any]]:
             if other is callback:
                 return listed[:position], listed[position + 1 :]
     return [], []
+
+
+def backup_of(callback: Any) -> int | None:
+    """The epoch that a `BackupAndRestore` was written in; `None` if there is none to resume from.
+
+    Keras 3.8 to 3.15: it says so only when it has restored, which fails for an optimizer that does not fit yet. The
+    name of its file, `_training_metadata_path`, is not public.
+    """
+    try:
+        with open(callback._training_metadata_path, encoding="utf-8") as file:
+            epoch = int(json.load(file)["epoch"])  # how many were complete
+        return epoch - 1 if callback.save_freq == "epoch" else epoch
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def validation_of_fit(model: Any) -> tuple[bool, Any] | None:

@@ -1,5 +1,8 @@
 """The model of one trial: its checkpoints hold what was trained, and its head can be trained alone."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import tempfile
 from typing import Any
@@ -12,14 +15,15 @@ from keras_hub_layers import grouping, layers
 from keras_hub_layers.errors import TrainingError, explain
 from keras_hub_layers.leases import Leases
 
-__all__ = ["HEAD", "TrialModel", "fit_head"]
+__all__ = ["HEAD", "TrialModel", "fit_head", "tidy"]
 
 HEAD = "head"
+_OPTIMIZER = "optimizer/"
 
 
 @keras.saving.register_keras_serializable(package="keras_hub_layers")
 class TrialModel(keras.Model):
-    """A functional model whose weight files leave out what the SavedModels inside came with.
+    """A functional model whose weight files leave out what the SavedModels inside came with, and hold the optimizer.
 
     A frozen SavedModel of a gigabyte then adds nothing to a checkpoint, and one of which a bias was tuned adds a bias.
     The rest is loaded from the SavedModel again, by `build` of the same hyperparameters.
@@ -41,6 +45,8 @@ class TrialModel(keras.Model):
                     value = np.asarray(keras.ops.convert_to_numpy(weight))
                     if original is None or not np.array_equal(value, original, equal_nan=value.dtype.kind == "f"):
                         file.create_dataset(name, data=value)
+                for number, slot in enumerate(self._slots()):
+                    file.create_dataset(f"{_OPTIMIZER}{number}", data=np.asarray(keras.ops.convert_to_numpy(slot)))
             os.replace(work, path)
         finally:
             if os.path.exists(work):
@@ -53,7 +59,8 @@ class TrialModel(keras.Model):
             missing = [name for name, _, original in named if original is None and name not in file]
             found: list[str] = []
             file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-            unknown = sorted(set(found) - {name for name, _, _ in named})
+            saved = [name for name in found if name.startswith(_OPTIMIZER)]
+            unknown = sorted(set(found) - set(saved) - {name for name, _, _ in named})
             if missing or unknown:
                 raise TrainingError(
                     explain(
@@ -66,6 +73,16 @@ class TrialModel(keras.Model):
                 )
             for name, weight, original in named:
                 weight.assign(file[name][()] if name in file else original)  # pyright: ignore
+            slots = self._slots()
+            kept: list[Any] = [file[f"{_OPTIMIZER}{number}"] for number in range(len(saved))]
+            if [tuple(slot.shape) for slot in slots] == [value.shape for value in kept]:  # else trained otherwise
+                for slot, value in zip(slots, kept, strict=True):
+                    slot.assign(value[()])
+
+    def _slots(self) -> list[Any]:
+        """What the optimizer remembers, so that a trial that Hyperband goes on with later goes on as it was."""
+        optimizer: Any = getattr(self, "optimizer", None)
+        return list(optimizer.variables) if optimizer is not None and optimizer.built else []
 
     def _by_name(self) -> Any:
         """(name in the file, weight, the value that it came with or `None`) of each weight."""
@@ -129,3 +146,14 @@ def fit_head(model: keras.Model, head: Any, x: Any, callbacks: Any, **kwargs: An
     )
     head.history = model.history
     return head.fit(x, callbacks=listed, **kwargs)
+
+
+def tidy() -> None:
+    """Free the models of trials that have ended, and give the memory back to the operating system.
+
+    Models are cycles of references. glibc keeps what was freed in pieces, and the more the larger the models are; other
+    C libraries have no such function and do not need it.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

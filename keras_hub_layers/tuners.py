@@ -1,6 +1,5 @@
 """KerasTuner: handles, trainable and learning rates as hyperparameters."""
 
-import gc
 import itertools
 import os
 import warnings
@@ -13,7 +12,7 @@ from keras_hub_layers import _compat, exporters, features, grouping, pieces
 from keras_hub_layers.errors import HubWarning, MissingPackageError, TrainingError, explain
 from keras_hub_layers.leases import Leases
 from keras_hub_layers.spaces import Candidate, Training, candidates_of, hub_choice, trainable_choice
-from keras_hub_layers.trials import HEAD, TrialModel, fit_head
+from keras_hub_layers.trials import HEAD, TrialModel, fit_head, tidy
 from keras_hub_layers.unfreezing import Unfreeze
 
 try:
@@ -111,6 +110,7 @@ class HubHyperModel(keras_tuner.HyperModel):
         self._features: dict[str, list[tuple[Any, Any]]] = {}
 
     def build(self, hp: Any) -> keras.Model:
+        tidy()
         candidate = hub_choice(hp, self.candidates)
         training = trainable_choice(hp, **self._choices)
         options = {"output_key": candidate.output_key, "arguments": candidate.arguments}
@@ -225,7 +225,7 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, **kwargs: Any) -> None:
         except Exception as err:
             failed[str(arm)] = f"{type(err).__name__}: {err}"
         model = None
-        gc.collect()
+        tidy()
     if failed:
         raise PreflightError(
             explain(

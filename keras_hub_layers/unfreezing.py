@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from keras_hub_layers import grouping, layers, slots
+from keras_hub_layers import _compat, grouping, layers, slots
 from keras_hub_layers.errors import HubWarning, TrainingError, explain
 
 __all__ = ["Unfreeze"]
@@ -28,8 +28,8 @@ class Unfreeze(keras.callbacks.Callback):
     `HubLayer(arguments={"training": False})` pins inference mode while weights are tuned.
 
     It holds names and numbers only, so it can be copied deeply, as KerasTuner does with callbacks. Callbacks that set
-    the learning rate themselves come after it. When `fit` starts at a later epoch, it starts with what the schedule
-    says for that epoch.
+    the learning rate themselves come after it, and so does `BackupAndRestore`, which then resumes with all slots. When
+    `fit` starts at a later epoch, it starts with what the schedule says for that epoch.
 
     Args:
         schedule: Dict of epoch (an `int`, counted from 0) to what is trained from then on, as
@@ -112,6 +112,7 @@ class Unfreeze(keras.callbacks.Callback):
                     grouping.patterns(layer, which)
         self._check_rate()
         self._warn_of_moving_state(found)
+        self._prepare_to_resume()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         rate = _in_force(self.learning_rates, epoch)
@@ -121,10 +122,7 @@ class Unfreeze(keras.callbacks.Callback):
         phase = _in_force(self.schedule, epoch)
         if phase is None or phase == self._phase:
             return
-        self._phase, self._steps = phase, 0
-        for layer in self._layers():
-            grouping.unfreeze(layer, self.schedule[phase])
-        retrain(self._trained)
+        self._enter(phase)
         if self.warmup and self._rate is None:
             self._rate = learning_rate_of(self._trained)
         count = sum(math.prod(variable.shape) for variable in self._trained.trainable_variables)
@@ -134,6 +132,34 @@ class Unfreeze(keras.callbacks.Callback):
         if self._steps < self.warmup and self._phase is not None and self.schedule[self._phase] is not None:
             self._steps += 1
             self._trained.optimizer.learning_rate = self._rate * self._steps / self.warmup
+
+    def _enter(self, phase: int) -> None:
+        """Train what the schedule says from this one of its epochs on."""
+        self._phase, self._steps = phase, 0
+        for layer in self._layers():
+            grouping.unfreeze(layer, self.schedule[phase])
+        retrain(self._trained)
+
+    def _prepare_to_resume(self) -> None:
+        """Give the optimizer the slots that the backup of an interrupted `fit` holds, before it is restored."""
+        before, after = _compat.callbacks_around(self)
+        for backup in (*before, *after):
+            if not isinstance(backup, keras.callbacks.BackupAndRestore):
+                continue
+            epoch = _compat.backup_of(backup)
+            phase = None if epoch is None else _in_force(self.schedule, epoch)
+            if phase is None:
+                continue
+            if backup in before:
+                warnings.warn(
+                    "BackupAndRestore stands before Unfreeze, so it restores an optimizer that does not fit: what the "
+                    "optimizer knew is lost. Put Unfreeze first: callbacks=[Unfreeze(...), BackupAndRestore(...)].",
+                    HubWarning,
+                    stacklevel=2,
+                )
+            else:
+                self._enter(phase)
+                self._steps = self.warmup  # its rise is over
 
     @property
     def _trained(self) -> Any:

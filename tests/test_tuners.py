@@ -76,19 +76,22 @@ def test_a_search_runs_to_its_end_and_exports_the_best_trial(produced, tmp_path,
     np.testing.assert_allclose(layers.HubLayer(path)(X), model.predict(X, verbose=0), rtol=1e-6)
 
 
-def test_the_export_reloads_in_a_new_process(produced, tmp_path):
-    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(True,)), tmp_path, trials=1)
-    search(tuner)
-    whole = tuners.export_best(tuner, tmp_path / "whole")
-    part = tuners.export_best(tuner, tmp_path / "part", layer="hub")
-    model = tuner.get_best_models(1)[0]
+def test_the_exports_of_each_tuner_reload_in_a_new_process(produced, tmp_path):
+    one = np.ones((1, 1), "float32")
+    paths, expected = [], []
+    for kind in ("RandomSearch", "Hyperband", "BayesianOptimization"):
+        tuner = tuner_of(hypermodel_of(produced(scale), trainable=(True,)), tmp_path / kind, kind, trials=1)
+        search(tuner, epochs=1)
+        paths.append(tuners.export_best(tuner, tmp_path / f"{kind}_whole"))
+        paths.append(tuners.export_best(tuner, tmp_path / f"{kind}_part", layer="hub"))
+        model = tuner.get_best_models(1)[0]
+        expected += [float(model(one)[0, 0]), float(model.get_layer("hub")(one)[0, 0])]
     code = (
         "import sys, json, tensorflow as tf\n"
         "print(json.dumps([float(tf.saved_model.load(p)(tf.constant([[1.0]]))[0, 0]) for p in sys.argv[1:]]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, whole, part], capture_output=True, text=True, check=True)
-    one = np.ones((1, 1), "float32")
-    expected = [float(model(one)[0, 0]), float(model.get_layer("hub")(one)[0, 0])]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    assert 0.5 not in expected
     assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(expected, rel=1e-6)
 
 
@@ -146,7 +149,7 @@ def test_checkpoints_hold_what_was_trained_only(produced, tmp_path):
         model.fit(X, Y, verbose=0)
         model.save_weights(tmp_path / "w.weights.h5")
         with h5py.File(tmp_path / "w.weights.h5") as file:
-            names[which] = sorted(f"{group}/{name}" for group in file for name in file[group])
+            names[which] = sorted(f"{g}/{name}" for g in file if g != "optimizer" for name in file[g])
         before = values(model)
         for weight in model.weights:
             weight.assign(weight + 1)
@@ -154,6 +157,34 @@ def test_checkpoints_hold_what_was_trained_only(produced, tmp_path):
         assert values(model) == before
         del model
     assert names == {None: ["model/0"], "1": ["hub_0/1", "model/0"], "all": ["hub_0/0", "hub_0/1", "model/0"]}
+
+
+def test_a_trial_that_goes_on_later_goes_on_with_its_optimizer(produced, tmp_path):
+    def built():
+        return hypermodel_of(produced(scale)).build(
+            fixed(hub=produced(scale), trainable=True, unfreeze="all", tuning_rate=0.01)
+        )
+
+    straight, first, second = built(), built(), built()
+    straight.fit(X, Y, epochs=2, shuffle=False, verbose=0)
+    first.fit(X, Y, shuffle=False, verbose=0)
+    first.save_weights(tmp_path / "w.weights.h5")
+    second.load_weights(tmp_path / "w.weights.h5")
+    second.fit(X, Y, shuffle=False, verbose=0)
+    assert list(values(second).values()) == list(values(straight).values())
+    for slot, known in zip(second.optimizer.variables, straight.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(slot, known)
+
+
+def test_a_checkpoint_is_loaded_without_an_optimizer_that_trained_otherwise(produced, tmp_path):
+    hypermodel = hypermodel_of(produced(scale))
+    tuned = hypermodel.build(fixed(hub=produced(scale), trainable=True, unfreeze="all", tuning_rate=0.01))
+    tuned.fit(X, Y, verbose=0)
+    tuned.save_weights(tmp_path / "w.weights.h5")
+    frozen = hypermodel.build(fixed(hub=produced(scale), trainable=False))
+    frozen.load_weights(tmp_path / "w.weights.h5")
+    assert list(values(frozen).values()) == list(values(tuned).values())
+    assert int(frozen.optimizer.iterations) == 0
 
 
 def test_the_best_model_is_saved_and_loaded_as_any_keras_model(produced, tmp_path):

@@ -168,6 +168,70 @@ def test_a_later_start_begins_with_what_the_schedule_says_for_that_epoch(produce
     assert seen.rates == pytest.approx([0.01])
 
 
+class Crash(keras.callbacks.Callback):
+    """Ends the process at the start of an epoch, or of a batch of it."""
+
+    def __init__(self, epoch, batch=None):
+        super().__init__()
+        self.epoch, self.batch = epoch, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+        if self.batch is None and epoch == self.epoch:
+            raise InterruptedError("crash")
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.now == self.epoch and batch == self.batch:
+            raise InterruptedError("crash")
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+def test_a_fit_that_was_interrupted_resumes_as_if_it_had_not_been(produced, tmp_path, epoch):
+    def trained(*extra):
+        model = model_of(produced(scale), keras.optimizers.Adam(0.01))
+        plan = quiet({1: None, 2: "top", 4: "all"}, learning_rates={0: 0.01, 4: 0.005})
+        fit(model, plan, *extra, epochs=6)
+        return values(model), [v.numpy() for v in model.optimizer.variables]
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    expected, slots_of = trained()
+    with pytest.raises(InterruptedError, match="crash"):
+        trained(backup(), Crash(epoch))
+    resumed, slots_resumed = trained(backup())
+    assert resumed == expected
+    for value, known in zip(slots_resumed, slots_of, strict=True):
+        np.testing.assert_array_equal(value, known)
+
+
+def test_a_fit_that_was_interrupted_within_an_epoch_resumes_with_the_slots_of_that_epoch(produced, tmp_path):
+    def trained(*extra):
+        model = model_of(produced(scale), keras.optimizers.Adam(0.01))
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
+        model.fit(X, Y, batch_size=2, epochs=3, verbose=0, callbacks=[quiet({0: None, 1: "all"}), backup, *extra])
+        return model
+
+    with pytest.raises(InterruptedError, match="crash"):
+        trained(Crash(1, batch=1))
+    model = trained()  # warnings are errors: Keras warns of an optimizer that it cannot restore
+    assert int(model.optimizer.iterations) == 2 + 1 + 4  # Keras begins epoch 1 anew
+
+
+def test_a_backup_that_is_restored_before_the_schedule_is_warned_of(produced, tmp_path):
+    def trained(*extra):
+        model = model_of(produced(scale), keras.optimizers.Adam(0.01))
+        fit(model, keras.callbacks.BackupAndRestore(tmp_path / "backup"), quiet({0: "all"}), *extra, epochs=2)
+
+    with pytest.raises(InterruptedError, match="crash"):
+        trained(Crash(1))
+    with (
+        pytest.warns(UserWarning, match="Skipping variable loading for optimizer"),
+        pytest.warns(errors.HubWarning, match=r"callbacks=\[Unfreeze\(\.\.\.\), BackupAndRestore"),
+    ):
+        trained()
+
+
 def test_a_schedule_can_freeze_again(produced):
     model, seen = model_of(produced(scale), keras.optimizers.Adam(0.01)), Seen()
     fit(model, quiet({0: "all", 1: None}), seen, epochs=2)
