@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers import blueprint, handles, loaded, loader, naming, overview, packages, resolvers
+from keras_hub_layers import blueprint, handles, loaded, loader, naming, overview, packages, resolvers, usage
 from keras_hub_layers.records import Extent, GroupInfo, Requirement, SignatureInfo, TraceInfo, VariableInfo
 from keras_hub_layers.tensors import Spec, flatten, spec_of
 
@@ -152,7 +152,7 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
     infos = {name: _signature_info(f.traces[0]) for name, f in plan.signatures.items()}
     handle = handles.display(source.handle) if source else ""
     accepts = bool(function and function.accepts_training)
-    fine_tunable, reason = _verdict(kind, plan.variables, accepts, modes, bool(traces))
+    fine_tunable, reason = usage.verdict(kind, plan.variables, accepts, modes, bool(traces))
     inputs = [t.inputs for t in traces] + [i.inputs for i in infos.values()]
     functions = (function,) if function and usable else tuple(plan.signatures.values())
     variables = _variable_infos(plan.variables)
@@ -179,10 +179,10 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
         string_inputs=any(spec.dtype == "string" for spec in flatten(inputs)),
         missing_ops=tuple(plan.missing_ops),
         requires=_requirements(source.custom_ops if source else ()),
-        jit=_jit(source, "" if usable else _first_signature(infos)),
+        jit=_jit(source, "" if usable else usage.first_signature(infos)),
         fine_tunable=fine_tunable,
         reason=reason,
-        code=_code(handle or "path/to/saved_model", kind, fine_tunable, infos, plan.pieces),
+        code=usage.code(handle or "path/to/saved_model", usage.arguments(kind, fine_tunable, infos, plan.pieces)),
     )
 
 
@@ -195,45 +195,6 @@ def _format(source: Any, usable: bool, signatures: dict[str, Any]) -> str:
     if source is not None and source.format != "tf2":
         return source.format
     return "reusable" if usable else "signatures" if signatures else "empty"
-
-
-def _verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], traced: bool) -> tuple[bool, str]:
-    if kind in ("tf1", "tf1_hub"):
-        return False, "TF1 SavedModels keep neither regularization losses nor a training mode that can be called"
-    if kind == "signatures":
-        return False, "signatures are inference only: they have no training mode and no regularization losses"
-    if kind == "empty":
-        return False, "it has nothing that can be called"
-    if not variables.has_lists:
-        return False, (
-            "it publishes no variables; unfreeze=PATTERN trains those that match, without regularization losses"
-            if variables.captured
-            else "it has no variables"
-        )
-    if not variables.trainable:
-        return False, "it publishes no trainable variables"
-    if accepts and traced and True not in modes:
-        return False, (
-            'it was saved for inference only; arguments={"training": False} tunes its weights in inference mode'
-        )
-    return True, f"{len(variables.trainable)} published trainable variables" + (
-        ", traced for training and inference" if accepts else ", one mode for training and inference"
-    )
-
-
-def _code(handle: str, kind: str, fine_tunable: bool, signatures: dict[str, SignatureInfo], pieces: list[str]) -> str:
-    if kind == "reusable":
-        return f"HubLayer({handle!r}, trainable={fine_tunable})"
-    if kind == "tf1_hub" and "default" in signatures:
-        return f"HubLayer({handle!r})"
-    if any(spec.dtype.endswith("_ref") for info in signatures.values() for spec in flatten(info.outputs)):
-        return "(TensorFlow 2 cannot load it: a signature returns a TF1 reference)"
-    name = _first_signature(signatures)
-    if name is not None:
-        outputs = signatures[name].outputs
-        choice = f"output_key={next(iter(outputs))!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
-        return f"HubLayer({handle!r}, signature={name!r}, {choice})"
-    return f"HubLayer({handle!r}, piece={pieces[0]!r})" if pieces else "(nothing can be called)"
 
 
 def _trace_info(trace: loaded.Trace) -> TraceInfo:
@@ -309,10 +270,6 @@ def _requirements(custom_ops: Iterable[str]) -> tuple[Requirement, ...]:
 def _jit(source: loader.Source | None, entry: str | None) -> str:
     hindrances = dict(source.not_compiled).get(entry, ()) if source and entry is not None else ()
     return "no: " + ", ".join(hindrances) if hindrances else "unknown"
-
-
-def _first_signature(signatures: dict[str, SignatureInfo]) -> str | None:
-    return "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
 
 
 def _plain(value: Any) -> Any:

@@ -105,6 +105,20 @@ def columns(rows: Sequence[Sequence[str]], left: int = 1) -> tuple[str, ...]:
     )
 
 
+def readable(size: float) -> str:
+    """A size in bytes, in words."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text of at most so many characters; its middle may be left out."""
+    return text if len(text) <= limit else f"{text[: limit * 2 // 3]} … {text[-limit // 3 :]}"
+
+
 def folded(lines: Sequence[str], limit: int, more: str) -> tuple[str, ...]:
     """The first and last of many lines, with a line between them that says how many are left out.
 

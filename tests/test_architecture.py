@@ -7,14 +7,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "naming", "tables", "swapping", "handles", "settings", "web", "download", "tarballs",
-    "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "servers",
+    "errors", "cards", "naming", "tables", "findings", "swapping", "handles", "settings", "web", "download", "tarballs",
+    "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "probes",
+    "installation", "surroundings", "servers",
     "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
-    "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing", "embedding",
-    "executors", "guards", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
+    "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
+    "embedding", "executors", "guards", "layers", "grouping", "slots", "rates", "unfreezing", "features", "finetuning",
     "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
-    "demo", "cli", "__main__",
+    "samples", "journeys", "demo", "commands", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
 SAVED_MODEL = [
@@ -26,6 +27,7 @@ SAVED_MODEL = [
     "effects",
     "blueprint",
     "records",
+    "usage",
     "overview",
     "interface",
     "options",

@@ -1,0 +1,287 @@
+"""Down the road with one handle, step by step: where it fails and why, and the code to go on with."""
+
+import importlib.util
+import os
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers import handles, interface, layers, loaded, overview, resolvers, samples, tables, usage
+from keras_hub_layers.errors import HubError, HubWarning
+from keras_hub_layers.findings import OK, PROBLEM, WARNING, Finding, has_problem, of_error
+from keras_hub_layers.manifests import sizes
+from keras_hub_layers.tensors import Spec, describe, flatten, spec_of
+
+_KINDS = {
+    "path": "a local path",
+    "url": "a URL",
+    "remote": "a path on a remote file system",
+    "kaggle": "a Kaggle model",
+    "huggingface": "a Hugging Face repository",
+}
+
+
+@dataclass(frozen=True)
+class Journey:
+    """How far a handle came.
+
+    Attributes:
+        handle: The handle, without password.
+        findings: One or more per step, in their order; a problem ends the journey.
+        code: Lines to paste, `""` where it did not arrive.
+    """
+
+    handle: str
+    findings: tuple[Finding, ...]
+    code: str
+
+
+@dataclass
+class _Luggage:
+    """What the steps hand on to each other."""
+
+    handle: str
+    texts: Sequence[str]
+    info: Any = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    layer: Any = None
+    inputs: Any = None
+
+
+def travel(handle: str, inputs: Sequence[str] = ()) -> Journey:
+    """Parse, resolve, inspect, load and call what a handle names, and look where gradients arrive.
+
+    Args:
+        handle: A path, URL or model id.
+        inputs: Sample inputs as `samples.read` takes them. Defaults to none: they are made up from the first trace.
+
+    Returns:
+        A `Journey`.
+
+    Example:
+
+    >>> from keras_hub_layers import journeys
+    >>> journeys.travel("").findings[0].level
+    'problem'
+    """
+    luggage = _Luggage(handle, inputs)
+    found: list[Finding] = []
+    for topic, step in _STEPS:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", HubWarning)
+            found += _walk(topic, step, luggage)
+        found += [Finding(topic, WARNING, str(one.message)) for one in warned if issubclass(one.category, HubWarning)]
+        if has_problem(found):
+            return Journey(handles.display(handle), tuple(found), "")
+    return Journey(handles.display(handle), tuple(found), _code(luggage))
+
+
+def _walk(topic: str, step: Callable[[_Luggage], list[Finding]], luggage: _Luggage) -> list[Finding]:
+    try:
+        return step(luggage)
+    except HubError as error:
+        return [of_error(error, topic)]
+    except Exception as error:  # TensorFlow's errors have no common base
+        return [of_error(error, topic)]
+
+
+def _parse(luggage: _Luggage) -> list[Finding]:
+    return [Finding("parse", OK, _KINDS[handles.parse(luggage.handle).kind])]
+
+
+def _resolve(luggage: _Luggage) -> list[Finding]:
+    directory = resolvers.resolve(luggage.handle)
+    size = sum(size for _, size in sizes(directory)) if os.path.isdir(directory) else 0
+    return [Finding("resolve", OK, f"{directory}, {tables.readable(size)}" if size else directory)]
+
+
+def _inspect(luggage: _Luggage) -> list[Finding]:
+    info = luggage.info = interface.inspect(luggage.handle)
+    arguments = usage.arguments(info.format, info.fine_tunable, info.signatures, info.pieces)
+    extent, text = info.sizes["all"], overview.FORMATS[info.format]
+    if extent.variables:
+        text += f", {extent.variables} variables with {extent.parameters:,} parameters"
+    if isinstance(arguments, str):
+        return [Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {luggage.handle}")]
+    luggage.arguments = arguments
+    return [Finding("inspect", OK, text)]
+
+
+def _ops(luggage: _Luggage) -> list[Finding]:
+    missing = set(luggage.info.missing_ops)
+    if not missing:
+        return [Finding("ops", OK, "TensorFlow has every op")]
+    found = []
+    for need in luggage.info.requires:
+        names = ", ".join(sorted(missing & set(need.ops)))
+        missing -= set(need.ops)
+        if not names:
+            continue
+        if importlib.util.find_spec(need.module):
+            found.append(Finding("ops", OK, f"{need.package} is installed and brings {names}"))
+        else:
+            text = f"{names}: ops of {need.package}, which is not installed"
+            found.append(Finding("ops", PROBLEM, text, need.advice))
+    if missing:
+        text = f"{', '.join(sorted(missing))}: TensorFlow does not have them, and no package that brings them is known"
+        found.append(Finding("ops", PROBLEM, text, "import the package of the model's publisher before loading"))
+    return found
+
+
+def _load(luggage: _Luggage) -> list[Finding]:
+    luggage.layer = layers.HubLayer(luggage.handle, **{**luggage.arguments, "trainable": False})
+    if "piece" in luggage.arguments:  # it has an interface of its own
+        luggage.info = interface.inspect(loaded.piece(luggage.layer.resolved_object, luggage.arguments["piece"]))
+        luggage.arguments["trainable"] = luggage.info.fine_tunable
+    return [Finding("load", OK, f"as a layer with {len(luggage.layer.weights)} weights")]
+
+
+def _call(luggage: _Luggage) -> list[Finding]:
+    inputs = samples.read(luggage.texts) if luggage.texts else samples.made_up(_expected(luggage))
+    try:
+        outputs = luggage.layer(inputs)
+    except Exception as error:
+        if luggage.texts:
+            raise
+        given = tables.shortened(describe(spec_of(inputs)), 300)
+        text = f"an input made up from the trace was refused: {given}\n{of_error(error, 'call').text}"
+        return [Finding("call", WARNING, text, f"keras-hub-layers doctor {luggage.handle} --input my_input.npy")]
+    luggage.inputs = inputs
+    text = tables.shortened(f"{describe(spec_of(inputs))} -> {describe(spec_of(outputs))}", 600)
+    wrong = [tensor for tensor in _floats(outputs) if not bool(tf.reduce_all(tf.math.is_finite(tensor)))]
+    if wrong:
+        return [Finding("call", WARNING, f"{text}; the outputs hold NaN or infinity")]
+    return [Finding("call", OK, text)]
+
+
+def _expected(luggage: _Luggage) -> Any:
+    """The nest of `Spec`s that the layer takes."""
+    info, name = luggage.info, luggage.arguments.get("signature")
+    if info.format == "tf1_hub":
+        name = name or "default"
+    if name is not None:
+        inputs = info.signatures[name].inputs
+        return next(iter(inputs.values())) if len(inputs) == 1 else inputs
+    return info.traces[0].inputs if info.traces else Spec(None, "float32")
+
+
+def _gradient(luggage: _Luggage) -> list[Finding]:
+    layer = luggage.layer
+    if not luggage.info.fine_tunable or luggage.inputs is None:
+        reason = (
+            "it is not fine-tunable as it is" if luggage.inputs is not None else "there is no input to call it with"
+        )
+        return [Finding("gradient", OK, f"not tried: {reason}")]
+    layer.trainable = True
+    trained = layer.trainable_variables
+    generator = tf.random.Generator.from_seed(0)
+    with tf.GradientTape() as tape:
+        outputs = _floats(layer(luggage.inputs, training=True))
+        # Random weights: the plain sum of a softmax has no gradient.
+        parts = [tf.reduce_sum(tf.cast(generator.normal(tf.shape(y)), y.dtype) * y) for y in outputs]
+        total = tf.add_n([tf.cast(part, "float32") for part in (*parts, *layer.losses)]) if parts else None
+    if total is None:
+        return [Finding("gradient", PROBLEM, "no output is a number that could be trained on")]
+    gradients = tape.gradient(total, [variable.value for variable in trained])
+    names = layers.weight_names(layer)
+    lost = [names[variable.path] for variable, one in zip(trained, gradients, strict=True) if one is None]
+    broken = [
+        names[variable.path]
+        for variable, one in zip(trained, gradients, strict=True)
+        if one is not None and not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(one))))
+    ]
+    if broken:
+        return [Finding("gradient", WARNING, f"NaN or infinite for {_listed(broken)} of {len(trained)} variables")]
+    if len(lost) == len(trained):
+        return [Finding("gradient", PROBLEM, f"none of the {len(trained)} published trainable variables gets one")]
+    if lost:
+        text = f"{len(trained) - len(lost)} of {len(trained)} variables get one; not {_listed(lost)}"
+        return [Finding("gradient", WARNING, f"{text}. What is called does not use them: they stay as they are")]
+    return [Finding("gradient", OK, f"arrives at all {len(trained)} published trainable variables")]
+
+
+def _fine_tune(luggage: _Luggage) -> list[Finding]:
+    info, handle = luggage.info, luggage.handle
+    if info.fine_tunable:
+        return [Finding("fine-tune", OK, f"yes: {info.reason}")]
+    fix = ""
+    if info.format == "reusable" and any(variable.trainable for variable in info.variables):
+        fix = f'HubLayer({handle!r}, trainable=True, arguments={{"training": False}})'
+    elif info.format == "reusable" and info.variables:
+        fix = f"HubLayer({handle!r}, trainable=True, unfreeze={re.escape(info.groups[-1].variables[-1])!r})"
+    return [Finding("fine-tune", WARNING, f"no: {info.reason}", fix)]
+
+
+_STEPS: tuple[tuple[str, Callable[[_Luggage], list[Finding]]], ...] = (
+    ("parse", _parse),
+    ("resolve", _resolve),
+    ("inspect", _inspect),
+    ("ops", _ops),
+    ("load", _load),
+    ("call", _call),
+    ("gradient", _gradient),
+    ("fine-tune", _fine_tune),
+)
+
+
+def _code(luggage: _Luggage) -> str:
+    """A program that uses the layer in a model, or calls it where Keras has no such `Input`."""
+    expected = _expected(luggage)
+    layer = "layer = layers." + usage.code(luggage.handle, luggage.arguments)
+    if all(spec.kind == "dense" and spec.shape and spec.shape[0] is None for spec in flatten(expected)):
+        lines = [
+            "import keras",
+            "from keras_hub_layers import layers",
+            "",
+            layer,
+            f"inputs = {_nested(expected, _input)}",
+        ]
+        return "\n".join([*lines, "model = keras.Model(inputs, layer(inputs))", "model.summary()"])
+    made = luggage.inputs if luggage.inputs is not None else samples.made_up(expected)
+    lines = ["import tensorflow as tf", "from keras_hub_layers import layers", "", layer]
+    return "\n".join([*lines, f"inputs = {_nested(made, lambda tensor, _: _literal(tensor))}", "print(layer(inputs))"])
+
+
+def _nested(nest: Any, word: Callable[[Any, str], str], name: str = "") -> str:
+    """The source text of a nest; one entry per line where there are many."""
+    if isinstance(nest, dict):
+        entries, brackets = [f"{key!r}: {_nested(value, word, key)}" for key, value in nest.items()], "{}"
+    elif isinstance(nest, (list, tuple)):
+        entries, brackets = [_nested(value, word) for value in nest], "[]"
+    else:
+        return word(nest, name)
+    if sum(map(len, entries)) <= 60:
+        return brackets[0] + ", ".join(entries) + brackets[1]
+    return "\n".join([brackets[0], *(f"    {entry}," for entry in entries), brackets[1]])
+
+
+def _input(spec: Spec, name: str) -> str:
+    named = f", name={name!r}" if name.isidentifier() else ""
+    return f"keras.Input({spec.shape[1:] if spec.shape else ()}, dtype={spec.dtype!r}{named})"
+
+
+def _literal(tensor: Any) -> str:
+    if isinstance(tensor, tf.RaggedTensor):
+        return f"tf.RaggedTensor.from_tensor({_literal(tensor.to_tensor())})"
+    if isinstance(tensor, tf.SparseTensor):
+        return f"tf.sparse.from_dense({_literal(tf.sparse.to_dense(tensor))})"
+    shape, dtype = tuple(tensor.shape), tensor.dtype.name
+    if tensor.dtype == tf.string:
+        return f"tf.fill({shape}, 'a sample text')"
+    if tensor.dtype.is_integer and not bool(tf.reduce_all(tensor == 1)):
+        return f"tf.constant({tensor.numpy().tolist()}, {dtype!r})"
+    return f"tf.ones({shape}, {dtype!r})"
+
+
+def _floats(outputs: Any) -> list[Any]:
+    flat = tf.nest.flatten(outputs, expand_composites=True)
+    return [tensor for tensor in flat if keras.backend.is_float_dtype(tf.as_dtype(tensor.dtype).name)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
