@@ -1,4 +1,4 @@
 # Short names for `python3 dev.py …`, which works where there is no make.
-.PHONY: demo test floor check
-demo test floor check:
+.PHONY: demo test floor check docs
+demo test floor check docs:
 	python3 dev.py $@

@@ -2,10 +2,11 @@
 """Set up a virtual environment beside this file and run one thing in it.
 
     python3 dev.py demo     the main job: use, fine-tune, export, reload
-    python3 dev.py test     lint, types and tests
+    python3 dev.py test     lint, types, documentation and tests
     python3 dev.py floor    the core of the tests on the oldest Keras and TensorFlow that the package claims
                             (`python3 dev.py floor tests`: all of them)
-    python3 dev.py check    lint and types only
+    python3 dev.py check    lint, types and documentation only
+    python3 dev.py docs     the documentation, into site/: open site/index.html
 
 Needs Python 3.11 or newer and nothing else; further arguments go on to the command
 (`python3 dev.py test -k ragged`).
@@ -78,6 +79,11 @@ def check(environment: Environment) -> None:
     environment.run("-m", "pyright", "--pythonpath", environment.python)
 
 
+def docs(environment: Environment) -> None:
+    """Build the documentation; a broken link, anchor, name or included file is an error."""
+    environment.run("-m", "zensical", "build", "--strict", "--clean")
+
+
 def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - the one file that an older Python may run
         sys.exit(f"keras-hub-layers needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable})")
@@ -91,8 +97,13 @@ def main() -> None:
         environment.install()
         if task == "check" or not rest:
             check(environment)
+            docs(environment)
         if task == "test":
             environment.run("-m", "pytest", *rest)
+    elif task == "docs":
+        environment = Environment(".venv", "[dev]", "newest.txt")
+        environment.install()
+        docs(environment)
     elif task == "floor":
         environment = Environment(".venv-floor", "[dev]", "floor.txt")
         environment.install()
