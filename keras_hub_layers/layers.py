@@ -1,5 +1,6 @@
 """HubLayer: a SavedModel as a Keras layer."""
 
+import functools
 import os
 import re
 import warnings
@@ -10,6 +11,7 @@ import keras
 
 from keras_hub_layers import (
     _compat,
+    calls,
     effects,
     embedding,
     executors,
@@ -163,6 +165,7 @@ class HubLayer(_compat.OwnLosses):
             output_key=output_key,
             output_shape=self._settings.output_shape,
             where=self._where,
+            line=functools.partial(self._settings.line, trainable=trainable or None, unfreeze=unfreeze),
         )
         with keras.name_scope(self.name):
             self._executor = executor_class(self._choice)
@@ -218,7 +221,7 @@ class HubLayer(_compat.OwnLosses):
         matches = None
         if patterns is not None:
             names = [executor.name_of(weight) for weight in executor.candidates]
-            matches = selection.matcher(patterns, names, self._where)
+            matches = selection.matcher(patterns, names, self._where, self._choice.line)
             if not executor.has_lists:
                 self._warn(
                     f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
@@ -230,9 +233,16 @@ class HubLayer(_compat.OwnLosses):
     # -- Keras' protocol -----------------------------------------------------------------------------------------
 
     def __call__(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+        if not calls.is_flag(training):
+            raise calls.second_input(inputs, training, self._where)
         if training is not None:
             kwargs["training"] = training
-        return super().__call__(self._executor.prepare(inputs), **kwargs)
+        try:
+            return super().__call__(self._executor.prepare(inputs), **kwargs)
+        except TypeError as err:
+            if "unexpected keyword argument" not in str(err) or not set(kwargs) - {"training"}:
+                raise
+            raise calls.unknown_arguments(kwargs, self._where, self._choice.line) from err
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         if self.trainable:
@@ -355,7 +365,8 @@ class HubLayer(_compat.OwnLosses):
                     received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
                     "so training it would compute something else than its publisher did",
                     where=self._where,
-                    fix="HubLayer(handle, trainable=False, ...)   # or the TF2 version of the model; khl.inspect tells",
+                    fix=self._choice.line(trainable=None, unfreeze=None)
+                    + "   # frozen; of a TF1 model there may be a TF2 version that can be tuned",
                 )
             )
         if not self.trainable_weights:
@@ -366,7 +377,7 @@ class HubLayer(_compat.OwnLosses):
             elif candidates:
                 reason = (
                     "the SavedModel publishes no variables. To train some of those that it uses:\n"
-                    f"HubLayer(handle, trainable=True, unfreeze={self._executor.name_of(candidates[0])!r})"
+                    + self._choice.line(trainable=True, unfreeze=self._executor.name_of(candidates[0]))
                 )
             self._warn(f"The layer is trainable but has no trainable weights: {reason}")
 
@@ -421,6 +432,8 @@ def _load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
         return embedding.load(handle, tags, load_options)
     if isinstance(handle, (str, os.PathLike)):
         return loader.load(handle, tags=tags, options=load_options, sha256=sha256)
+    if keras.ops.is_tensor(handle) or isinstance(handle, keras.KerasTensor) or hasattr(handle, "__array_interface__"):
+        raise calls.input_as_handle(handle)
     if not loaded.is_object(handle):
         handles.parse(handle)  # says which forms there are
     given = {"tags": tags, "load_options": load_options, "sha256": sha256}
@@ -436,16 +449,7 @@ def _load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
             )
         )
     if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
-        is_keras = isinstance(handle, keras.layers.Layer)
-        raise InterfaceError(
-            explain(
-                "The handle is a layer already.",
-                expected="a path, a URL, a model id, or a loaded object",
-                received=f"{type(handle).__module__}.{type(handle).__name__}",
-                where="HubLayer(handle)",
-                fix="use it as a layer directly" if is_keras else "HubLayer(URL_OR_PATH)   # instead of hub.KerasLayer",
-            )
-        )
+        raise calls.layer_as_handle(handle)
     return handle
 
 

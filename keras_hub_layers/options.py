@@ -1,11 +1,12 @@
 """The arguments of a layer, in the form that its config has."""
 
+import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from keras_hub_layers import handles
+from keras_hub_layers import handles, loader
 from keras_hub_layers.errors import InterfaceError, explain
 
 
@@ -26,6 +27,13 @@ class Settings:
     piece: str | None
     load_options: Any
     sha256: str | None
+
+    def line(self, **changes: Any) -> str:
+        """The line of code that makes the layer, with some arguments changed; `None` leaves one out."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "handle"}
+        given["arguments"] = dict(self.arguments) or None
+        given["load_options"] = loader.options_config(self.load_options)
+        return line(self.handle, **{**dict.fromkeys(("trainable", "unfreeze")), **given, **changes})
 
 
 def plain_arguments(arguments: Any, handle: Any) -> dict[str, Any]:
@@ -91,3 +99,20 @@ def shown(handle: Any) -> str:
     if isinstance(handle, (str, os.PathLike)):
         return repr(handles.display(str(os.fspath(handle))))
     return f"an object of type {type(handle).__name__}"
+
+
+def line(handle: Any = None, **arguments: Any) -> str:
+    """The line of code that makes a layer.
+
+    Args:
+        handle: The handle or object; `None` if it is not known.
+        **arguments: Those of the layer; what is `None` is left out.
+    """
+    first = shown(handle) if isinstance(handle, (str, os.PathLike)) else "handle" if handle is None else "obj"
+    given = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
+    return f"HubLayer({', '.join([first, *given])})"
+
+
+def nearest(name: str, names: Sequence[str], cutoff: float = 0.0) -> str | None:
+    """The name that is spelt most like the one given; `None` if none is near enough."""
+    return next(iter(difflib.get_close_matches(str(name), list(map(str, names)), 1, cutoff)), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_hub_layers import loaded
 from keras_hub_layers.errors import InterfaceError, TrainingError, explain
-from keras_hub_layers.options import Settings, shown
+from keras_hub_layers.options import Settings, nearest
 
 
 def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Function]:
@@ -24,7 +24,7 @@ def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Functi
     if settings.piece is not None:
         found = loaded.piece(obj, str(settings.piece))
         if found is None:
-            raise _no_such("piece", str(settings.piece), loaded.pieces(obj), where)
+            raise _no_such("piece", str(settings.piece), loaded.pieces(obj), settings, where)
         obj = found
     if settings.signature is None:
         if settings.signature_outputs_as_dict:
@@ -34,7 +34,7 @@ def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Functi
                     expected="signature=NAME with signature_outputs_as_dict=True, or neither",
                     received="signature=None, signature_outputs_as_dict=True",
                     where=where,
-                    fix="remove signature_outputs_as_dict: __call__ returns a dict by itself if it computes one",
+                    fix=f"{settings.line(signature_outputs_as_dict=None)}   # a call returns a dict if it computes one",
                 )
             )
         return obj, _callable(obj, settings, where)
@@ -45,7 +45,7 @@ def _signature(obj: Any, settings: Settings, where: str) -> loaded.Function:
     signatures = loaded.signatures(obj)
     name = settings.signature
     if name not in signatures:
-        raise _no_such("signature", str(name), list(signatures), where)
+        raise _no_such("signature", str(name), list(signatures), settings, where, signatures)
     outputs = sorted(signatures[name].traces[0].outputs)
     if (settings.output_key is not None) == bool(settings.signature_outputs_as_dict):
         raise InterfaceError(
@@ -55,16 +55,16 @@ def _signature(obj: Any, settings: Settings, where: str) -> loaded.Function:
                 received=f"output_key={settings.output_key!r}, "
                 f"signature_outputs_as_dict={settings.signature_outputs_as_dict!r}",
                 where=f"{where}, signature {name!r} with the outputs {outputs}",
-                fix=_signature_line(settings.handle, name, outputs),
+                fix=_signature_line(settings, name, outputs),
             )
         )
     if settings.output_key is not None and settings.output_key not in outputs:
-        raise _no_such("output_key", settings.output_key, outputs, where)
+        raise _no_such("output_key", settings.output_key, outputs, settings, where)
     return signatures[name]
 
 
 def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
-    handle, function = settings.handle, loaded.call_function(obj)
+    function = loaded.call_function(obj)
     if function is not None and function.is_usable(settings.arguments):
         return function
     signatures, pieces = loaded.signatures(obj), loaded.pieces(obj)
@@ -74,8 +74,9 @@ def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
         received = f"a function that needs several positional inputs (also {function.required})"
     else:
         received = "a function whose traces take no tensors"
-    fixes = [_signature_line(handle, name, sorted(f.traces[0].outputs)) for name, f in signatures.items()]
-    fixes += [f"HubLayer({shown(handle)}, piece={name!r})" for name in pieces]
+    usual = sorted(signatures, key=lambda name: name != "serving_default")
+    fixes = [_signature_line(settings, name, sorted(signatures[name].traces[0].outputs)) for name in usual]
+    fixes += [settings.line(piece=name) for name in pieces]
     raise InterfaceError(
         explain(
             "The SavedModel cannot be called as the Reusable SavedModel interface defines it.",
@@ -87,13 +88,16 @@ def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
     )
 
 
-def matcher(patterns: Sequence[str], names: Sequence[str], where: str) -> Callable[[str], bool]:
+def matcher(
+    patterns: Sequence[str], names: Sequence[str], where: str, line: Callable[..., str] | None = None
+) -> Callable[[str], bool]:
     """Whether a variable's name is matched by any of the patterns of `unfreeze`.
 
     Args:
         patterns: Regular expressions, searched in the names.
         names: Names in the SavedModel of the variables that may be trained.
         where: Layer and handle, for error texts.
+        line: The line of code that makes the layer, for the error text. Defaults to `None`: an assignment to the layer.
 
     Raises:
         errors.TrainingError: A pattern matches none of the names, or is no regular expression.
@@ -108,33 +112,47 @@ def matcher(patterns: Sequence[str], names: Sequence[str], where: str) -> Callab
         except (re.error, TypeError) as err:
             problem = f"A pattern of unfreeze is not a regular expression: {err}."
         literal = re.sub(r"[\\^$.*+?()\[\]{}|]", "", str(pattern))
-        near = difflib.get_close_matches(literal, names, 3, cutoff=0.0)
+        groups = [name[: end.end()] for name in names for end in re.finditer("/", name)]  # "a/" and "a/b/" of "a/b/c"
+        near = difflib.get_close_matches(literal, list(dict.fromkeys([*names, *groups])), 3, cutoff=0.0)
+        found = [f"^{re.escape(near[0])}" if near[0] in groups else re.escape(near[0])] if near else None
+        fixed = [one if one != pattern else found[0] for one in patterns] if found else None
         raise TrainingError(
             explain(
                 problem,
                 expected=f"a regular expression that is found in one of {len(names)} names; nearest: {near}",
                 received=f"unfreeze pattern {pattern!r}",
                 where=where,
-                fix=f"unfreeze={re.escape(near[0])!r}" if near else "remove unfreeze: it has no such variables",
+                fix=line(unfreeze=fixed) if line is not None else f"layer.unfreeze = {fixed!r}",
             )
         )
     compiled = [re.compile(pattern) for pattern in patterns]
     return lambda name: any(pattern.search(name) for pattern in compiled)
 
 
-def _signature_line(handle: Any, name: str, outputs: list[str]) -> str:
-    choice = f"output_key={outputs[0]!r}" if len(outputs) == 1 else "signature_outputs_as_dict=True"
-    return f"HubLayer({shown(handle)}, signature={name!r}, {choice})"
+def _signature_line(settings: Settings, name: str, outputs: list[str]) -> str:
+    if len(outputs) == 1:
+        return settings.line(signature=name, output_key=outputs[0], signature_outputs_as_dict=None)
+    return settings.line(signature=name, output_key=None, signature_outputs_as_dict=True)
 
 
-def _no_such(argument: str, name: str, names: list[str], where: str) -> InterfaceError:
-    near = difflib.get_close_matches(name, names, 1) or names[:1]
+def _no_such(
+    argument: str, name: str, names: list[str], settings: Settings, where: str, signatures: Any = None
+) -> InterfaceError:
+    """The error for a name that the SavedModel does not have, with the nearest one that it has."""
+    near = nearest(name, names)
+    fix = settings.line(**{argument: near})
+    if signatures and near is not None:
+        outputs = sorted(signatures[near].traces[0].outputs)
+        is_whole = settings.signature_outputs_as_dict or settings.output_key in outputs
+        fix = settings.line(signature=near) if is_whole else _signature_line(settings, near, outputs)
+    elif argument == "signature":
+        fix = settings.line(signature=None, output_key=None, signature_outputs_as_dict=None)
     return InterfaceError(
         explain(
             f"The SavedModel has no such {argument.replace('_', ' ')}.",
             expected=f"{argument} among {names}" if names else f"no {argument}: it has none",
             received=f"{argument}={name!r}",
             where=where,
-            fix=f"{argument}={near[0]!r}" if near else f"remove {argument}",
+            fix=fix,
         )
     )

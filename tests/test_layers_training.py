@@ -135,7 +135,7 @@ def test_pinned_training_mode_does_not_reach_a_frozen_layer(produced):
 def test_a_model_saved_for_inference_only_says_so_when_it_is_trained(produced):
     layer = layers.HubLayer(produced(producers.batch_norm, modes=(False,)), trainable=True)
     layer(np.array([[1.0]]))
-    with pytest.raises(errors.TrainingError, match=r"saved for inference only(?s:.*)arguments={\"training\": False}"):
+    with pytest.raises(errors.TrainingError, match=r"saved for inference only(?s:.*)arguments={'training': False}"):
         layer(np.array([[1.0]]), training=True)
 
 

@@ -1,12 +1,12 @@
 """How the running Keras backend computes what a SavedModel offers (see the README in this folder)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
 
-from keras_hub_layers import loaded
+from keras_hub_layers import loaded, options
 from keras_hub_layers.errors import BackendError, explain
 
 
@@ -21,6 +21,7 @@ class Choice:
         output_key: Key of the one output to keep, or `None`.
         output_shape: Shapes without batch, structured as the outputs, or `None`.
         where: Layer and handle, for error texts.
+        line: The line of code that makes the layer, with the given arguments changed; for error texts.
     """
 
     target: Any
@@ -29,6 +30,7 @@ class Choice:
     output_key: str | None
     output_shape: Any
     where: str
+    line: Callable[..., str] = options.line
 
 
 class Executor(Protocol):

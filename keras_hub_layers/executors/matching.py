@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import keras
@@ -15,6 +15,7 @@ from keras_hub_layers.executors import words
 from keras_hub_layers.executors.fixes import example, repair
 from keras_hub_layers.executors.inputs import Mismatch, conform, guarded, to_tensor
 from keras_hub_layers.executors.pixels import wanted_range
+from keras_hub_layers.options import nearest
 
 
 class Matcher:
@@ -23,12 +24,14 @@ class Matcher:
     Args:
         function: The function that is called.
         where: Layer and handle, for error texts.
+        line: The line of code that makes the layer, with the given arguments changed; for error texts.
     """
 
-    def __init__(self, function: loaded.Function, where: str) -> None:
+    def __init__(self, function: loaded.Function, where: str, line: Callable[..., str]) -> None:
         self._function = function
         self._traces = function.usable_traces
         self._where = where
+        self._line = line
         self._has_warned = False
 
     def check_arguments(self, given: Mapping[str, Any]) -> None:
@@ -42,7 +45,7 @@ class Matcher:
                     expected=f"arguments among {sorted(known)}" if known else "no arguments: the function has none",
                     received=f"arguments={dict(given)!r}",
                     where=self._where,
-                    fix=f"remove {unknown[0]!r} from arguments",
+                    fix=self._line(arguments=self._renamed(given)),
                 )
             )
         if self._traces and not any(self._accepts(trace, given, only_given=True) for trace in self._traces):
@@ -52,9 +55,21 @@ class Matcher:
                     expected="one of\n" + words.listed(self._traces),
                     received=f"arguments={dict(given)!r}",
                     where=self._where,
-                    fix="choose values that were traced, from the list above",
+                    fix=self._line(arguments=self._traced_instead_of(given)),
                 )
             )
+
+    def _renamed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments under the nearest names that the function has; those that are near none left out."""
+        known = self._function.parameters
+        names = {name: name if name in known else nearest(name, list(known), 0.6) for name in given}
+        return {new: given[name] for name, new in names.items() if new is not None}
+
+    def _traced_instead_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the arguments that there is a trace for."""
+        traces = [trace.arguments for trace in self._traces if set(given) <= set(trace.arguments)]
+        values = traces[0] if traces else {}
+        return {n: given[n] if isinstance(v, tf.TypeSpec) else v for n, v in values.items() if n in given}
 
     def match(self, inputs: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Inputs and arguments in the form of the trace that fits best."""
@@ -115,11 +130,12 @@ class Matcher:
                     expected=f"a trace with training={wanted}",
                     received="only\n" + words.listed(self._traces),
                     where=self._where,
-                    fix='HubLayer(handle, trainable=True, arguments={"training": False})   '
-                    "# tunes the weights in inference mode\n"
-                    "HubLayer(handle)   # keeps them frozen"
+                    fix=self._line(trainable=True, arguments={**others, "training": False})
+                    + "   # tunes the weights in inference mode\n"
+                    + self._line(trainable=None, unfreeze=None)
+                    + "   # keeps them frozen"
                     if wanted
-                    else "HubLayer(handle, trainable=True)(x, training=True)   # it has no other mode",
+                    else self._line(trainable=True) + "(x, training=True)   # it has no other mode",
                 )
             )
         raise InputError(
@@ -128,7 +144,7 @@ class Matcher:
                 expected="one of\n" + words.listed(self._traces),
                 received=f"arguments {arguments!r}",
                 where=self._where,
-                fix="HubLayer(handle, arguments={...}) with values from the list above",
+                fix=self._line(arguments=self._traced_instead_of(others)),
             )
         )
 

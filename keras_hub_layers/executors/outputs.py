@@ -8,10 +8,13 @@ import tensorflow as tf
 
 from keras_hub_layers import tensors
 from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.executors import Choice
+from keras_hub_layers.options import nearest
 
 
-def picked(outputs: Any, key: str | None, where: str) -> Any:
-    """The output at a key; all of them for `None`."""
+def picked(outputs: Any, choice: Choice) -> Any:
+    """The output at the chosen key; all of them for `None`."""
+    key, where = choice.output_key, choice.where
     if key is None:
         return outputs
     if isinstance(outputs, dict) and key in outputs:
@@ -23,16 +26,17 @@ def picked(outputs: Any, key: str | None, where: str) -> Any:
             expected=f"a dict of outputs with the key {key!r}",
             received=has,
             where=where,
-            fix=f"output_key={sorted(outputs)[0]!r}" if isinstance(outputs, dict) else "remove output_key",
+            fix=choice.line(output_key=nearest(key, list(outputs)) if isinstance(outputs, dict) else None),
         )
     )
 
 
-def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> Any:
+def shaped(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
     """Outputs with the static shapes that the user gave, behind the inputs' batch size."""
+    shape_nest, where = choice.output_shape, choice.where
     if shape_nest is None:
         return outputs
-    shapes = _aligned(shape_nest, outputs, where)
+    shapes = _aligned(shape_nest, outputs, choice)
     for tensor, shape in zip(tf.nest.flatten(outputs), shapes, strict=True):
         try:
             tensor.set_shape(batch.concatenate(shape))
@@ -43,13 +47,13 @@ def shaped(outputs: Any, shape_nest: Any, batch: tf.TensorShape, where: str) -> 
                     expected=f"a shape that fits {tuple(tensor.shape)}, without the batch axis",
                     received=f"output_shape={shape_nest!r}",
                     where=where,
-                    fix="remove output_shape: it is inferred",
+                    fix=f"{choice.line(output_shape=None)}   # the shape is inferred",
                 )
             ) from err
     return outputs
 
 
-def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
+def keras_tensor(spec: Any, choice: Choice) -> keras.KerasTensor:
     """The symbolic tensor of a spec, or of a tensor of a graph."""
     spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
     if tf.TensorShape(spec.shape).rank is None:
@@ -58,8 +62,8 @@ def keras_tensor(spec: Any, where: str) -> keras.KerasTensor:
                 "TensorFlow cannot infer the shape of an output.",
                 expected="an output of known rank",
                 received=tensors.describe(tensors.spec_of(spec)),
-                where=where,
-                fix="HubLayer(handle, output_shape=(128,))   # without the batch axis",
+                where=choice.where,
+                fix=f"{choice.line(output_shape=[128])}   # as its publisher says, without the batch axis",
             )
         )
     kind = {}
@@ -84,12 +88,12 @@ def _is_shape(value: Any) -> bool:
     )
 
 
-def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
+def _aligned(shapes: Any, outputs: Any, choice: Choice) -> list[Any]:
     """The given shapes in the order of the flattened outputs."""
     if isinstance(outputs, dict) and isinstance(shapes, Mapping) and set(shapes) == set(outputs):
-        return [s for key in sorted(outputs) for s in _aligned(shapes[key], outputs[key], where)]
+        return [s for key in sorted(outputs) for s in _aligned(shapes[key], outputs[key], choice)]
     if isinstance(outputs, list) and not _is_shape(shapes) and len(shapes) == len(outputs):
-        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output, where)]
+        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output, choice)]
     if not isinstance(outputs, (dict, list)) and _is_shape(shapes):
         return [tf.TensorShape(shapes)]
     if not isinstance(outputs, (dict, list)) and isinstance(shapes, int):
@@ -99,8 +103,8 @@ def _aligned(shapes: Any, outputs: Any, where: str) -> list[Any]:
             "output_shape is not structured as the outputs are.",
             expected=f"shapes for {tensors.describe(tensors.spec_of(outputs))}, without the batch axis",
             received=f"output_shape={shapes!r}",
-            where=where,
-            fix="remove output_shape: it is inferred where TensorFlow can; or give one shape per output",
+            where=choice.where,
+            fix=f"{choice.line(output_shape=None)}   # inferred where TensorFlow can; or give one shape per output",
         )
     )
 

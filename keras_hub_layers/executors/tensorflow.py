@@ -26,7 +26,7 @@ class TensorFlowExecutor:
         self._choice = choice
         self._function = choice.function
         self._traces = choice.function.usable_traces
-        self._matcher = Matcher(choice.function, choice.where)
+        self._matcher = Matcher(choice.function, choice.where, choice.line)
         self._matcher.check_arguments(choice.arguments)
         self._losses = [] if choice.function.is_signature else loaded.losses(choice.target)
         self._check_losses()
@@ -63,8 +63,8 @@ class TensorFlowExecutor:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         with _compat.watched(variables, lambda variable: flags.get(id(variable), trained)):
             outputs = self._invoke(inputs, arguments)
-        outputs = picked(as_plain(outputs), self._choice.output_key, self._choice.where)
-        return shaped(outputs, self._choice.output_shape, _batch(inputs), self._choice.where)
+        outputs = picked(as_plain(outputs), self._choice)
+        return shaped(outputs, _batch(inputs), self._choice)
 
     def prepare(self, inputs: Any) -> Any:
         parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
@@ -80,7 +80,7 @@ class TensorFlowExecutor:
         training = not self._matcher.infers(self._choice.arguments)
         traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
         outputs = traced.get_concrete_function(specs).structured_outputs
-        return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice.where), as_plain(outputs))
+        return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice), as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
         if not self._traces:
@@ -106,7 +106,7 @@ class TensorFlowExecutor:
             return {key: self._symbolic(shapes[key], spec) for key, spec in specs.items()}
         if isinstance(specs, (list, tuple)):
             return [self._symbolic(shape, spec) for shape, spec in zip(shapes, specs, strict=True)]
-        return keras_tensor(_with_shape(specs, tuple(shapes)), self._choice.where)
+        return keras_tensor(_with_shape(specs, tuple(shapes)), self._choice)
 
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
@@ -184,7 +184,8 @@ class TensorFlowExecutor:
                 received=f"one created under {type(self._strategy).__name__}, "
                 f"called under {type(tf.distribute.get_strategy()).__name__}",
                 where=self._choice.where,
-                fix="with strategy.scope():\n    layer = HubLayer(handle, trainable=True)\n    model = ...",
+                fix=f"with strategy.scope():\n    layer = {self._choice.line(trainable=True)}\n"
+                "    # and the model that holds it, with its compile",
             )
         )
 
@@ -200,10 +201,10 @@ class TensorFlowExecutor:
         self._checked_pixels = True
         if wanted_range(self._function) == "unit":
             warnings.warn(
-                f"{self._choice.where}: uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and the "
-                "SavedModel does not rescale them before its first weights. TF Hub's image models are trained on [0, 1]; if "
-                "this one is too:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
-                f"If 0 to 255 is what it wants, say so:\nx = keras.ops.cast(x, {inputs.dtype.name!r})",
+                f"{self._choice.where}: uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and nothing in "
+                "the SavedModel rescales them before its first weights. If those were trained on [0, 1], as TF Hub's "
+                "image models are:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
+                f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})",
                 HubWarning,
                 stacklevel=4,
             )

@@ -1,0 +1,92 @@
+"""Calls that are written as those of another layer, and the errors that name the line that was meant."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_hub_layers import handles
+from keras_hub_layers.errors import HandleError, InputError, InterfaceError, explain
+
+
+def is_flag(training: Any) -> bool:
+    """Whether a value can be meant for `training`: a bool, an integer, `None`, or a scalar tensor."""
+    shape = getattr(training, "shape", None)
+    return len(shape) == 0 if shape is not None else isinstance(training, (bool, int, type(None)))
+
+
+def input_as_handle(value: Any) -> HandleError:
+    """The layer's input stands where its handle belongs: `HubLayer(x)`."""
+    return HandleError(
+        explain(
+            "The layer was given its input in the place of its handle. It is made first, and called then.",
+            expected=f"one of these forms\n{handles.FORMS}",
+            received=_shown(value),
+            where="HubLayer(handle)",
+            fix="layer = HubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')\ny = layer(x)",
+        )
+    )
+
+
+def layer_as_handle(layer: Any) -> InterfaceError:
+    """A layer stands where its handle belongs."""
+    fix = "keras.Sequential([obj])   # it is a layer of Keras 3 already, and is used as any other"
+    source = _source_of(layer)
+    if source is not None:
+        fix = f"HubLayer({handles.display(source)!r})"
+    elif not isinstance(layer, keras.layers.Layer):
+        fix = "HubLayer(obj.resolved_object)"
+    return InterfaceError(
+        explain(
+            "The handle is a layer already.",
+            expected="a path, a URL, a model id, or a loaded object",
+            received=f"{type(layer).__module__}.{type(layer).__name__}",
+            where="HubLayer(handle)",
+            fix=fix,
+        )
+    )
+
+
+def second_input(inputs: Any, training: Any, where: str) -> InputError:
+    """A second input stands where `training` belongs: `layer(a, b)`."""
+    return InputError(
+        explain(
+            "The layer takes its inputs as one argument; the second one is `training`.",
+            expected="layer(x) or layer(x, training=True), where x may be a list or a dict of inputs",
+            received=f"layer({_shown(inputs)}, {_shown(training)})",
+            where=where,
+            fix="y = layer([x, y])   # or layer({'name': x, 'other': y})",
+        )
+    )
+
+
+def unknown_arguments(given: Mapping[str, Any], where: str, line: Callable[..., str]) -> InputError:
+    """Arguments of the SavedModel's function stand in the call of the layer."""
+    names = sorted(set(given) - {"training"})
+    plain = {n: given[n] for n in names if isinstance(given[n], (bool, int, float, str))}
+    return InputError(
+        explain(
+            "A call of the layer has no such argument.",
+            expected="layer(x) or layer(x, training=True); the SavedModel's own arguments are HubLayer's",
+            received=", ".join(f"{name}={_shown(given[name])}" for name in names),
+            where=where,
+            fix=f"{line(arguments=plain)}(x)" if plain else "layer(x)",
+        )
+    )
+
+
+def _source_of(layer: Any) -> str | None:
+    """The path or URL that a layer was made from, as far as it says so in public."""
+    try:
+        found = layer.get_config().get("handle") or getattr(layer, "filepath", None)
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        found = None
+    return found if isinstance(found, str) else None
+
+
+def _shown(value: Any) -> str:
+    """A value in a few words."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{type(value).__name__} {keras.backend.standardize_dtype(value.dtype)} {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
