@@ -1,18 +1,20 @@
-"""The command line: arguments and formatting only. Each command imports what it needs when it runs."""
+"""The command line: each command's result, as text or JSON. Each imports what it needs when it runs."""
 
 import argparse
+import contextlib
+import dataclasses
+import importlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from keras_hub_layers import __version__
-from keras_hub_layers.errors import HubError
-
-Command = Callable[[argparse.Namespace], int]
+from keras_hub_layers import commands
+from keras_hub_layers.errors import HubError, MissingPackageError, explain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,73 +43,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="keras-hub-layers",
-        description="Use, fine-tune and share SavedModels in Keras 3.",
-        epilog="Exit codes: 0 all is well, 1 the work failed, 2 wrong usage.",
+    return commands.parser(
+        {
+            "inspect": _inspect,
+            "doctor": _doctor,
+            "resolve": _resolve,
+            "cache list": _cache_list,
+            "cache verify": _cache_verify,
+            "cache remove": _cache_remove,
+            "pack": _pack,
+            "publish": _publish,
+            "serve": _serve,
+            "demo": _demo,
+            "completion": _completion,
+        }
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def add(name: str, run: Command, text: str, group: Any = commands) -> argparse.ArgumentParser:
-        command = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        command.set_defaults(run=run)
-        return command
-
-    demo = add("demo", _demo, "fine-tune, export and reload a small SavedModel, from start to end")
-    demo.add_argument("directory", nargs="?", default="keras_hub_layers_demo", help="where it works (%(default)s)")
-    resolve = add("resolve", _resolve, "print the local directory of a handle, downloading it if need be")
-    resolve.add_argument("handle", help="a path, URL or hub id")
-    resolve.add_argument("--sha256", metavar="H", help="SHA-256 that the archive must have")
-    inspect = add("inspect", _inspect, "show what a SavedModel offers: calls, signatures, variables, pieces")
-    inspect.add_argument("handle", help="a path, URL or hub id")
-    inspect.add_argument("--json", action="store_true", help="for machines")
-
-    cache = commands.add_parser("cache", help="list, verify or remove downloaded models")
-    kept = cache.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add("list", _cache_list, "list what is in the cache, newest first", kept)
-    verify = add("verify", _cache_verify, "read every file and compare it with what was stored", kept)
-    verify.add_argument("handle", nargs="?", help="only this model (all)")
-    remove = add("remove", _cache_remove, "delete a model from the cache", kept)
-    remove.add_argument("handle", help="the handle, or the key that `list` shows")
-
-    pack = add("pack", _pack, "pack a SavedModel into one archive that any web server can offer")
-    pack.add_argument("directory", help="a directory that holds a SavedModel")
-    pack.add_argument("archive", help="the .tar.gz to write")
-    publish = add("publish", _publish, "upload a SavedModel to Kaggle or Hugging Face")
-    publish.add_argument("directory", help="a directory that holds a SavedModel")
-    publish.add_argument("handle", help="owner/model/framework/variation, or hf://owner/repo")
-    publish.add_argument("--license", metavar="NAME", help="as Kaggle knows it")
-    publish.add_argument("--notes", default="", metavar="TEXT", help="what is new")
-    publish.add_argument("--public", action="store_true", help="create a repository that everybody sees")
-    publish.add_argument("--dry-run", action="store_true", help="check everything, send nothing")
-    serve = add("serve", _serve, "offer every SavedModel below a directory over the hosting protocol")
-    serve.add_argument("directory", help="a directory with SavedModels")
-    serve.add_argument("--port", type=int, default=8000, metavar="N", help="0 for a free one (%(default)s)")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    return parser
-
-
-def _demo(chosen: argparse.Namespace) -> int:
-    _quiet_tensorflow()
-    from keras_hub_layers import demo
-
-    return demo.main(chosen.directory)
-
-
-def _resolve(chosen: argparse.Namespace) -> int:
-    from keras_hub_layers.resolvers import resolve
-
-    print(resolve(chosen.handle, sha256=chosen.sha256))
-    return 0
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
     _quiet_tensorflow()
     from keras_hub_layers.interface import inspect
+    from keras_hub_layers.overview import table
 
     interface = inspect(chosen.handle)
-    print(json.dumps(interface.to_dict(), indent=2) if chosen.json else interface)
+    if chosen.json:
+        _print_json(interface.to_dict())
+    else:
+        _print_table(table(interface))
+    return 0
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from keras_hub_layers import findings
+
+    if chosen.handle is None:
+        if chosen.input:
+            _parser().error("--input is for doctor HANDLE")
+        from keras_hub_layers import installation, surroundings
+
+        found, result = [*installation.check(), *surroundings.check()], {}
+    else:
+        _quiet_tensorflow()
+        from keras_hub_layers import journeys
+
+        with _held_stderr():
+            journey = journeys.travel(chosen.handle, chosen.input)
+        found, result = list(journey.findings), {"handle": journey.handle, "code": journey.code}
+    if chosen.json:
+        _print_json({**result, "ok": not findings.has_problem(found), "findings": findings.to_dicts(found)})
+    else:
+        _print_table(findings.table(found))
+        print("\n" + findings.summary(found))
+        if result.get("code"):
+            print(f"\nTo go on with:\n\n{result['code']}")
+    return 1 if findings.has_problem(found) else 0
+
+
+def _resolve(chosen: argparse.Namespace) -> int:
+    from keras_hub_layers.handles import display
+    from keras_hub_layers.resolvers import resolve
+
+    directory = resolve(chosen.handle, sha256=chosen.sha256)
+    if chosen.json:
+        _print_json({"handle": display(chosen.handle), "directory": directory})
+    else:
+        print(directory)
     return 0
 
 
@@ -116,9 +116,14 @@ def _cache_list(chosen: argparse.Namespace) -> int:
 
     cache = Cache()
     entries = cache.entries()
+    if chosen.json:
+        _print_json({"root": cache.root, "entries": [dataclasses.asdict(entry) for entry in entries]})
+        return 0
+    from keras_hub_layers.tables import readable
+
     for entry in entries:
         day = time.strftime("%Y-%m-%d", time.localtime(entry.created))
-        print(f"{_readable(entry.size):>9}  {day}  {entry.key}  {entry.handle or '(unknown handle)'}")
+        print(f"{readable(entry.size):>9}  {day}  {entry.key}  {entry.handle or '(unknown handle)'}")
     print(f"{len(entries)} in {cache.root}", file=sys.stderr)
     return 0
 
@@ -127,10 +132,15 @@ def _cache_verify(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.cache import Cache
 
     cache = Cache()
-    bad = 0
-    for entry in cache.select(chosen.handle) if chosen.handle else cache.entries():
-        problems = cache.verify(entry)
-        bad += bool(problems)
+    checked = [
+        (entry, cache.verify(entry)) for entry in (cache.select(chosen.handle) if chosen.handle else cache.entries())
+    ]
+    bad = sum(bool(problems) for _, problems in checked)
+    if chosen.json:
+        entries = [{**dataclasses.asdict(entry), "problems": problems} for entry, problems in checked]
+        _print_json({"root": cache.root, "broken": bad, "entries": entries})
+        return 1 if bad else 0
+    for entry, problems in checked:
         state = "broken" if problems else "ok" if entry.verifiable else "ok (names only: no checksums are known)"
         print("\n  ".join([f"{state}: {entry.handle or entry.key}", *problems]))
     if bad:
@@ -140,11 +150,16 @@ def _cache_verify(chosen: argparse.Namespace) -> int:
 
 def _cache_remove(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.cache import Cache
+    from keras_hub_layers.tables import readable
 
     cache = Cache()
-    for entry in cache.select(chosen.handle):
+    entries = cache.select(chosen.handle)
+    for entry in entries:
         cache.remove(entry)
-        print(f"removed {_readable(entry.size)}: {entry.handle or entry.key}")
+        if not chosen.json:
+            print(f"removed {readable(entry.size)}: {entry.handle or entry.key}")
+    if chosen.json:
+        _print_json({"root": cache.root, "removed": [dataclasses.asdict(entry) for entry in entries]})
     return 0
 
 
@@ -153,7 +168,11 @@ def _pack(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.publishers import pack
 
     archive = pack(chosen.directory, chosen.archive)
-    print(f"{sha256_of(archive)}  {archive}")
+    sha256 = sha256_of(archive)
+    if chosen.json:
+        _print_json({"archive": archive, "sha256": sha256, "size": os.path.getsize(archive)})
+    else:
+        print(f"{sha256}  {archive}")
     return 0
 
 
@@ -173,14 +192,85 @@ def _serve(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(chosen: argparse.Namespace) -> int:
+    _quiet_tensorflow()
+    from keras_hub_layers import demo
+
+    return demo.main(chosen.directory)
+
+
+def _completion(chosen: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError as error:
+        raise MissingPackageError(
+            explain(
+                "Completion needs a package that is not installed.",
+                expected="shtab",
+                received=str(error),
+                where=f"keras-hub-layers completion {chosen.shell}",
+                fix='pip install "keras-hub-layers[completion]"',
+            )
+        ) from error
+    parser = _parser()
+    for action in _actions(parser):
+        if action.dest in ("handle", "archive", "input"):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.dest == "directory":
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=chosen.shell))
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of a parser and of its commands."""
+    found = []
+    for action in parser._actions:
+        found.append(action)
+        if isinstance(action, argparse._SubParsersAction):
+            found += [inner for command in action.choices.values() for inner in _actions(command)]
+    return found
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2))
+
+
+def _print_table(table: Any) -> None:
+    """Print a table; in colours on a terminal, unless `NO_COLOR` is set."""
+    if not sys.stdout.isatty():  # rich need not be imported
+        print(table)
+        return
+    from rich.console import Console
+
+    Console().print(table.rich(), soft_wrap=True)
+
+
 def _quiet_tensorflow() -> None:
+    """Import TensorFlow without the notes that its libraries write before it can be told not to."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        with _held_stderr():
+            importlib.import_module("tensorflow")
 
 
-def _readable(size: float) -> str:
-    """A size in bytes, in words."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+@contextlib.contextmanager
+def _held_stderr() -> Iterator[None]:
+    """Keep back what libraries write to the standard error, unless it ends in an error or is asked for."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        before = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(before, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)

@@ -77,8 +77,5 @@ def table(findings: Iterable[Finding]) -> tables.Table:
 def summary(findings: Iterable[Finding]) -> str:
     """How many problems and warnings there are."""
     levels = [finding.level for finding in findings]
-    return f"{_counted(levels.count(PROBLEM), 'problem')}, {_counted(levels.count(WARNING), 'warning')}"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
+    counts = [tables.counted(levels.count(level), level) for level in (PROBLEM, WARNING)]
+    return ", ".join(re.sub("^0 ", "no ", count) for count in counts)

@@ -52,6 +52,11 @@ class _Luggage:
     layer: Any = None
     inputs: Any = None
 
+    @property
+    def shown(self) -> str:
+        """The handle as it may be shown."""
+        return handles.display(self.handle)
+
 
 def travel(handle: str, inputs: Sequence[str] = ()) -> Journey:
     """Parse, resolve, inspect, load and call what a handle names, and look where gradients arrive.
@@ -77,8 +82,8 @@ def travel(handle: str, inputs: Sequence[str] = ()) -> Journey:
             found += _walk(topic, step, luggage)
         found += [Finding(topic, WARNING, str(one.message)) for one in warned if issubclass(one.category, HubWarning)]
         if has_problem(found):
-            return Journey(handles.display(handle), tuple(found), "")
-    return Journey(handles.display(handle), tuple(found), _code(luggage))
+            return Journey(luggage.shown, tuple(found), "")
+    return Journey(luggage.shown, tuple(found), _code(luggage))
 
 
 def _walk(topic: str, step: Callable[[_Luggage], list[Finding]], luggage: _Luggage) -> list[Finding]:
@@ -105,9 +110,9 @@ def _inspect(luggage: _Luggage) -> list[Finding]:
     arguments = usage.arguments(info.format, info.fine_tunable, info.signatures, info.pieces)
     extent, text = info.sizes["all"], overview.FORMATS[info.format]
     if extent.variables:
-        text += f", {extent.variables} variables with {extent.parameters:,} parameters"
+        text += f", {tables.counted(extent.variables, 'variable')}, {tables.counted(extent.parameters, 'parameter')}"
     if isinstance(arguments, str):
-        return [Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {luggage.handle}")]
+        return [Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {luggage.shown}")]
     luggage.arguments = arguments
     return [Finding("inspect", OK, text)]
 
@@ -138,7 +143,7 @@ def _load(luggage: _Luggage) -> list[Finding]:
     if "piece" in luggage.arguments:  # it has an interface of its own
         luggage.info = interface.inspect(loaded.piece(luggage.layer.resolved_object, luggage.arguments["piece"]))
         luggage.arguments["trainable"] = luggage.info.fine_tunable
-    return [Finding("load", OK, f"as a layer with {len(luggage.layer.weights)} weights")]
+    return [Finding("load", OK, f"as a layer with {tables.counted(len(luggage.layer.weights), 'weight')}")]
 
 
 def _call(luggage: _Luggage) -> list[Finding]:
@@ -150,7 +155,7 @@ def _call(luggage: _Luggage) -> list[Finding]:
             raise
         given = tables.shortened(describe(spec_of(inputs)), 300)
         text = f"an input made up from the trace was refused: {given}\n{of_error(error, 'call').text}"
-        return [Finding("call", WARNING, text, f"keras-hub-layers doctor {luggage.handle} --input my_input.npy")]
+        return [Finding("call", WARNING, text, f"keras-hub-layers doctor {luggage.shown} --input my_input.npy")]
     luggage.inputs = inputs
     text = tables.shortened(f"{describe(spec_of(inputs))} -> {describe(spec_of(outputs))}", 600)
     wrong = [tensor for tensor in _floats(outputs) if not bool(tf.reduce_all(tf.math.is_finite(tensor)))]
@@ -195,18 +200,31 @@ def _gradient(luggage: _Luggage) -> list[Finding]:
         for variable, one in zip(trained, gradients, strict=True)
         if one is not None and not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(one))))
     ]
+    number = tables.counted(len(trained), "published trainable variable")
     if broken:
-        return [Finding("gradient", WARNING, f"NaN or infinite for {_listed(broken)} of {len(trained)} variables")]
+        return [Finding("gradient", WARNING, f"NaN or infinite for {_listed(broken)}, of {number}")]
     if len(lost) == len(trained):
-        return [Finding("gradient", PROBLEM, f"none of the {len(trained)} published trainable variables gets one")]
+        return [
+            Finding(
+                "gradient",
+                PROBLEM,
+                f"arrives at none of {number}",
+            )
+        ]
     if lost:
-        text = f"{len(trained) - len(lost)} of {len(trained)} variables get one; not {_listed(lost)}"
+        text = f"arrives at {len(trained) - len(lost)} of {number}; not at {_listed(lost)}"
         return [Finding("gradient", WARNING, f"{text}. What is called does not use them: they stay as they are")]
-    return [Finding("gradient", OK, f"arrives at all {len(trained)} published trainable variables")]
+    return [
+        Finding(
+            "gradient",
+            OK,
+            f"arrives at {len(trained)} of {number}",
+        )
+    ]
 
 
 def _fine_tune(luggage: _Luggage) -> list[Finding]:
-    info, handle = luggage.info, luggage.handle
+    info, handle = luggage.info, luggage.shown
     if info.fine_tunable:
         return [Finding("fine-tune", OK, f"yes: {info.reason}")]
     fix = ""
@@ -232,7 +250,7 @@ _STEPS: tuple[tuple[str, Callable[[_Luggage], list[Finding]]], ...] = (
 def _code(luggage: _Luggage) -> str:
     """A program that uses the layer in a model, or calls it where Keras has no such `Input`."""
     expected = _expected(luggage)
-    layer = "layer = layers." + usage.code(luggage.handle, luggage.arguments)
+    layer = "layer = layers." + usage.code(luggage.shown, luggage.arguments)
     if all(spec.kind == "dense" and spec.shape and spec.shape[0] is None for spec in flatten(expected)):
         lines = [
             "import keras",

@@ -85,7 +85,7 @@ def _made_up(nest: Any, random: np.random.Generator, exact: bool = False) -> Any
     shape = nest.shape if exact else _shape(nest)
     dense = tf.constant(_values(shape, tf.as_dtype(nest.dtype), random))
     if nest.kind == "ragged":
-        return tf.RaggedTensor.from_tensor(dense, ragged_rank=max(1, len(shape) - 1) if len(shape) < 3 else 1)
+        return tf.RaggedTensor.from_tensor(dense)  # pyright: ignore[reportAttributeAccessIssue]
     return tf.sparse.from_dense(dense) if nest.kind == "sparse" else dense
 
 

@@ -12,7 +12,7 @@ from keras_hub_layers.errors import HubError
 from keras_hub_layers.findings import OK, PROBLEM, WARNING, Finding, of_error
 from keras_hub_layers.handles import display
 from keras_hub_layers.manifests import Manifest, is_whole
-from keras_hub_layers.tables import readable
+from keras_hub_layers.tables import counted, readable
 
 _SMALL = 2e9  # bytes: less free space than this is too little for many models
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
@@ -41,7 +41,7 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", PROBLEM, f"{cache.root} ({source}) cannot be written: {refusal}", elsewhere)
         return
     entries = cache.entries()
-    text = f"{cache.root} ({source}), {len(entries)} models, {readable(sum(e.size for e in entries))}"
+    text = f"{cache.root} ({source}), {counted(len(entries), 'model')}, {readable(sum(e.size for e in entries))}"
     yield Finding("cache", OK, text)
     free = shutil.disk_usage(_existing(cache.root)).free
     if free < _SMALL:
@@ -53,7 +53,7 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", PROBLEM, f"files are missing or cut short: {names}", "\n".join(lines))
     left = _left_over(cache.root)
     if left:
-        text = f"{left} unfinished downloads; those of killed processes go with the next download"
+        text = f"{counted(left, 'unfinished download')}; those of killed processes go with the next download"
         yield Finding("cache", WARNING, text)
 
 

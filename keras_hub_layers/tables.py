@@ -114,6 +114,11 @@ def readable(size: float) -> str:
     return f"{size:.1f} TB"
 
 
+def counted(number: int, word: str) -> str:
+    """`"1 variable"`, `"2 variables"`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def shortened(text: str, limit: int) -> str:
     """A text of at most so many characters; its middle may be left out."""
     return text if len(text) <= limit else f"{text[: limit * 2 // 3]} … {text[-limit // 3 :]}"

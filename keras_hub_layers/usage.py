@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_hub_layers.records import SignatureInfo
+from keras_hub_layers.tables import counted
 from keras_hub_layers.tensors import flatten
 
 
@@ -35,7 +36,7 @@ def verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], t
         return False, (
             'it was saved for inference only; arguments={"training": False} tunes its weights in inference mode'
         )
-    return True, f"{len(variables.trainable)} published trainable variables" + (
+    return True, counted(len(variables.trainable), "published trainable variable") + (
         ", traced for training and inference" if accepts else ", one mode for training and inference"
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "naming", "tables", "findings", "swapping", "handles", "settings", "web", "download", "tarballs",
+    "errors", "cards", "naming", "tables", "findings", "swapping", "handles", "formats", "pages", "settings", "web", "download", "tarballs",
     "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "probes",
     "installation", "surroundings", "servers",
     "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",

@@ -2,14 +2,17 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import urllib.request
 
+import producers
 import pytest
 
-from keras_hub_layers import __version__, cli
+from keras_hub_layers import __version__, cli, commands, installation, interface, surroundings
+from keras_hub_layers.findings import Finding
 from keras_hub_layers.manifests import sha256_of
 from keras_hub_layers.servers import running
 
@@ -59,7 +62,18 @@ def test_a_failure_is_one_message_on_stderr_without_a_traceback(tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["bake"], ["resolve"], ["cache"], ["cache", "remove"], ["pack", "a"], ["serve", "d", "--port", "x"]],
+    [
+        [],
+        ["bake"],
+        ["resolve"],
+        ["cache"],
+        ["cache", "remove"],
+        ["pack", "a"],
+        ["serve", "d", "--port", "x"],
+        ["completion"],
+        ["completion", "cmd"],
+        ["doctor", "--input", "1:float32"],
+    ],
 )
 def test_wrong_usage_leaves_with_2(words, capsys):
     with pytest.raises(SystemExit, match="2"):
@@ -81,6 +95,9 @@ def test_the_version_is_the_package_s(capsys):
         (["cache", "verify"], ""),
         (["pack", "{model}", "{model}/../m.tar.gz"], ""),
         (["--help"], ""),
+        (["doctor", "--help"], ""),
+        (["completion", "bash"], ""),
+        (["cache", "list", "--json"], ""),
         (["serve", "{model}/nothing"], "werkzeug"),
         (["resolve", "http://127.0.0.1:9/m"], ""),
     ],
@@ -138,12 +155,151 @@ def test_serve_prints_its_address_first_then_answers_and_tidies_up(model, tmp_pa
     assert os.listdir(tmp_path / "tmp") == []
 
 
-def test_inspect_prints_a_table_or_json(zoo, capsys):
-    handle = str(zoo / "serving_half_plus_two_tf2")
+def test_inspect_prints_a_table_or_json(produced, capsys):
+    handle = produced(producers.half_plus_one, True)
     assert cli.main(["inspect", handle]) == 0
-    assert "serving_default" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{interface.inspect(handle)}\n"
     assert cli.main(["inspect", handle, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["handle"] == handle
+    data = json.loads(capsys.readouterr().out)
+    assert data == interface.inspect(handle).to_dict()
+    assert data["sizes"]["trainable"] == {"variables": 1, "parameters": 1, "size": 4}
+
+
+def test_a_terminal_gets_colours_unless_they_are_refused(produced, capsys, monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    handle = produced(producers.half_plus_one, True)
+    cli.main(["inspect", handle])
+    coloured = capsys.readouterr().out
+    assert "\x1b[36mHubLayer(" in coloured
+    monkeypatch.setenv("NO_COLOR", "1")
+    cli.main(["inspect", handle])
+    assert "\x1b[36m" not in capsys.readouterr().out
+
+
+def test_json_is_all_that_is_printed(model, tmp_path, capsys):
+    def result(*words, code=0):
+        assert cli.main([*map(str, words), "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    with running(model.parent) as base:
+        found = result("resolve", f"{base}/encoder")
+    assert found["handle"] == f"{base}/encoder"
+    listed = result("cache", "list")
+    assert [(entry["path"], entry["size"]) for entry in listed["entries"]] == [(found["directory"], 5)]
+    assert result("cache", "verify") == {
+        "root": listed["root"], "broken": 0, "entries": [{**listed["entries"][0], "problems": []}],
+    }  # fmt: skip
+    with open(os.path.join(found["directory"], "saved_model.pb"), "wb") as file:
+        file.write(b"GRAPH")
+    verified = result("cache", "verify", found["handle"], code=1)
+    assert (verified["broken"], verified["entries"][0]["problems"]) == (1, ["changed: saved_model.pb"])
+    removed = result("cache", "remove", found["handle"])
+    assert [entry["key"] for entry in removed["removed"]] == [listed["entries"][0]["key"]]
+    archive = tmp_path / "m.tar.gz"
+    packed = result("pack", model, archive)
+    assert packed == {"archive": str(archive), "sha256": sha256_of(archive), "size": archive.stat().st_size}
+
+
+def test_a_failure_prints_no_json(tmp_path, capsys):
+    assert cli.main(["resolve", str(tmp_path / "nothing"), "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "There is nothing at this path." in printed.err
+
+
+def test_doctor_of_the_installation_ends_with_a_count(monkeypatch, capsys):
+    found = [Finding("Keras", "ok", "3.15"), Finding("cache", "warning", "full", "rm x")]
+    monkeypatch.setattr(installation, "check", lambda: found)
+    monkeypatch.setattr(surroundings, "check", list)
+    assert cli.main(["doctor"]) == 0
+    assert capsys.readouterr().out == (
+        "ok       Keras  3.15\nwarning  cache  full\n                rm x\n\nno problems, 1 warning\n"
+    )
+    found.append(Finding("GPU", "problem", "gone"))
+    assert cli.main(["doctor", "--json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["ok"] is False
+    assert data["findings"][1] == {"topic": "cache", "level": "warning", "text": "full", "fix": "rm x"}
+
+
+def test_doctor_sees_this_installation_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    done = run("doctor", "--json")
+    topics = {finding["topic"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert topics["backend"]["level"] == topics["TensorFlow"]["level"] == topics["Keras"]["level"] == "ok"
+    assert done.stderr.splitlines()[-1].split() == ["imported"]
+
+
+def test_doctor_of_a_handle_gives_code_and_notices_what_fails(produced, tmp_path, capsys):
+    handle = produced(producers.half_plus_one, True)
+    assert cli.main(["doctor", handle, "--input", "3,1:float32"]) == 0
+    printed = capsys.readouterr().out
+    assert "ok       call       float32 (3, 1) -> float32 (3, 1)" in printed
+    assert "To go on with:\n\nimport keras\n" in printed
+    assert f"layers.HubLayer({handle!r}, trainable=True)" in printed
+    assert cli.main(["doctor", handle, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["handle"], data["ok"], len(data["findings"])) == (handle, True, 8)
+    assert cli.main(["doctor", str(tmp_path / "nothing")]) == 1
+    printed = capsys.readouterr().out
+    assert "1 problem, no warnings" in printed
+    assert "To go on with" not in printed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_the_commands_and_completes_files(shell, capsys):
+    pytest.importorskip("shtab")
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("inspect", "doctor", "verify", "sha256"):
+        assert word in script
+    assert {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "/f/"}[shell] in script
+
+
+def test_completion_without_its_package_gives_the_line_that_installs_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert cli.main(["completion", "bash"]) == 1
+    assert 'pip install "keras-hub-layers[completion]"' in capsys.readouterr().err
+
+
+def test_each_command_has_examples_that_its_parser_takes(monkeypatch):
+    for name, (_, epilog) in commands._HELP.items():
+        lines = [line.strip() for line in epilog.partition("examples:\n")[2].splitlines()]
+        examples = [line for line in lines if line.startswith("keras-hub-layers ")]
+        assert examples, name
+        for line in examples:
+            words = shlex.split(line.partition(" | ")[0].partition(" > ")[0], comments=True)[1:]
+            chosen = cli._parser().parse_args(words)
+            assert callable(chosen.run), line
+            assert " ".join(words).startswith(name), line
+
+
+def test_help_fits_a_terminal(capsys):
+    for words in ([], *(name.split() for name in commands._HELP)):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([*words, "--help"])
+        text = capsys.readouterr().out
+        prose = text.partition("examples:")[0]  # what is pasted stays in one line
+        assert max(map(len, prose.splitlines())) <= 80, words
+        assert "Exit codes" in text or "examples:" in text
+
+
+def test_what_libraries_write_on_import_is_kept_back_unless_it_fails(capfd):
+    with cli._held_stderr():
+        os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == ""
+
+    def fail():
+        with cli._held_stderr():
+            os.write(2, b"the reason\n")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
+    assert capfd.readouterr().err == "the reason\n"
 
 
 def test_a_reader_that_has_enough_is_no_error(model):
