@@ -41,9 +41,9 @@ examples:
         "find out why something does not work, and what to do",
         """\
 Without a handle it looks at the installation: versions, backend, GPU, extras,
-cache, network settings. With one it goes down the road with it, from parsing to
-the gradients of a sample call, says at which step it fails and why, and ends with
-code to paste. Exit code 1 if it finds a problem.
+cache, network settings. With one it goes down the road, from parsing the handle
+to the gradients of a sample call, says at which step it fails and why, and ends
+with code to paste. Exit code 1 if it finds a problem.
 
 examples:
   keras-hub-layers doctor
@@ -55,8 +55,8 @@ examples:
     "resolve": (
         "print the local directory of a handle, downloading it if need be",
         """\
-The directory is all that is printed, so it can be used in scripts, and in the build
-of a container to download ahead of time.
+The directory is all that is printed, so it can be used in scripts, and in the
+build of a container to download ahead of time.
 
 examples:
   keras-hub-layers resolve https://tfhub.dev/google/nnlm-en-dim50/2
@@ -98,7 +98,7 @@ examples:
     "publish": (
         "upload a SavedModel to Kaggle or Hugging Face",
         """\
-It needs the extra [kaggle] or [hf] and your credentials, as their own clients do.
+It needs the extra [kaggle] or [hf], and your credentials as their clients do.
 
 examples:
   keras-hub-layers publish ./my_saved_model hf://me/encoder --dry-run
