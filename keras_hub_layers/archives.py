@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from keras_hub_layers import settings
+from keras_hub_layers import formats, settings
 from keras_hub_layers.errors import ArchiveError, explain
 from keras_hub_layers.tarballs import BLOCK, CHUNK, Refused, Stream, is_header, members
 
@@ -135,13 +135,14 @@ def find_saved_model(directory: str, source: str) -> str:
             folders.clear()
     if len(found) == 1:
         return found[0]
+    other = None if found else formats.of_folder(directory, os.listdir(directory))
     inside = sorted(os.path.relpath(path, directory) for path in found) or sorted(os.listdir(directory))
     listing = ", ".join(inside[:20]) + (", …" if len(inside) > 20 else "")
     raise ArchiveError(
         explain(
             "The archive holds several SavedModels." if found else "The archive holds no SavedModel.",
             expected="exactly one directory with a saved_model.pb",
-            received=listing or "an empty archive",
+            received=(f"{other.what}: " if other else "") + (listing or "an empty archive"),
             where=source,
             fix="unpack it and give the directory that you want: tar -xzf model.tar.gz && HubLayer('./…')"
             if found

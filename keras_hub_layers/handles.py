@@ -26,13 +26,11 @@ a Hugging Face repository      hf://owner/repo/subfolder@revision"""
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 _REMOTE = ("gs", "s3", "hdfs", "viewfs", "har", "az", "ram")
-_FRAMEWORKS = {
-    name.lower(): name
-    for name in (
-        "tensorFlow1", "tensorFlow2", "tfLite", "tfJs", "coral", "keras", "jax", "flax", "pyTorch",
-        "scikitLearn", "transformers", "onnx", "other", "api",
-    )
-}  # fmt: skip
+FRAMEWORKS = (  # of Kaggle's models, as Kaggle writes them
+    "tensorFlow1", "tensorFlow2", "tfLite", "tfJs", "coral", "keras", "jax", "flax", "pyTorch",
+    "scikitLearn", "transformers", "onnx", "other", "api",
+)  # fmt: skip
+_FRAMEWORKS = {name.lower(): name for name in FRAMEWORKS}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters or more: "C:" is a Windows drive
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SECRET = re.compile(r"(token|secret|sig|signature|password|passwd|pwd|key|credential|auth)s?$", re.IGNORECASE)

@@ -1,14 +1,15 @@
 """What a local path stands for: a directory with a SavedModel, or an archive that is unpacked into the cache."""
 
+import difflib
 import os
 import stat
 from contextlib import suppress
 
-from keras_hub_layers import swapping
+from keras_hub_layers import formats, pages, swapping
 from keras_hub_layers.archives import SAVED_MODEL_FILES, find_saved_model, unpack
 from keras_hub_layers.cache import Cache
 from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError, explain
-from keras_hub_layers.handles import Handle, display
+from keras_hub_layers.handles import FRAMEWORKS, Handle, display
 from keras_hub_layers.manifests import sha256_of
 
 
@@ -28,7 +29,7 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
                 expected="a directory with a SavedModel, or an archive of one",
                 received="no such file or directory",
                 where=path if handle.text == path else f"{handle.text!r}, which is {path}",
-                fix=_neighbours(path),
+                fix=_meant(handle, path) or _neighbours(path),
             )
         ) from error
     except OSError as error:
@@ -104,11 +105,50 @@ def check_directory(path: str) -> None:
         children, received = versions[::-1], f"versions {', '.join(versions)}"
     elif children:
         received = f"SavedModels in {', '.join(children[:20])}"
+    else:
+        found = formats.of_folder(path, names)
+        if found is not None:
+            received, fix = f"{found.what}: {received}", found.fix
     if children:
         fix = f"choose one, for example\nHubLayer({os.path.join(path, children[0])!r})"
     raise ResolveError(
         explain(problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix)
     )
+
+
+def _meant(handle: Handle, path: str) -> str | None:
+    """The handle that a missing path was meant for: an address without https://, or a path with a misspelt name."""
+    if address := pages.address_of(handle.text):
+        return f"HubLayer({address!r})"
+    if near := _nearest(path):
+        return f"HubLayer({near!r})"
+    parts = handle.text.split("/")
+    if os.path.isabs(handle.text) or handle.text.startswith((".", "~")) or not 3 <= len(parts) <= 5:
+        return None
+    framework = difflib.get_close_matches(parts[2].lower(), [name.lower() for name in FRAMEWORKS], 1, 0.6)
+    if not framework:
+        return None
+    parts[2] = next(name for name in FRAMEWORKS if name.lower() == framework[0])
+    variation = parts[3] if len(parts) > 3 else "VARIATION"
+    shorthand = "/".join([*parts[:3], variation, *parts[4:]])
+    return f"Kaggle's shorthand is owner/model/framework/variation[/version]:\nHubLayer({shorthand!r})"
+
+
+def _nearest(path: str) -> str | None:
+    """The existing path that differs in the spelling of names alone."""
+    found, missing = path, []
+    while not os.path.isdir(found):
+        found, name = os.path.split(found)
+        missing.append(name)
+    for name in reversed(missing):
+        try:
+            near = difflib.get_close_matches(name, os.listdir(found), 1)
+        except OSError:
+            near = []
+        if not near:
+            return None
+        found = os.path.join(found, near[0])
+    return found
 
 
 def _neighbours(path: str) -> str:
@@ -125,20 +165,17 @@ def _neighbours(path: str) -> str:
 
 def _not_an_archive(path: str) -> ResolveError:
     suffix = os.path.splitext(path)[1].lower()
-    fix = {
-        ".keras": f"it is a Keras file: keras.models.load_model({path!r})",
-        ".h5": f"it is a Keras file: keras.models.load_model({path!r})",
-        ".pb": f"give its directory: HubLayer({os.path.dirname(path)!r})",
-        ".pbtxt": f"give its directory: HubLayer({os.path.dirname(path)!r})",
-    }.get(
-        suffix,
-        f"give the directory of the SavedModel, or pack it: keras-hub-layers pack {os.path.dirname(path)!r} m.tar.gz",
-    )
+    folder = os.path.dirname(path)
+    received = f"a file whose name ends in {suffix or 'nothing'}"
+    fix = f"give the directory of the SavedModel, or pack it: keras-hub-layers pack {folder!r} m.tar.gz"
+    found = formats.of_file(path)
+    if found is not None:
+        received, fix = f"{received}: {found.what}", found.fix
     return ResolveError(
         explain(
             "The file is not an archive of a SavedModel.",
             expected="a directory, or a file whose name ends in .tar.gz, .tgz, .tar or .zip",
-            received=f"a file whose name ends in {suffix or 'nothing'}",
+            received=received,
             where=path,
             fix=fix,
         )

@@ -11,6 +11,7 @@ from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFound
 from keras_hub_layers.handles import Handle, display, mirror, parse
 from keras_hub_layers.hubs import not_cached, resolve_hugging_face, resolve_kaggle
 from keras_hub_layers.local import refuse_pin, resolve_path, unpack_into
+from keras_hub_layers.pages import refuse_page
 from keras_hub_layers.settings import mirrors, offline, uncompressed
 
 
@@ -71,6 +72,7 @@ def _download(handle: Handle, sha256: str | None) -> str:
     for text in (handle.text, *handle.spellings):
         if found := cache.find(text, sha256):
             return found
+    refuse_page(handle)
     if offline():
         raise not_cached(handle, cache.root)
     url = handle.location if handle.is_archive else _with_query(handle.location, "tf-hub-format=compressed")

@@ -7,9 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_hub_layers"
 ROAD = [
-    "errors", "cards", "naming", "tables", "findings", "swapping", "handles", "formats", "pages", "settings", "web", "download", "tarballs",
-    "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers", "probes",
-    "installation", "surroundings", "servers",
+    "errors", "cards", "naming", "tables", "findings", "swapping", "handles", "formats", "pages", "settings", "web",
+    "download", "tarballs", "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers",
+    "probes", "installation", "surroundings", "servers",
     "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
     "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
     "embedding", "executors", "guards", "calls", "layers", "grouping", "slots", "rates", "unfreezing", "features",

@@ -44,7 +44,7 @@ def test_each_form_of_the_graph_makes_a_saved_model(tmp_path, marker):
 
 def test_a_missing_path_is_said_with_its_neighbours(model):
     with pytest.raises(HandleNotFoundError, match=r"(?s)nothing at this path.*there are: encoder"):
-        resolve(model.parent / "encodr")
+        resolve(model.parent / "another")
     with pytest.raises(FileNotFoundError, match="does not exist either"):
         resolve("/nowhere/at/all")
 
@@ -77,9 +77,19 @@ def test_a_directory_without_a_saved_model_is_said_with_what_is_there(tmp_path, 
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("model.keras", "keras.models.load_model"),
-        ("model.h5", "keras.models.load_model"),
-        ("saved_model.pb", "give its directory"),
+        ("model.keras", "keras.saving.load_model"),
+        ("model.H5", "keras.saving.load_model"),
+        ("model.weights.h5", "model.load_weights"),
+        ("model.tflite", "tf.lite.Interpreter"),
+        ("model.onnx", "onnxruntime"),
+        ("model.pth", "torch.load"),
+        ("pytorch_model.bin", "torch.load"),
+        ("model.safetensors", "safetensors.safe_open"),
+        ("flax_model.msgpack", "flax.serialization"),
+        ("frozen_graph.pb", "frozen TF1 graph"),
+        ("model.ckpt.data-00000-of-00001", "latest_checkpoint"),
+        ("model.json", r"TensorFlow\.js"),
+        ("saved_model.pb", r"HubLayer\('[^']*'\)$"),
         ("model", "pack it"),
     ],
 )
@@ -87,6 +97,52 @@ def test_a_file_that_is_no_archive_is_said_with_what_it_is(tmp_path, name, advic
     (tmp_path / name).touch()
     with pytest.raises(ResolveError, match=advice):
         resolve(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("inside", "what", "advice"),
+    [
+        (("checkpoint", "model.index"), "a TensorFlow checkpoint", "latest_checkpoint"),
+        (("config.json", "metadata.json", "model.weights.h5"), "a Keras model, unpacked", "make_archive"),
+        (("config.json", "model.weights.h5", "task.json"), "a KerasHub preset", "from_preset"),
+        (("config.json", "pytorch_model.bin"), "a PyTorch model", "torch.load"),
+        (("config.json", "model.safetensors"), "weights without a graph", "safe_open"),
+        (("flax_model.msgpack",), "a Flax model", "msgpack_restore"),
+        (("group1-shard1of1.bin", "model.json"), r"a TensorFlow\.js model", "loadGraphModel"),
+        (("model.tflite",), "a LiteRT", "Interpreter"),
+        (("model.keras",), "a Keras model", "load_model"),
+    ],
+)
+def test_a_directory_of_another_format_is_said_with_what_opens_it(tmp_path, inside, what, advice):
+    write(tmp_path, dict.fromkeys(inside, b""))
+    with pytest.raises(ResolveError, match=rf"(?s)Received: [^\n]*{what}.*What to do: .*{advice}"):
+        resolve(tmp_path)
+
+
+def test_a_directory_inside_a_saved_model_gives_the_one_above(model):
+    (model / "variables").mkdir(exist_ok=True)
+    with pytest.raises(ResolveError, match=rf"HubLayer\('{model}'\)$"):
+        resolve(model / "variables")
+
+
+@pytest.mark.parametrize("spelt", ["models/encodr", "modles/encoder", "modls/enc0der"])
+def test_a_misspelt_path_gives_the_one_that_is_there(model, spelt):
+    with pytest.raises(HandleNotFoundError, match=rf"HubLayer\('{model}'\)$"):
+        resolve(model.parents[1] / spelt)
+
+
+@pytest.mark.parametrize(
+    ("handle", "meant"),
+    [
+        ("tfhub.dev/google/nnlm-en-dim50/2", "https://tfhub.dev/google/nnlm-en-dim50/2"),
+        ("www.kaggle.com/models/a/b/tensorFlow2/c/1", "https://www.kaggle.com/models/a/b/tensorFlow2/c/1"),
+        ("google/nnlm/tensorFlow2", "google/nnlm/tensorFlow2/VARIATION"),
+        ("google/nnlm/tensorflow-2/en-dim50/1", "google/nnlm/tensorFlow2/en-dim50/1"),
+    ],
+)
+def test_a_path_that_was_meant_for_another_handle_gives_it(handle, meant):
+    with pytest.raises(HandleNotFoundError, match=rf"HubLayer\('{meant}'\)$"):
+        resolve(handle)
 
 
 def test_a_path_below_a_file_is_missing(tmp_path):

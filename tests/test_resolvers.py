@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from keras_hub_layers.errors import (
     ArchiveError,
     ChecksumError,
     DownloadError,
+    HandleError,
     HandleNotFoundError,
     OfflineError,
     ResolveError,
@@ -453,3 +455,33 @@ print(hub.resolve(sys.argv[1] + "/encoder"))
     half = resolve(f"{base}/half")
     assert layers.HubLayer(f"{base}/half")(np.array([4.0], "float32")).numpy().tolist() == [3.0]
     assert "fingerprint.pb" in os.listdir(half)
+
+
+@pytest.mark.parametrize(
+    ("page", "meant"),
+    [
+        (
+            "https://github.com/me/models/blob/main/encoder.tar.gz",
+            "https://github.com/me/models/raw/main/encoder.tar.gz",
+        ),
+        (
+            "https://huggingface.co/me/models/blob/main/encoder.tar.gz?x=1",
+            "https://huggingface.co/me/models/resolve/main/encoder.tar.gz",
+        ),
+        ("https://huggingface.co/me/encoder", "hf://me/encoder"),
+        ("https://huggingface.co/me/models/tree/v2/encoder", "hf://me/models/encoder@v2"),
+        ("https://drive.google.com/file/d/1aB/view?usp=sharing", "https://drive.google.com/uc?export=download&id=1aB"),
+        ("https://www.dropbox.com/s/1aB/encoder.tar.gz?dl=0", "https://www.dropbox.com/s/1aB/encoder.tar.gz?dl=1"),
+        (
+            "https://www.kaggle.com/models/google/nnlm",
+            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/VARIATION/1",
+        ),
+    ],
+)
+def test_a_page_about_a_model_is_refused_unasked_with_the_address_of_the_model(monkeypatch, page, meant):
+    monkeypatch.setattr("keras_hub_layers.download.download", None)  # asking would fail in another way
+    with pytest.raises(
+        HandleError, match=r"(?s)address of a page.*" + re.escape(f"HubLayer({meant!r})") + "$"
+    ) as caught:
+        resolve(page)
+    assert isinstance(caught.value, ValueError)
