@@ -15,17 +15,21 @@ __all__ = ["regrow"]
 Key = tuple[Any, ...]
 
 
-def regrow(optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]) -> None:
+def regrow(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[Any], dropped: dict[Key, np.ndarray] | None = None
+) -> None:
     """Have an optimizer that was built on some variables train others, without forgetting what it knows.
 
     Keras' optimizers are built for a fixed list of variables. This one is rebuilt in place (the object stays the same):
     its slots for variables that it trained before (momenta, accumulators, averages), its iterations and its learning
     rate are kept; the slots of variables that are new start as the optimizer starts them; those of variables that are
-    no longer trained are dropped. It is nothing to an optimizer that is not built yet.
+    no longer trained leave the optimizer. It is nothing to an optimizer that is not built yet.
 
     Args:
         optimizer: Any optimizer of Keras that has a config, also one inside another (`LossScaleOptimizer`).
         variables: The variables to train from now on, a list of `keras.Variable`.
+        dropped: Where the slots of variables that are no longer trained are put, and found again when they are trained
+            again; a dict to hand over each time. Defaults to `None`: they are forgotten.
 
     Raises:
         errors.TrainingError: The optimizer cannot be made anew from its config.
@@ -38,10 +42,13 @@ def regrow(optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]) -> N
     twin, keys = _built(optimizer, before)
     if len(keys) != len(optimizer.variables):
         raise _not_alike(optimizer, f"{len(optimizer.variables)} variables, and {len(keys)} when made anew")
-    known = dict(zip(keys, optimizer.variables, strict=True))
+    known: dict[Key, Any] = {**(dropped or {}), **dict(zip(keys, optimizer.variables, strict=True))}
     del twin
     by_id = {id(variable.value): variable for variable in variables}
     grown, keys = _built(optimizer, variables)
+    if dropped is not None:
+        gone = {key for key in known if key[0] == "slot"} - set(keys)
+        dropped.update({key: np.array(keras.ops.convert_to_numpy(known[key])) for key in gone})
     for key, variable in zip(keys, grown.variables, strict=True):
         old = known.get(key)
         if old is None and key[0] == "slot" and key[3] == "average":

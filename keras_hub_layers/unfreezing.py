@@ -66,7 +66,13 @@ class Unfreeze(keras.callbacks.Callback):
     """
 
     # What belongs to one fit; not copied and not pickled.
-    _of_one_fit: ClassVar[dict[str, Any]] = {"_model": None, "_phase": None, "_rate": None, "_steps": 0}
+    _of_one_fit: ClassVar[dict[str, Any]] = {
+        "_model": None,
+        "_phase": None,
+        "_rate": None,
+        "_steps": 0,
+        "_dropped": None,
+    }
 
     def __init__(
         self,
@@ -138,7 +144,8 @@ class Unfreeze(keras.callbacks.Callback):
         self._phase, self._steps = phase, 0
         for layer in self._layers():
             grouping.unfreeze(layer, self.schedule[phase])
-        retrain(self._trained)
+        self._dropped = {} if self._dropped is None else self._dropped
+        retrain(self._trained, self._dropped)
 
     def _prepare_to_resume(self) -> None:
         """Give the optimizer the slots that the backup of an interrupted `fit` holds, before it is restored."""
@@ -229,11 +236,16 @@ class Unfreeze(keras.callbacks.Callback):
             sys.stdout.write(f"\nUnfreeze: {text}\n")
 
 
-def retrain(model: keras.Model) -> None:
-    """Have a compiled model train what is trainable now: a new train function, the optimizer with what it knows."""
+def retrain(model: keras.Model, dropped: dict[Any, Any] | None = None) -> None:
+    """Have a compiled model train what is trainable now: a new train function, the optimizer with what it knows.
+
+    Args:
+        model: The model.
+        dropped: As `slots.regrow` takes it.
+    """
     strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow: slots live where the variables do
     with contextlib.nullcontext() if strategy is None else strategy.scope():
-        slots.regrow(model.optimizer, model.trainable_variables)
+        slots.regrow(model.optimizer, model.trainable_variables, dropped)
     model.train_function = model.test_function = model.predict_function = None  # what is trained is traced into them
     model.make_train_function()
 

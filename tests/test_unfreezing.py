@@ -105,6 +105,25 @@ def test_the_optimizer_keeps_its_slots_and_iterations(produced):
     assert model.optimizer is optimizer
 
 
+def test_what_is_frozen_for_a_while_finds_its_slots_again(produced):
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    model, seen, momenta = model_of(produced(scale), optimizer), Seen(), []
+    a = next(w for w in model.get_layer("hub").weights if w.path.endswith("bottom.a"))
+
+    def note(epoch, logs):
+        trained = any(variable is a for variable in model.trainable_variables)
+        momenta.append(slot(optimizer, "momentums", a) if trained else None)
+
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=note)
+    fit(model, quiet({0: "all", 1: None, 2: "bottom"}), seen, watch, epochs=3)
+    weights = seen.weights[1]
+    assert momenta[0] != 0
+    assert momenta[1] is None
+    y = weights["hub/bottom.a"] * weights["hub/top.b"] * weights["head/kernel"]
+    gradient = 2 * y * weights["hub/top.b"] * weights["head/kernel"]
+    assert momenta[2] == pytest.approx(0.9 * momenta[0] - 0.1 * gradient)
+
+
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(0.01),
     "amsgrad": lambda: keras.optimizers.AdamW(0.01, amsgrad=True, weight_decay=0.01),
