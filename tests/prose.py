@@ -180,7 +180,8 @@ def run_console(block, monkeypatch):
         elif words[0] == "keras-hub-layers":
             if not is_parsed_only(words[1:]):
                 found, code = run_command(words[1:], block)
-                assert (code != 0) == ("keras-hub-layers: " in printed), f"{block.where}: {command}: {code}, {found}"
+                fails = re.search("^(keras-hub-layers: |problem )", printed, re.MULTILINE) is not None
+                assert (code != 0) == fails, f"{block.where}: {command}: {code}, {found}"
                 if printed:
                     assert_like(found, printed, f"{block.where}, {command}")
         else:

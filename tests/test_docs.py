@@ -15,7 +15,7 @@ import prose
 import pytest
 
 import keras_hub_layers as khl
-from keras_hub_layers import callbacks, errors, finetuning, layers, tuners
+from keras_hub_layers import callbacks, cli, errors, finetuning, layers, tuners
 
 DOCS = prose.ROOT / "docs"
 # What other packages say about themselves.
@@ -57,6 +57,9 @@ def test_all_code_of_a_page_runs_and_says_what_the_page_shows(page, monkeypatch)
 # -- docstrings --------------------------------------------------------------------------------------------------------
 
 
+SHORTER = {r"\bepochs=\d+": "epochs=2", r"\bmax_trials=\d+": "max_trials=1", r"\bdepths=\(.*\)": "depths=(1,)"}
+
+
 def example_of(name):
     """The code of the `Example:` of a public name, or `""`."""
     text = inspect.getdoc(PUBLIC[name]) or ""
@@ -76,8 +79,10 @@ def test_the_example_of_a_docstring_runs(name):
     model.compile("adam", "mse")
     names = prose.namespace() | NAMESPACES | {"keras": keras, "keras_hub_layers": khl, "layer": layer, "model": model}
     x = np.zeros((8, 8)) if name == "callbacks.ExportPiece" else names["images"]
-    few = re.sub(r"\b(epochs|max_trials)=\d+", r"\1=2", example_of(name)).replace('(1, 3, "all")', "(1,)")
-    exec(compile(few, name, "exec"), names | vars(finetuning) | {"x": x, "y": np.zeros((8, 1))})
+    code = example_of(name)
+    for long, short in SHORTER.items():
+        code = re.sub(long, short, code)
+    exec(compile(code, name, "exec"), names | vars(finetuning) | {"x": x, "y": np.zeros((8, 1))})
 
 
 # -- the site ----------------------------------------------------------------------------------------------------------
@@ -173,6 +178,18 @@ def test_errors_in_tables_are_ours_or_provoked_on_a_page():
                 assert error in sources or error in ERRORS, f"{page}: {error}"
             count += 1
     assert count > 40
+
+
+def test_every_command_and_every_variable_of_the_environment_is_explained():
+    text = " ".join(page.read_text("utf-8") for page in DOCS.rglob("*.md"))
+    commands = next(action.choices for action in cli._parser()._actions if isinstance(action.choices, dict))
+    assert len(commands) > 8
+    for command in commands:
+        assert f"$ keras-hub-layers {command}" in (DOCS / "command-line.md").read_text("utf-8"), command
+    sources = " ".join(path.read_text("utf-8") for path in (prose.ROOT / "keras_hub_layers").rglob("*.py"))
+    variables = set(re.findall(r"\b(?:KERAS_HUB_LAYERS|TFHUB)_[A-Z_]+[A-Z]\b", sources))
+    assert len(variables) > 7
+    assert not [name for name in variables if f"`{name}" not in text]
 
 
 # -- the checks themselves ---------------------------------------------------------------------------------------------
