@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
+from keras_hub_layers import packages
+
 _STRING = tf.string.as_datatype_enum
 # Families of ops for which XLA has no kernel: text, tables, files, Python, parsing, data sets, ragged and sparse.
 _NOT_COMPILED = re.compile(
@@ -14,8 +16,8 @@ _NOT_COMPILED = re.compile(
     r"|Substr|AsString|Unicode\w+|InitializeTable\w*|Print(V2)?|\w*Summary(V2)?|Encode\w+|ReduceJoin|Ragged\w+"
     r"|Sparse(Reorder|Reshape|Slice|Concat|Split|Cross|FillEmptyRows|TensorDenseMatMul)\w*"
 )
-# Strings may stand in these without hindering XLA: messages of checks, and what only hands them on.
-_HARMLESS = frozenset(("Const", "Assert", "Identity", "IdentityN", "NoOp", "Placeholder"))
+# Strings may stand in these without hindering XLA: messages of checks, and what only hands them on or counts them.
+_HARMLESS = frozenset(("Const", "Assert", "Identity", "IdentityN", "NoOp", "Placeholder", "Rank", "Shape", "Size"))
 _TF1_OPS = ("__saved_model_init_op", "__saved_model_train_op")
 
 
@@ -109,7 +111,7 @@ def _hindrances(nodes: Iterable[Any], library: dict[str, Any], inputs: Iterable[
                 called += [function.name for function in attribute.list.func]
             elif kind == "type" and attribute.type == _STRING and node.op not in _HARMLESS:
                 found.add(node.op)
-        if _NOT_COMPILED.fullmatch(node.op) and node.op not in library:
+        if node.op not in library and (_NOT_COMPILED.fullmatch(node.op) or packages.package_of(node.op)):
             found.add(node.op)
         for name in called:
             if name in library and name not in seen:

@@ -68,3 +68,16 @@ def test_custom_ops_are_those_that_tensorflow_does_not_offer(tmp_path):
     file.write_bytes(file.read_bytes().replace(b"StringSplitV2", b"NobodysOpV123"))
     assert ops.custom(graph(path)) == ["NobodysOpV123"]
     assert ops.missing(["NobodysOpV123", "_Arg"]) == ["NobodysOpV123"]
+
+
+def test_ops_of_packages_hinder_xla_too(tmp_path):
+    path = producers.words(tmp_path / "model")
+    file = tmp_path / "model" / "saved_model.pb"
+    file.write_bytes(file.read_bytes().replace(b"StringSplitV2", b"RougeLV123456"))
+    assert ops.not_compiled(graph(path))[""] == ("RougeLV123456", "string inputs")
+
+
+def test_the_shape_of_a_string_is_no_hindrance_of_its_own(tmp_path):
+    root = tf.train.Checkpoint()
+    root.__call__ = tf.function(lambda x: tf.shape(x), input_signature=[tf.TensorSpec((None,), tf.string)])
+    assert ops.not_compiled(graph(producers.save(root, tmp_path / "model")))[""] == ("string inputs",)
