@@ -55,10 +55,34 @@ def test_nested_functions_are_searched_and_messages_of_checks_are_no_hindrance(t
     assert ops.not_compiled(graph(path)) == {"shallow": (), "deep": ("AsString", "StringToNumber")}
 
 
-def test_what_a_tf1_signature_is_fed_with_is_not_searched(zoo):
-    found = ops.not_compiled(graph(zoo / "serving_half_plus_two_v1"))
-    assert found["regress_x_to_y"] == ("ParseExample", "string inputs")
-    assert found["serving_default"] == ()
+def test_branches_are_searched(tmp_path):
+    def call(x):
+        branches = [lambda: x, lambda: tf.strings.to_number(tf.strings.as_string(x))]
+        return tf.switch_case(tf.cast(x[0], tf.int32), branches)
+
+    root = tf.train.Checkpoint()
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec((1,))])
+    found = ops.not_compiled(graph(producers.save(root, tmp_path / "model")))
+    assert found[""] == ("AsString", "StringToNumber")
+
+
+def test_what_a_tf1_signature_is_fed_with_is_not_searched(tmp_path):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as default, v1.Session(graph=default) as session:
+        text = v1.placeholder(tf.string, [None])
+        number = tf.strings.to_number(text)
+        twice = 2 * number
+        builder = v1.saved_model.Builder(str(tmp_path / "model"))
+        signatures = {
+            "of_text": v1.saved_model.predict_signature_def({"x": text}, {"y": twice}),
+            "of_numbers": v1.saved_model.predict_signature_def({"x": number}, {"y": twice}),
+        }
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+    assert ops.not_compiled(graph(tmp_path / "model")) == {
+        "of_text": ("StringToNumber", "string inputs"),
+        "of_numbers": (),
+    }
 
 
 def test_custom_ops_are_those_that_tensorflow_does_not_offer(tmp_path):
