@@ -1,18 +1,19 @@
 """Guards against silence: a change without effect, a fit that trained nothing, frozen state that moved."""
 
 import hashlib
+import re
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_hub_layers import _compat
+from keras_hub_layers import _compat, effects, executors
 from keras_hub_layers.errors import HubWarning
 
-__all__ = ["changed", "check_trained", "fingerprint", "traced"]
+__all__ = ["changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
 
 State = tuple[bool, frozenset[str]]
 
@@ -78,6 +79,32 @@ def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where:
             "what the loss is computed from, or is the learning rate 0? To begin anew:\n"
             "layer.trainable = True; model.compile(keras.optimizers.Adam(1e-5), loss)"
         )
+
+
+def idle(choice: executors.Choice, executor: executors.Executor, weights: Sequence[Any]) -> str | None:
+    """What to warn of if some of the weights that are trained are not used by what a layer calls; else `None`."""
+    used = {id(variable) for trace in choice.function.traces for variable in trace.variables}
+    names = [executor.name_of(weight) for weight in weights if id(weight.value) not in used]
+    if not names or not used:
+        return None
+    pattern = "^(?!(" + "|".join(map(re.escape, names)) + ")$)"
+    return (
+        f"{len(names)} of the {len(weights)} weights that are trained get no gradient from the loss, since what the "
+        f"layer calls does not use them: {_listed(names)}. To leave them out:\n"
+        f"layer.unfreeze = {pattern!r}   # before compile"
+    )
+
+
+def moving(choice: executors.Choice, executor: executors.Executor) -> str | None:
+    """What to warn of if published state of a frozen layer moves whenever the layer is called; else `None`."""
+    published = {id(weight.value): executor.name_of(weight) for weight in executor.published}
+    names = [published[id(variable)] for variable in effects.written(choice.function) if id(variable) in published]
+    if not names:
+        return None
+    return (
+        f"The layer is frozen, but its SavedModel assigns to {_listed(names)} whenever it is called, in inference mode "
+        "too, so this state moves during fit."
+    )
 
 
 class _Look:

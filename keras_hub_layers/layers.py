@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +11,12 @@ import keras
 from keras_hub_layers import (
     _compat,
     calls,
-    effects,
     embedding,
     executors,
     guards,
-    handles,
     interface,
-    loaded,
     loader,
+    opening,
     options,
     selection,
 )
@@ -27,8 +24,6 @@ from keras_hub_layers.errors import (
     ConfigError,
     HubError,
     HubWarning,
-    InterfaceError,
-    SafeModeError,
     TrainingError,
     explain,
 )
@@ -130,13 +125,12 @@ class HubLayer(_compat.OwnLosses):
         sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if _compat.in_safe_mode() and not isinstance(handle, embedding.LiveHandle):
-            raise _unsafe(handle)
+        opening.check_safe_mode(handle)
         executor_class = executors.executor_class()
         super().__init__(trainable=trainable, autocast=kwargs.pop("autocast", False), **kwargs)
         _compat.take_inputs_as_they_are(self)
         self.supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
-        obj = _load(handle, tags, load_options, sha256)
+        obj = opening.load(handle, tags, load_options, sha256)
         source = loader.source_of(obj)
         if source is not None and source.format == "tf1_hub":
             signature = signature or "default"
@@ -248,7 +242,10 @@ class HubLayer(_compat.OwnLosses):
         if self.trainable:
             self._check_trainable()
         if guards.traced(self):
-            self._check_used() if self.trainable else self._check_frozen()
+            if self.trainable:
+                self._warn(guards.idle(self._choice, self._executor, self.trainable_weights))
+            else:
+                self._warn(guards.moving(self._choice, self._executor))
         if not self.trainable or training is None:
             training = False
         if isinstance(training, (bool, int)) or not hasattr(training, "dtype"):
@@ -324,8 +321,7 @@ class HubLayer(_compat.OwnLosses):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HubLayer":
         handle = config.get("handle")
-        if _compat.in_safe_mode() and not isinstance(handle, embedding.LiveHandle):
-            raise _unsafe(handle)
+        opening.check_safe_mode(handle)
         if isinstance(handle, embedding.EmbeddedHandle):
             warnings.warn(
                 f"handle {options.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
@@ -381,31 +377,8 @@ class HubLayer(_compat.OwnLosses):
                 )
             self._warn(f"The layer is trainable but has no trainable weights: {reason}")
 
-    def _check_used(self) -> None:
-        """Warn, once, of weights that are trained and that nothing of what is called uses."""
-        traces = self._choice.function.traces
-        used = {id(variable) for trace in traces for variable in trace.variables}
-        idle = [self._executor.name_of(w) for w in self.trainable_weights if id(w.value) not in used]
-        if idle and used:
-            pattern = "^(?!(" + "|".join(map(re.escape, idle)) + ")$)"
-            self._warn(
-                f"{len(idle)} of the {len(self.trainable_weights)} weights that are trained get no gradient from the "
-                f"loss, since what the layer calls does not use them: {', '.join(idle[:5])}. To leave them out:\n"
-                f"layer.unfreeze = {pattern!r}   # before compile"
-            )
-
-    def _check_frozen(self) -> None:
-        """Warn, once, if training will move published state although the layer is frozen."""
-        published = {id(weight.value): self._executor.name_of(weight) for weight in self._executor.published}
-        moved = [published[id(v)] for v in effects.written(self._choice.function) if id(v) in published]
-        if moved:
-            self._warn(
-                f"The layer is frozen, but its SavedModel assigns to {', '.join(moved[:5])} whenever it is called, in "
-                "inference mode too, so this state moves during fit."
-            )
-
-    def _warn(self, text: str) -> None:
-        if text not in self._warned:
+    def _warn(self, text: str | None) -> None:
+        if text is not None and text not in self._warned:
             self._warned |= {text}
             warnings.warn(f"{self._where}: {text}", HubWarning, stacklevel=4)
 
@@ -423,44 +396,3 @@ def choice_of(layer: HubLayer) -> executors.Choice:
 def executor_of(layer: HubLayer) -> executors.Executor:
     """What computes a layer, for the tools that fine-tune it."""
     return layer._executor
-
-
-def _load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
-    if isinstance(handle, embedding.LentHandle):
-        return handle.obj
-    if isinstance(handle, embedding.EmbeddedHandle):
-        return embedding.load(handle, tags, load_options)
-    if isinstance(handle, (str, os.PathLike)):
-        return loader.load(handle, tags=tags, options=load_options, sha256=sha256)
-    if keras.ops.is_tensor(handle) or isinstance(handle, keras.KerasTensor) or hasattr(handle, "__array_interface__"):
-        raise calls.input_as_handle(handle)
-    if not loaded.is_object(handle):
-        handles.parse(handle)  # says which forms there are
-    given = {"tags": tags, "load_options": load_options, "sha256": sha256}
-    given = {name: value for name, value in given.items() if value is not None}
-    if given:
-        raise InterfaceError(
-            explain(
-                "An object that is already loaded takes no arguments for loading.",
-                expected="an object alone, or a handle with these arguments",
-                received=f"an object of type {type(handle).__name__} with {given!r}",
-                where="HubLayer(handle)",
-                fix="HubLayer(obj)",
-            )
-        )
-    if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
-        raise calls.layer_as_handle(handle)
-    return handle
-
-
-def _unsafe(handle: Any) -> SafeModeError:
-    return SafeModeError(
-        explain(
-            "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
-            expected="safe_mode=False, for a file whose author you trust",
-            received="safe_mode=True",
-            where=f"HubLayer({options.shown(handle)})",
-            fix="keras.saving.load_model(path, safe_mode=False)\n"
-            "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
-        )
-    )

@@ -12,8 +12,8 @@ ROAD = [
     "probes", "installation", "surroundings", "servers",
     "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
     "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
-    "embedding", "executors", "guards", "calls", "layers", "grouping", "slots", "rates", "unfreezing", "features",
-    "finetuning", "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
+    "embedding", "executors", "guards", "calls", "opening", "layers", "grouping", "slots", "rates", "unfreezing",
+    "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
     "samples", "journeys", "demo", "commands", "cli", "__main__",
 ]  # fmt: skip
@@ -41,6 +41,7 @@ SAVED_MODEL = [
 KERAS = [
     "guards",
     "calls",
+    "opening",
     "layers",
     "grouping",
     "slots",
