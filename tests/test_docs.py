@@ -1,5 +1,6 @@
 """The pages of docs/ tell the truth: their code runs, their commands exist, no name is missing, and the site builds."""
 
+import dataclasses
 import gc
 import inspect
 import re
@@ -15,7 +16,7 @@ import prose
 import pytest
 
 import keras_hub_layers as khl
-from keras_hub_layers import callbacks, cli, errors, finetuning, layers, tuners
+from keras_hub_layers import callbacks, cli, errors, finetuning, interface, layers, records, tuners
 
 DOCS = prose.ROOT / "docs"
 # What other packages say about themselves.
@@ -131,7 +132,11 @@ def test_every_public_name_has_its_place_in_the_reference(site):
         assert f'id="{value.__module__}.{value.__name__}"' in reference[page], name
     for name in errors.__all__:
         assert f'id="keras_hub_layers.errors.{name}"' in reference["errors"], name
-    assert 'id="keras_hub_layers.interface.Interface"' in reference["interface"]
+    for record in (
+        interface.Interface,
+        *(value for value in vars(records).values() if dataclasses.is_dataclass(value)),
+    ):
+        assert f'id="{record.__module__}.{record.__name__}"' in reference["interface"], record
 
 
 def test_sections_of_keras_docstrings_are_rendered_as_such(site):
