@@ -27,6 +27,7 @@ CORE = (
     "test_exporters.py",
     "test_zoo.py",
 )
+PARALLEL = ("-n", "auto", "--maxprocesses", "4")  # each process holds TensorFlow: about 1 GB
 
 
 class Environment:
@@ -99,7 +100,7 @@ def main() -> None:
             check(environment)
             docs(environment)
         if task == "test":
-            environment.run("-m", "pytest", *rest)
+            environment.run("-m", "pytest", *(rest or PARALLEL))
     elif task == "docs":
         environment = Environment(".venv", "[dev]", "newest.txt")
         environment.install()
@@ -109,7 +110,7 @@ def main() -> None:
         environment.install()
         # Warnings of those versions have been mended since; ours are errors in `test`.
         core = sorted(path for pattern in CORE for path in ROOT.glob(f"tests/{pattern}"))
-        environment.run("-m", "pytest", "-W", "ignore", *(rest or core))
+        environment.run("-m", "pytest", "-W", "ignore", *(rest or (*PARALLEL, *core)))
     else:
         print(__doc__)
         sys.exit(0 if task in ("-h", "--help") else 2)
