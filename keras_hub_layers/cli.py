@@ -81,14 +81,10 @@ def _doctor(chosen: argparse.Namespace) -> int:
             _parser().error("--input is for doctor HANDLE")
         from keras_hub_layers import installation, surroundings
 
-        found, result = [*installation.check(), *surroundings.check()], {}
+        found: list[Any] = [*installation.check(), *surroundings.check()]
+        result: dict[str, str] = {}
     else:
-        _quiet_tensorflow()
-        from keras_hub_layers import journeys
-
-        with _held_stderr():
-            journey = journeys.travel(chosen.handle, chosen.input)
-        found, result = list(journey.findings), {"handle": journey.handle, "code": journey.code}
+        found, result = _journey(chosen.handle, chosen.input)
     if chosen.json:
         _print_json({**result, "ok": not findings.has_problem(found), "findings": findings.to_dicts(found)})
     else:
@@ -97,6 +93,22 @@ def _doctor(chosen: argparse.Namespace) -> int:
         if result.get("code"):
             print(f"\nTo go on with:\n\n{result['code']}")
     return 1 if findings.has_problem(found) else 0
+
+
+def _journey(handle: str, inputs: Sequence[str]) -> tuple[list[Any], dict[str, str]]:
+    """What was found on the road of a handle; with an installation that is broken, that it is."""
+    from keras_hub_layers.findings import of_error
+    from keras_hub_layers.handles import display
+
+    try:
+        _quiet_tensorflow()
+        from keras_hub_layers import journeys
+    except Exception as error:  # a backend that is not installed, a library that does not fit
+        finding = dataclasses.replace(of_error(error, "import"), fix="keras-hub-layers doctor")
+        return [finding], {"handle": display(handle), "code": ""}
+    with _held_stderr():
+        journey = journeys.travel(handle, inputs)
+    return list(journey.findings), {"handle": journey.handle, "code": journey.code}
 
 
 def _resolve(chosen: argparse.Namespace) -> int:
@@ -250,8 +262,19 @@ def _quiet_tensorflow() -> None:
     """Import TensorFlow without the notes that its libraries write before it can be told not to."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules:
-        with _held_stderr():
-            importlib.import_module("tensorflow")
+        try:
+            with _held_stderr():
+                importlib.import_module("tensorflow")
+        except Exception as error:  # it imports Keras, which refuses an unknown backend by a ValueError
+            raise MissingPackageError(
+                explain(
+                    "TensorFlow cannot be imported.",
+                    expected="TensorFlow, to read SavedModels",
+                    received=f"{type(error).__name__}: {error}",
+                    where=sys.executable,
+                    fix="keras-hub-layers doctor",
+                )
+            ) from error
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def _tensorflow(seen: Probe) -> Iterator[Finding]:
     version = next(iter(found.values()))
     if seen.crash:
         yield Finding("TensorFlow", PROBLEM, f"{version} ends the process that imports it: {seen.crash}", fits)
-    elif "tensorflow" in seen.errors:
+    elif "tensorflow" in seen.errors and not _is_of_backend(seen.errors["tensorflow"]):
         yield Finding("TensorFlow", PROBLEM, f"{version} cannot be imported: {seen.errors['tensorflow']}", fits)
     else:
         yield _in_range("TensorFlow", version, TENSORFLOW, fits)
@@ -86,7 +86,7 @@ def _keras(seen: Probe) -> Iterator[Finding]:
     if not version:
         yield Finding("Keras", PROBLEM, "it is not installed", fits)
         return
-    if "keras" in seen.errors and _named_backend()[0] == "tensorflow":
+    if "keras" in seen.errors and not _is_of_backend(seen.errors["keras"]):
         yield Finding("Keras", PROBLEM, f"{version} cannot be imported: {seen.errors['keras']}", fits)
         return
     yield _in_range("Keras", version, KERAS, fits)
@@ -115,6 +115,12 @@ def _named_backend() -> tuple[str, str]:
             return str(json.load(file)["backend"]), path
     except (OSError, ValueError, KeyError, TypeError):
         return "tensorflow", "Keras' default"
+
+
+def _is_of_backend(error: str) -> bool:
+    """Whether an import failed because of the chosen backend; TensorFlow imports Keras, too."""
+    name = _named_backend()[0]
+    return name != "tensorflow" and (name in error or "backend" in error)
 
 
 def _backend(seen: Probe) -> Iterator[Finding]:
@@ -187,7 +193,7 @@ def _hub(seen: Probe) -> Iterator[Finding]:
     if not version:
         return
     error = seen.errors.get("tensorflow_hub")
-    if error is None:
+    if error is None or _is_of_backend(error):
         yield Finding("tensorflow_hub", OK, f"{version}; not needed, it shares the cache where TFHUB_CACHE_DIR is set")
     elif "pkg_resources" in error:
         text = f"{version} cannot be imported ({error}); only code that imports it needs it"

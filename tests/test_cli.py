@@ -11,6 +11,7 @@ import urllib.request
 import producers
 import pytest
 
+import keras_hub_layers
 from keras_hub_layers import __version__, cli, commands, installation, interface, surroundings
 from keras_hub_layers.findings import Finding
 from keras_hub_layers.manifests import sha256_of
@@ -247,6 +248,29 @@ def test_doctor_of_a_handle_gives_code_and_notices_what_fails(produced, tmp_path
     printed = capsys.readouterr().out
     assert "1 problem, no warnings" in printed
     assert "To go on with" not in printed
+
+
+def test_doctor_of_a_handle_on_a_broken_installation_sends_to_the_doctor_of_the_installation(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "keras_hub_layers.journeys", None)
+    monkeypatch.delattr(keras_hub_layers, "journeys", raising=False)
+    assert cli.main(["doctor", "model"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("problem  import  ModuleNotFoundError: ")
+    assert "                 keras-hub-layers doctor\n" in printed
+
+
+@pytest.mark.parametrize("error", [ImportError("libcudart is missing"), ValueError("Unable to import backend")])
+def test_without_tensorflow_inspect_says_so(error, monkeypatch, capsys):
+    def fail(name):
+        raise error
+
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(cli.importlib, "import_module", fail)
+    assert cli.main(["inspect", "model"]) == 1
+    printed = capsys.readouterr().err
+    assert "TensorFlow cannot be imported." in printed
+    assert f"Received: {type(error).__name__}: {error}" in printed
+    assert "What to do: keras-hub-layers doctor" in printed
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

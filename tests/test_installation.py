@@ -118,6 +118,11 @@ def test_another_backend_is_a_problem_and_its_source_is_named(check, monkeypatch
     assert "'jax' (KERAS_BACKEND)" in found["backend"].text
     assert found["backend"].fix.splitlines()[0] == "export KERAS_BACKEND=tensorflow"
     assert found["Keras"].level == OK  # it is the backend that is missing
+    monkeypatch.setenv("KERAS_BACKEND", "nosuch")
+    error = "ValueError: Unable to import backend : nosuch"
+    found = check(errors={"tensorflow": error, "keras": error, "tensorflow_hub": error})
+    assert {topic for topic in found if found[topic].level != OK} == {"backend"}
+    assert check(errors={"keras": "ImportError: h5py"})["Keras"].level == PROBLEM
 
 
 def test_legacy_keras_is_noticed(check, monkeypatch):
