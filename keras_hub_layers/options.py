@@ -33,7 +33,7 @@ class Settings:
         given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "handle"}
         given["arguments"] = dict(self.arguments) or None
         given["load_options"] = loader.options_config(self.load_options)
-        return line(self.handle, **{**dict.fromkeys(("trainable", "unfreeze")), **given, **changes})
+        return line(**{"handle": self.handle, **dict.fromkeys(("trainable", "unfreeze")), **given, **changes})
 
 
 def plain_arguments(arguments: Any, handle: Any) -> dict[str, Any]:

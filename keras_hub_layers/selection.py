@@ -37,7 +37,12 @@ def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, loaded.Functi
                     fix=f"{settings.line(signature_outputs_as_dict=None)}   # a call returns a dict if it computes one",
                 )
             )
-        return obj, _callable(obj, settings, where)
+        try:
+            return obj, _callable(obj, settings, where)
+        except AssertionError as err:
+            if "variables which have been deleted" not in str(err):
+                raise
+            raise _gone(obj, where) from err
     return obj, _signature(obj, settings, where)
 
 
@@ -84,6 +89,19 @@ def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
             received=f"{received}; signatures: {list(signatures) or 'none'}; pieces: {pieces or 'none'}",
             where=where,
             fix="\n".join(fixes) or "ask its publisher for a Reusable SavedModel; this one offers nothing to call",
+        )
+    )
+
+
+def _gone(obj: Any, where: str) -> InterfaceError:
+    return InterfaceError(
+        explain(
+            "The variables of the function are gone, with the object that they belonged to.",
+            expected="an object that holds its variables: what was loaded, not a function taken from it",
+            received=f"{type(obj).__name__} whose variables were deleted",
+            where=where,
+            fix="obj = keras_hub_layers.load(handle)   # and keep it\n"
+            "layer = HubLayer(obj)   # for a signature also signature=NAME, output_key=NAME",
         )
     )
 

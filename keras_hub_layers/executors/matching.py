@@ -157,6 +157,8 @@ class Matcher:
         if order:
             lines = fixes[order[0]].lines or (example(traces[order[0]].inputs),)
             reason = reason or _reason(inputs, traces[order[0]])
+        if any(tf.is_tensor(leaf) and not hasattr(leaf, "numpy") for leaf in tf.nest.flatten(inputs)):
+            lines = (*lines, "# then make a Sequential model anew: it keeps the shape that it was given first")
         if len(lines) > 12:
             lines = (*lines[:11], f"# … and {len(lines) - 11} more such lines")
         shown = "".join(f", {name}={value!r}" for name, value in arguments.items())

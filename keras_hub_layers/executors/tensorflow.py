@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_hub_layers import _compat, interface, loaded, tensors
 from keras_hub_layers.errors import HubWarning, InputError, InterfaceError, TrainingError, explain
-from keras_hub_layers.executors import Choice
+from keras_hub_layers.executors import Choice, failures
 from keras_hub_layers.executors.inputs import Mismatch, to_tensor
 from keras_hub_layers.executors.matching import Matcher
 from keras_hub_layers.executors.outputs import as_plain, keras_tensor, picked, shaped
@@ -72,7 +72,8 @@ class TensorFlowExecutor:
             return inputs
         if not isinstance(inputs, Mapping):
             return type(inputs)(map(_as_tensor, inputs)) if type(inputs) in (list, tuple) else inputs
-        keys = {key for trace in self._traces if isinstance(trace.inputs, Mapping) for key in trace.inputs}
+        wanted = [set(trace.inputs) for trace in self._traces if isinstance(trace.inputs, Mapping)]
+        keys = set().union(*(some for some in wanted if some <= set(inputs)))  # else one may be misspelt
         return {key: _as_tensor(value) for key, value in inputs.items() if key in keys or not keys}
 
     def output_spec(self, inputs: Any) -> Any:
@@ -225,6 +226,8 @@ class TensorFlowExecutor:
             if "matching concrete function" not in str(err):
                 raise
             raise self._matcher.no_match(inputs, arguments, "TensorFlow refuses them") from err
+        except tf.errors.FailedPreconditionError as err:
+            raise failures.explained(err, self._choice) from err
 
     # -- symbolic calls ------------------------------------------------------------------------------------------
 
