@@ -11,7 +11,7 @@ from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFound
 from keras_hub_layers.handles import Handle, display, mirror, parse
 from keras_hub_layers.hubs import not_cached, resolve_hugging_face, resolve_kaggle
 from keras_hub_layers.local import refuse_pin, resolve_path, unpack_into
-from keras_hub_layers.pages import refuse_page
+from keras_hub_layers.pages import refuse_framework, refuse_page
 from keras_hub_layers.settings import mirrors, offline, uncompressed
 
 
@@ -128,6 +128,8 @@ def _kaggle(handle: Handle, sha256: str | None) -> str:
     """A model that another spelling of its handle has brought into the cache needs no client."""
     cache = Cache()
     found = next((path for text in handle.spellings if (path := cache.find(text, sha256))), None)
+    if not found:
+        refuse_framework(handle)
     return found or resolve_kaggle(handle, sha256)
 
 

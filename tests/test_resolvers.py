@@ -485,3 +485,12 @@ def test_a_page_about_a_model_is_refused_unasked_with_the_address_of_the_model(m
     ) as caught:
         resolve(page)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    "handle", ["https://www.kaggle.com/models/google/nnlm/{}/en/1", "google/nnlm/{}/en", "google/nnlm/{}/en/1"]
+)
+def test_a_variation_for_another_framework_is_refused_unasked(handle):
+    meant = re.escape(f"HubLayer({handle.format('tensorFlow2')!r})")
+    with pytest.raises(HandleError, match=rf"(?s)another framework.*a variation for tfLite.*{meant}$"):
+        resolve(handle.format("tflite"))
