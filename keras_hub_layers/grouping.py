@@ -156,7 +156,12 @@ def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
                 )
             )
         return [_literal(name) for name in chosen]
-    selection.matcher([which], [*tunable, *(group.name for group in found)], layers.choice_of(layer).where)
+    selection.matcher(
+        [which],
+        [*tunable, *(group.name for group in found)],
+        layers.choice_of(layer).where,
+        lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})",
+    )
     if not any(re.search(which, name) for name in tunable):  # a pattern of groups' names
         return [_literal(name) for group in found if re.search(which, group.name) for name in group.tunable]
     return [which]

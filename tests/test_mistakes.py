@@ -153,6 +153,17 @@ def test_the_path_of_an_image_goes_to_an_image_model(produced, tmp_path):
     np.testing.assert_allclose(layer(mistake.paste(x=x)["x"]), [[1.0, 1.0, 1.0]], rtol=1e-5)
 
 
+def test_of_several_traces_the_nearest_is_named_and_reached(tmp_path):
+    root = tf.train.Checkpoint()
+    specs = [tf.TensorSpec((None, size, size, 3)) for size in (16, 8, 4)]
+    root.__call__ = producers.traced(lambda x: tf.reduce_mean(x, [1, 2]), *[(spec, {}) for spec in specs])
+    layer, x = HubLayer(producers.save(root, tmp_path)), np.ones((8, 8, 3), "float32")
+    with Mistake(errors.InputError, r"one of\n    \(float32 \(None, 8, 8, 3\)\)   <- the nearest\n    \(") as mistake:
+        layer(x)
+    assert len(mistake.fix.splitlines()) == 1
+    np.testing.assert_allclose(layer(mistake.paste(x=x)["x"]), [[1.0, 1.0, 1.0]])
+
+
 def test_larger_images_are_fitted(produced):
     layer, x, y = HubLayer(produced(producers.small_image_model)), np.zeros((4, 16, 16, 1), "float32"), np.zeros((4, 2))
     with Mistake(errors.InputError, r"What to do: x = keras.layers.Resizing\(8, 8\)\(x\)") as mistake:
