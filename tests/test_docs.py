@@ -197,6 +197,11 @@ def test_every_command_and_every_variable_of_the_environment_is_explained():
     assert not [name for name in variables if f"`{name}" not in text]
 
 
+def test_the_notebooks_that_pages_name_are_those_of_the_repository():
+    named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"\b\d\d_\w+\.ipynb", page.read_text("utf-8"))}
+    assert named == {path.name for path in (prose.ROOT / "notebooks").glob("*.ipynb")}
+
+
 # -- the checks themselves ---------------------------------------------------------------------------------------------
 
 
