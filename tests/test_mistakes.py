@@ -180,12 +180,11 @@ def test_a_dataset_of_single_examples_is_fitted(produced):
 
 
 def test_pixels_up_to_255_become_floats_for_weights_that_nothing_rescales_them_for(produced):
-    x = np.full((2, 8, 8, 1), 255, np.uint8)
+    layer, x = HubLayer(produced(producers.small_image_model)), np.full((2, 8, 8, 1), 255, np.uint8)
     with pytest.warns(errors.HubWarning, match=r"uint8 pixels from 0 to 255 were cast to float32") as caught:
-        HubLayer(produced(producers.small_image_model))(x)
-    (warning,) = caught
-    lines = [line for line in str(warning.message).splitlines() if line.startswith("x = ")]
-    rescaled, cast = [run(line, x=x)["x"] for line in lines]
+        layer(x)
+    text = next(str(warning.message) for warning in caught if warning.category is errors.HubWarning)
+    rescaled, cast = [run(line, x=x)["x"] for line in text.splitlines() if line.startswith("x = ")]
     layer = HubLayer(produced(producers.small_image_model))
     assert not np.allclose(layer(rescaled), layer(cast))  # and no warning, which would be an error here
 
@@ -399,10 +398,10 @@ def test_the_layer_is_made_outside_the_strategy_that_trains_it(produced):
     )
     x = np.ones((2, 1))
     with strategy.scope(), Mistake(errors.TrainingError, "outside the distribution strategy") as mistake:
-        fine_tune(keras.Sequential([layer]), x, x)
+        fine_tune(keras.Sequential([keras.Input((1,)), layer]), x, x)
     layer = mistake.paste(strategy=strategy)["layer"]
     with strategy.scope():
-        fine_tune(keras.Sequential([layer]), x, x)
+        fine_tune(keras.Sequential([keras.Input((1,)), layer]), x, x)
 
 
 def test_a_file_with_the_layer_is_loaded_in_safe_mode(produced, tmp_path):
