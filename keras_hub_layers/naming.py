@@ -13,6 +13,8 @@ _BLOCK = re.compile(
     rf"(?:^|(?<=[/.])){_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$))?", re.I
 )
 
+_RANDOM = re.compile(r"(^|/)seed_generator(_\d+)?/|seed_generator_state$", re.I)  # dropout's, not a layer of its own
+
 
 def partition(names: Sequence[str]) -> dict[str, list[int]]:
     """The groups of variables that their names show, from the input to the output.
@@ -44,7 +46,13 @@ def in_order_of_use(variables: Iterable[Any], traces: Iterable[Any], key: Any = 
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The group of each variable, of names in the order of use."""
+    """The group of each variable, of names in the order of use; states of random generators go with a neighbour."""
+    kept = [name for name in names if not _RANDOM.search(name)]
+    if kept and len(kept) < len(names):
+        found = iter(_labels(kept))
+        labels = [None if _RANDOM.search(name) else next(found) for name in names]
+        latest = next(label for label in labels if label is not None)
+        return [latest := label or latest for label in labels]
     blocks = [match.group().replace("/", "_").replace(".", "_") if (match := _BLOCK.search(n)) else None for n in names]
     numbered = [place for place, block in enumerate(blocks) if block is not None]
     if len({block for block in blocks if block is not None}) < 2:

@@ -15,6 +15,14 @@ def test_without_numbered_blocks_each_layer_is_a_group():
     assert naming.partition([]) == {}
 
 
+def test_the_state_of_a_random_generator_goes_with_what_stands_before_it():
+    state = "seed_generator/seed_generator_state"
+    names = ["block_1/w", "block_1/seed_generator_state", "block_2/w", state]
+    assert naming.partition(names) == {"block_1": [0, 1], "block_2": [2, 3]}
+    assert naming.partition([state, "a/kernel", "b/kernel"]) == {"a": [0, 1], "b": [2]}
+    assert naming.partition([state]) == {"seed_generator": [0]}
+
+
 def test_numbers_count_upwards():
     assert list(naming.partition(["layer_0/w", "layer_10/w", "layer_9/w"])) == ["layer_0", "layer_9", "layer_10"]
 
