@@ -23,6 +23,8 @@ CORE = (
     "test_layers_*.py",
     "test_executors.py",
     "test_interface.py",
+    "test_loader.py",
+    "test_guards.py",
     "test_compat*.py",
     "test_exporters.py",
     "test_zoo.py",

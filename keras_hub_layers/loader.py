@@ -176,6 +176,11 @@ def _as_list(tags: Any, hub_format: bool) -> list[str] | None:
 
 
 def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> Any:
+    nodes = (node for graph in meta for node in graph.object_graph_def.nodes)
+    if any(node.user_object.identifier == "optimizer" for node in nodes):
+        from keras_hub_layers import _compat  # not at the top: it needs Keras, and `inspect` does not
+
+        _compat.restore_optimizers_without_keras_2()
     try:
         return tf.saved_model.load(directory, tags=tags, options=options)
     except HubError:

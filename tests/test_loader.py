@@ -1,10 +1,15 @@
 """load() gives TensorFlow's own object and remembers where it came from."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import producers
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from keras_hub_layers import errors, loader
 
@@ -60,3 +65,52 @@ def test_load_options_are_taken_as_a_dict(produced):
 def test_a_sha256_is_for_archives(produced):
     with pytest.raises(errors.ChecksumError, match="sha256"):
         loader.load(produced(producers.multiply), sha256="0" * 64)
+
+
+WITHOUT_KERAS_2 = """
+import sys
+sys.modules["tf_keras"] = None  # as if it were not installed
+import json, keras, numpy as np, tensorflow as tf
+import keras_hub_layers as khl
+path, export, zoo = sys.argv[1:]
+try:
+    tf.saved_model.load(path)
+    raise SystemExit("TensorFlow loads it by itself: _compat.restore_optimizers_without_keras_2 is not needed any more")
+except AttributeError as err:
+    assert "add_slot" in str(err)
+hub = khl.layers.HubLayer(path, trainable=True)
+model = keras.Sequential([keras.Input((1,)), hub])
+model.compile(keras.optimizers.SGD(0.5), "mse")
+before = float(hub(np.ones((1, 1)))[0, 0])
+model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0, callbacks=[khl.callbacks.ExportFinetuned(export, verbose=0)])
+slots = [float(np.ravel(v.numpy())[0]) for v in khl.load(export).optimizer.weights]
+names = [name for name in ("mlperf_tiny_kws", "keras_mixedprec_lso_tf22", "tfx_keras_penguin") if zoo]
+loaded = [type(khl.load(f"{zoo}/{name}")).__name__ for name in names]
+print(json.dumps([before, float(khl.load(export)(np.ones((1, 1), "float32"))[0, 0]), slots, len(loaded)]))
+"""
+
+
+def compiled_by_keras_2(directory):
+    """y = 2·x from Keras 2, trained for a step at rate 0 with a momentum: it holds an optimizer with a slot."""
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, input_shape=(1,))])
+    model.set_weights([np.array([[2.0]])])
+    model.compile(tf_keras.optimizers.legacy.SGD(0.0, momentum=0.9), "mse")
+    model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)
+    model.optimizer.get_slot(model.weights[0], "momentum").assign([[7.0]])
+    model.save(str(directory), save_format="tf")
+    return str(directory)
+
+
+def test_models_that_keras_2_saved_with_their_optimizer_load_and_are_tuned_where_keras_2_is_not_installed(tmp_path):
+    path = compiled_by_keras_2(tmp_path / "model")
+    zoo = Path(__file__).resolve().parents[2] / "shared" / "zoo"
+    arguments = [path, str(tmp_path / "export"), str(zoo) if zoo.is_dir() else ""]
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT_KERAS_2, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    before, after, slots, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert before == 2.0
+    assert after == 0.0  # 2 - 0.5 · 2 · 2
+    assert 7.0 in slots
+    assert loaded == (3 if zoo.is_dir() else 0)
