@@ -25,7 +25,8 @@ def test_each_piece_of_python_runs_by_itself_with_a_handle_of_ones_own(produced,
         assert layers.HubLayer("my_tuned_model")(["good"]).shape == (1, 2)
 
 
-def test_every_block_is_python_or_commands_that_exist(monkeypatch):
+def test_every_block_is_python_or_commands_that_exist(produced, tmp_path, monkeypatch):
+    prose.place_handles(tmp_path, produced, monkeypatch)
     commands = [block for block in BLOCKS if block.language == "console"]
     assert len(CODE) + len(commands) == len(BLOCKS) == README.count("\n```") / 2
     assert prose.run(commands, {}, monkeypatch) == len(commands)
