@@ -29,7 +29,7 @@ CORE = (
     "test_exporters.py",
     "test_zoo.py",
 )
-PARALLEL = ("-n", "auto", "--maxprocesses", "4")  # each process holds TensorFlow: about 1 GB
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # up to 1.6 GB of memory each
 
 
 class Environment:

@@ -22,6 +22,9 @@ CLAIMS = [
 ]
 
 
+pytestmark = pytest.mark.xdist_group("demo")  # they share what is made once in a process
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """The finished process, on a machine whose settings say that there is no network; and its directory."""

@@ -18,6 +18,7 @@ import keras_hub_layers as khl
 from keras_hub_layers import roots, signing
 
 CONSUMERS = ["tensorflow", "session", "tf_keras", "tfsm_layer"]
+pytestmark = pytest.mark.xdist_group("kinds")  # they share what is made once in a process
 LOOSE = {"mixed_float16": 2e-2, "mixed_bfloat16": 5e-2}
 
 
