@@ -49,10 +49,13 @@ def _labels(names: Sequence[str]) -> list[str]:
     """The group of each variable, of names in the order of use; states of random generators go with a neighbour."""
     kept = [name for name in names if not _RANDOM.search(name)]
     if kept and len(kept) < len(names):
-        found = iter(_labels(kept))
-        labels = [None if _RANDOM.search(name) else next(found) for name in names]
-        latest = next(label for label in labels if label is not None)
-        return [latest := label or latest for label in labels]
+        found = _labels(kept)
+        upcoming, latest = iter(found), found[0]
+        labels = []
+        for name in names:
+            latest = latest if _RANDOM.search(name) else next(upcoming)
+            labels.append(latest)
+        return labels
     blocks = [match.group().replace("/", "_").replace(".", "_") if (match := _BLOCK.search(n)) else None for n in names]
     numbered = [place for place, block in enumerate(blocks) if block is not None]
     if len({block for block in blocks if block is not None}) < 2:
@@ -60,7 +63,7 @@ def _labels(names: Sequence[str]) -> list[str]:
     before, after = names[: numbered[0]], names[numbered[-1] + 1 :]
     stem = "embeddings" if any("embed" in name.lower() for name in before) else "stem"
     head = "pooler" if any("pooler" in name.lower() for name in after) else "head"
-    labels: list[str] = []
+    labels = []
     for place, block in enumerate(blocks):
         if block is not None:
             labels.append(block)
