@@ -39,8 +39,11 @@ def changed(layer: keras.layers.Layer) -> None:
     """Have the models that were trained with a layer look before their next step whether it is still as they know it.
 
     What is trained is fixed in the trace of the training step, so a change is without effect until `compile`. Whether
-    `compile` follows is not known yet: it drops the step, and with it the look.
+    `compile` follows is not known yet: it drops the step, and with it the look. A training step of one's own that
+    changes what is trained, as those of two opponents do, means it.
     """
+    if _compat.model_in_training() is not None:
+        return
     model: Any
     for model, known in list(_steps.items()):
         step = getattr(model, "train_function", None)
@@ -122,6 +125,8 @@ class _Look:
         return self._step(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("_model", "_step"):  # of a copy in the making
+            raise AttributeError(name)
         return getattr(self._step, name)
 
 

@@ -126,6 +126,24 @@ def test_an_eager_step_trains_what_is_trainable_and_says_nothing(trained):
     assert weight(hub) != 0.5
 
 
+def test_a_training_step_that_changes_it_itself_says_nothing(produced):
+    class Opponents(keras.Sequential):
+        def train_step(self, data):
+            hub = self.layers[0]
+            hub.trainable = True
+            logs = super().train_step(data)
+            hub.trainable = False
+            self(data[0], training=True)
+            hub.trainable = True
+            return logs
+
+    hub = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
+    model = Opponents([keras.Input((1,)), hub])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(X, Y, epochs=2, verbose=0)
+    assert weight(hub) != 0.5
+
+
 def test_models_that_are_gone_are_forgotten(trained):
     gc.collect()
     before = len(guards._steps)
