@@ -325,8 +325,10 @@ def model_in_training() -> Any | None:
         return None
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "train_step" and isinstance(frame.f_locals.get("self"), keras.Model):
-            return frame.f_locals["self"]
+        if frame.f_code.co_name == "train_step" and frame.f_code.co_argcount:
+            first = frame.f_locals.get(frame.f_code.co_varnames[0])
+            if isinstance(first, keras.Model):
+                return first
         frame = frame.f_back
     return None
 

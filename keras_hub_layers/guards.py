@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers import _compat, effects, executors
+from keras_hub_layers import _compat, effects, executors, loaded
 from keras_hub_layers.errors import HubWarning
 
 __all__ = ["changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
@@ -79,7 +79,8 @@ def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where:
         _say(
             f"{where}: nothing of HubLayer {layer.name!r} was fine-tuned: its {len(layer.trainable_weights)} trainable "
             "weights are bit by bit what they were before fit. Was it made trainable after compile, is it not part of "
-            "what the loss is computed from, or is the learning rate 0? To begin anew:\n"
+            "what the loss is computed from, is the learning rate 0, or are gradients accumulated over more batches "
+            "than there were? To begin anew:\n"
             "layer.trainable = True; model.compile(keras.optimizers.Adam(1e-5), loss)"
         )
 
@@ -87,6 +88,8 @@ def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where:
 def idle(choice: executors.Choice, executor: executors.Executor, weights: Sequence[Any]) -> str | None:
     """What to warn of if some of the weights that are trained are not used by what a layer calls; else `None`."""
     used = {id(variable) for trace in choice.function.traces for variable in trace.variables}
+    for loss in loaded.losses(choice.target):
+        used |= {id(variable) for one in getattr(loss, "concrete_functions", ()) for variable in one.variables}
     names = [executor.name_of(weight) for weight in weights if id(weight.value) not in used]
     if not names or not used:
         return None
@@ -100,6 +103,9 @@ def idle(choice: executors.Choice, executor: executors.Executor, weights: Sequen
 
 def moving(choice: executors.Choice, executor: executors.Executor) -> str | None:
     """What to warn of if published state of a frozen layer moves whenever the layer is called; else `None`."""
+    modes = [trace.arguments.get("training") for trace in choice.function.traces]
+    if not all(isinstance(mode, (bool, type(None))) for mode in modes):
+        return None  # a tensor says at run time whether it moves
     published = {id(weight.value): executor.name_of(weight) for weight in executor.published}
     names = [published[id(variable)] for variable in effects.written(choice.function) if id(variable) in published]
     if not names:

@@ -8,6 +8,7 @@ import numpy as np
 import producers
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from keras_hub_layers import callbacks, effects, finetuning, guards, layers
 from keras_hub_layers.errors import HubWarning
@@ -128,12 +129,12 @@ def test_an_eager_step_trains_what_is_trainable_and_says_nothing(trained):
 
 def test_a_training_step_that_changes_it_itself_says_nothing(produced):
     class Opponents(keras.Sequential):
-        def train_step(self, data):
-            hub = self.layers[0]
+        def train_step(model, data):
+            hub = model.layers[0]
             hub.trainable = True
             logs = super().train_step(data)
             hub.trainable = False
-            self(data[0], training=True)
+            model(data[0], training=True)
             hub.trainable = True
             return logs
 
@@ -258,6 +259,34 @@ def test_a_frozen_layer_whose_state_moves_says_so_when_it_is_trained_with(tmp_pa
     with pytest.warns(HubWarning, match="is frozen, but its SavedModel assigns to count whenever it is called"):
         model.fit(X, Y, verbose=0)
     assert float(hub.resolved_object.count) == before + 1
+
+
+def test_a_frozen_layer_whose_mode_is_a_tensor_is_trusted(tmp_path):
+    inputs = tf_keras.Input((1,))
+    inner = tf_keras.Model(inputs, tf_keras.layers.BatchNormalization()(inputs))
+    specs = [tf.TensorSpec((None, 1)), tf.TensorSpec((), tf.bool)]
+    root = tf.train.Checkpoint()
+    root.__call__ = tf.function(lambda x, training: inner(x, training=training), input_signature=specs)
+    root.variables, root.trainable_variables = list(inner.variables), list(inner.trainable_variables)
+    hub = layers.HubLayer(producers.save(root, tmp_path / "model"))
+    model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = hub.get_weights()
+    model.fit(X, Y, verbose=0)
+    for value, known in zip(hub.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, known)
+
+
+def test_a_weight_that_only_a_published_loss_uses_is_trained_by_it(tmp_path):
+    root = tf.train.Checkpoint(used=tf.Variable(2.0), kept=tf.Variable(3.0))
+    root.__call__ = tf.function(lambda x: x * root.used, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.used, root.kept]
+    root.regularization_losses = [tf.function(lambda: root.kept**2, input_signature=[])]
+    hub = layers.HubLayer(producers.save(root, tmp_path / "model"), trainable=True)
+    model = keras.Sequential([keras.Input((1,)), hub])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(X, Y, verbose=0)
+    assert float(hub.resolved_object.kept) == pytest.approx(3.0 - 0.01 * 6.0)
 
 
 def test_state_that_is_not_published_may_move(tmp_path):

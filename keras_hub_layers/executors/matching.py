@@ -33,6 +33,7 @@ class Matcher:
         self._where = where
         self._line = line
         self._has_warned = False
+        self.is_building = False  # whether a model is being built, rather than run or exported
 
     def check_arguments(self, given: Mapping[str, Any]) -> None:
         """Refuse, early, arguments that no trace has."""
@@ -173,8 +174,12 @@ class Matcher:
         )
 
     def _warn_of(self, fixed: list[Any]) -> None:
-        """Say, once, that inputs of any length meet a trace for one length, which the graph can only check later."""
-        if not fixed or self._has_warned:
+        """Say, once, while a model is built, that it takes any batch and its SavedModel one: the graph checks it later.
+
+        Other lengths, such as that of tokens, are checked in the graph too, and mostly fit.
+        """
+        fixed = [spec for spec in fixed if spec.shape[0] is not None]
+        if not fixed or self._has_warned or not self.is_building:
             return
         self._has_warned = True
         shape, dtype = tuple(fixed[0].shape), fixed[0].dtype.name

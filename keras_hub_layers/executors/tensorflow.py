@@ -80,7 +80,11 @@ class TensorFlowExecutor:
         specs = keras.tree.map_structure(self._spec_of, inputs)
         training = not self._matcher.infers(self._choice.arguments)
         traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
-        outputs = traced.get_concrete_function(specs).structured_outputs
+        self._matcher.is_building = True
+        try:
+            outputs = traced.get_concrete_function(specs).structured_outputs
+        finally:
+            self._matcher.is_building = False
         return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice), as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
