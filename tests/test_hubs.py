@@ -19,6 +19,7 @@ from keras_hub_layers.hubs import client, resolve_hugging_face
 
 KAGGLE_PORT = 7777  # KAGGLE_API_ENVIRONMENT=TEST means this one
 NNLM = "google/nnlm/tensorFlow2/en"
+pytestmark = pytest.mark.xdist_group("hubs")  # they share that port
 
 
 def run(code, *arguments, **environment):
