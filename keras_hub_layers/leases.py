@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_hub_layers import embedding, layers
 
-__all__ = ["Leases"]
+__all__ = ["SHARED", "Leases"]
 
 
 @dataclass
@@ -79,6 +79,9 @@ class Leases:
     def release(self) -> None:
         """Forget all loaded objects; layers that are in use keep theirs."""
         self._loans.clear()
+
+
+SHARED = Leases()  # those of `build` functions of the user's own; a search releases them at its end
 
 
 def _values(layer: layers.HubLayer) -> list[np.ndarray]:

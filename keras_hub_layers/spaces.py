@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import handles, layers
+from keras_hub_layers import grouping, handles, layers, leases
 from keras_hub_layers.errors import TrainingError, explain
 
 __all__ = ["Candidate", "Training", "hub_choice", "trainable_choice"]
@@ -40,6 +40,21 @@ class Candidate:
     def name(self) -> str:
         """The label, or the handle."""
         return self.label or handles.display(str(self.handle))
+
+    def layer(
+        self, training: "Training | None" = None, lent_by: leases.Leases = leases.SHARED, **kwargs: Any
+    ) -> layers.HubLayer:
+        """A `HubLayer` for one trial: the SavedModel with its own weights, loaded once per process.
+
+        Args:
+            training: How the trial trains it, as `trainable_choice` says. Defaults to `None`: frozen.
+            lent_by: What keeps the loaded objects until the layer of the next trial needs them. Defaults to one that
+                `tuners.search` empties at its end.
+            **kwargs: Further arguments of `layers.HubLayer`, such as `name`.
+        """
+        layer = lent_by.layer(self.handle, output_key=self.output_key, arguments=self.arguments, **kwargs)
+        grouping.unfreeze(layer, None if training is None else training.unfreeze)
+        return layer
 
     def inputs(self, layer: layers.HubLayer) -> Any:
         """Symbolic inputs for the layer that was made from the handle, or for the preprocessor before it."""

@@ -9,24 +9,12 @@ from typing import Any
 import keras
 
 from keras_hub_layers import _compat, exporters, features, grouping, pieces
-from keras_hub_layers.errors import HubWarning, MissingPackageError, TrainingError, explain
-from keras_hub_layers.leases import Leases
+from keras_hub_layers.arms import PreflightError, keras_tuner, objective_of, preflight
+from keras_hub_layers.errors import HubWarning, TrainingError, explain
+from keras_hub_layers.leases import SHARED, Leases
 from keras_hub_layers.spaces import Candidate, Training, candidates_of, hub_choice, trainable_choice
 from keras_hub_layers.trials import HEAD, TrialModel, fit_head, tidy
 from keras_hub_layers.unfreezing import Unfreeze
-
-try:
-    import keras_tuner
-except ImportError as err:
-    raise MissingPackageError(
-        explain(
-            "Searching needs KerasTuner.",
-            expected="the package keras-tuner",
-            received=f"{type(err).__name__}: {err}",
-            where="keras_hub_layers.tuners",
-            fix='pip install "keras-hub-layers[tuner]"',
-        )
-    ) from err
 
 __all__ = [
     "Candidate",
@@ -39,10 +27,6 @@ __all__ = [
     "search",
     "trainable_choice",
 ]
-
-
-class PreflightError(TrainingError, keras_tuner.errors.FatalError):
-    """An arm of a search cannot be trained; KerasTuner would have counted it as a bad score."""
 
 
 class HubHyperModel(keras_tuner.HyperModel):
@@ -113,9 +97,7 @@ class HubHyperModel(keras_tuner.HyperModel):
         tidy()
         candidate = hub_choice(hp, self.candidates)
         training = trainable_choice(hp, **self._choices)
-        options = {"output_key": candidate.output_key, "arguments": candidate.arguments}
-        hub = self.leases.layer(candidate.handle, name="hub", **options)
-        grouping.unfreeze(hub, training.unfreeze)
+        hub = candidate.layer(training, self.leases, name="hub")
         inputs = candidate.inputs(hub)
         found = hub(inputs if candidate.preprocessor is None else candidate.preprocessor(inputs))
         stand_in = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype), found)
@@ -128,7 +110,7 @@ class HubHyperModel(keras_tuner.HyperModel):
 
     def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.checked:
-            preflight(self, *args, **kwargs)
+            preflight(self, *args[:2], **{"objective": objective_of(kwargs.get("callbacks") or ()), **kwargs})
         if self._may_cache(model, kwargs):
             data = self._with_features(hp, model, args, dict(kwargs))
             if data is not None:
@@ -197,66 +179,27 @@ class HubHyperModel(keras_tuner.HyperModel):
         return result
 
 
-def preflight(hypermodel: Any, x: Any, y: Any = None, **kwargs: Any) -> None:
-    """Train every arm of a search on one batch, and say loudly which cannot be.
-
-    KerasTuner takes a crash for a bad score: a search in which every fine-tuned trial crashes would recommend
-    the frozen model.
-
-    Args:
-        hypermodel: A `HubHyperModel`, or anything with `build(hp)` and `arms()`, which yields hyperparameters' values.
-        x: As `fit` takes it: arrays, or a dataset of batches.
-        y: Likewise. Defaults to `None`.
-        **kwargs: `sample_weight` and `class_weight` are used as `fit` uses them, the rest is not.
-
-    Raises:
-        PreflightError: At least one arm cannot be built or trained; names each, with its error.
-    """
-    hypermodel.checked = True
-    batch = _first_batch({"x": x, "y": y, "sample_weight": kwargs.get("sample_weight")})
-    failed = {}
-    for arm in hypermodel.arms():
-        try:
-            hp = keras_tuner.HyperParameters()
-            hp.values.update(arm)
-            model = hypermodel.build(hp)
-            extra = {"class_weight": kwargs["class_weight"]} if kwargs.get("class_weight") else {}
-            model.fit(**batch, **extra, epochs=1, verbose=0, shuffle=False)
-        except Exception as err:
-            failed[str(arm)] = f"{type(err).__name__}: {err}"
-        model = None
-        tidy()
-    if failed:
-        raise PreflightError(
-            explain(
-                f"{len(failed)} of {sum(1 for _ in hypermodel.arms())} arms of the search cannot be trained.",
-                expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
-                received="\n".join(f"{arm}: {text}" for arm, text in failed.items()),
-                where="preflight, on the first batch",
-                fix="leave the broken ones out of HubHyperModel(candidates, trainable=..., depths=...), or mend them",
-            )
-        )
-
-
 def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
     """Try every arm on one batch, search, and release the SavedModels at the end.
 
-    `tuner.search(...)` does the same without the release, and with the trial of the arms within the first trial.
+    `tuner.search(...)` of a `HubHyperModel` does the same without the release, and with the trial of the arms within
+    the first trial.
 
     Args:
-        tuner: A tuner of KerasTuner with a `HubHyperModel`.
+        tuner: A tuner of KerasTuner, with a `HubHyperModel` or a hypermodel or `build` function of your own.
         *args: Arguments of `tuner.search`.
         **kwargs: Likewise.
 
     Raises:
-        PreflightError: An arm cannot be trained.
+        PreflightError: An arm cannot be trained, or the objective will not be among what `fit` reports.
     """
     hypermodel = tuner.hypermodel
     try:
-        if isinstance(hypermodel, HubHyperModel) and not hypermodel.checked and not _is_chief():
-            preflight(hypermodel, *args[:2], **kwargs)
+        if not getattr(hypermodel, "checked", False) and _runs_trials(tuner) and not _is_chief():
+            preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
         tuner.search(*args, **kwargs)
     finally:
+        SHARED.release()
         if isinstance(hypermodel, HubHyperModel):
             hypermodel.release()
 
@@ -293,21 +236,15 @@ def export_best(tuner: Any, directory: str | os.PathLike[str], layer: str | None
     return exporters.export(target, directory, **kwargs)
 
 
+def _runs_trials(tuner: Any) -> bool:
+    """Whether a tuner's trials build the hypermodel and train it, as KerasTuner's own do."""
+    own = type(tuner).run_trial.__module__.startswith("keras_tuner.")
+    return own and isinstance(tuner, keras_tuner.Tuner) and hasattr(tuner.hypermodel, "build")
+
+
 def _is_chief() -> bool:
     """Whether this process only hands out trials, in KerasTuner's distributed mode."""
     return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
-
-
-def _first_batch(data: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `fit` with their first batch: the first 32 examples of arrays, as in `fit`."""
-    x = data["x"]
-    if hasattr(x, "cardinality"):
-        return {"x": x.take(1)}
-    if isinstance(x, keras.utils.PyDataset):
-        return dict(zip(data, x[0], strict=False))
-    given = {name: part for name, part in data.items() if part is not None}
-    first: Any = keras.tree.map_structure(lambda leaf: leaf[:32], given)
-    return first
 
 
 def _batch_size(data: Any) -> int:

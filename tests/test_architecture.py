@@ -14,7 +14,7 @@ ROAD = [
     "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
     "embedding", "executors", "guards", "calls", "opening", "layers", "grouping", "slots", "rates", "unfreezing",
     "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
-    "saving", "moments", "callbacks", "spaces", "leases", "trials", "tuners",
+    "saving", "moments", "callbacks", "leases", "spaces", "trials", "arms", "tuners",
     "samples", "journeys", "demo", "commands", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
@@ -53,9 +53,10 @@ KERAS = [
     "pieces",
     "moments",
     "callbacks",
-    "spaces",
     "leases",
+    "spaces",
     "trials",
+    "arms",
     "tuners",
 ]
 LAZY = {"cli", "demo", "__main__"}

@@ -61,7 +61,7 @@ def fixed(**given):
     return hp
 
 
-@pytest.mark.parametrize("kind", ["RandomSearch", "Hyperband", "BayesianOptimization"])
+@pytest.mark.parametrize("kind", ["RandomSearch", "Hyperband", "BayesianOptimization", "GridSearch"])
 def test_a_search_runs_to_its_end_and_exports_the_best_trial(produced, tmp_path, kind):
     tuner = tuner_of(hypermodel_of(produced(scale)), tmp_path, kind, trials=4)
     search(tuner, epochs=1)
@@ -98,14 +98,14 @@ def test_the_exports_of_each_tuner_reload_in_a_new_process(produced, tmp_path):
 def test_a_broken_arm_fails_loudly_before_the_search(produced, tmp_path):
     inference_only = produced(producers.batch_norm, modes=(False,))
     tuner = tuner_of(hypermodel_of(produced(scale), inference_only, depths=("all",)), tmp_path)
-    with pytest.raises(tuners.PreflightError, match=r"1 of 4 arms[\s\S]*'trainable': True[\s\S]*inference"):
+    with pytest.raises(tuners.PreflightError, match=r"1 of 5 arms[\s\S]*'trainable': True[\s\S]*inference"):
         search(tuner)
     assert tuner.oracle.trials == {}
 
 
 def test_a_broken_arm_fails_loudly_in_a_plain_search_too(produced, tmp_path):
     tuner = tuner_of(hypermodel_of(produced(producers.batch_norm, modes=(False,)), depths=("all",)), tmp_path)
-    with pytest.raises(tuners.PreflightError, match="1 of 2 arms"):
+    with pytest.raises(tuners.PreflightError, match="1 of 3 arms"):
         tuner.search(X, Y, epochs=1, validation_data=(X, Y), verbose=0)
 
 
@@ -118,6 +118,32 @@ def test_each_saved_model_is_loaded_once_and_released_at_the_end(produced, tmp_p
     assert len(tuner.oracle.trials) == 5
     assert sorted(loads) == sorted([one, two])
     assert tuner.hypermodel.leases._loans == {}
+
+
+def test_a_build_function_of_ones_own_loads_once_and_each_trial_begins_with_the_first_weights(
+    produced, tmp_path, monkeypatch
+):
+    loads, starts, load = [], [], tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda *args, **kwargs: loads.append(args[0]) or load(*args, **kwargs))
+    handle = produced(scale)
+
+    def build(hp):
+        chosen = tuners.hub_choice(hp, [handle])
+        training = tuners.trainable_choice(hp, values=(True,), tuning_rates=(0.1, 0.2), depths=(1, "all"))
+        hub = chosen.layer(training, name="hub")
+        starts.append(float(hub(np.ones((1, 1), "float32"))[0, 0]))
+        model = keras.Sequential([keras.Input((1,)), hub])
+        model.compile(keras.optimizers.SGD(training.learning_rate), "mse")
+        return model
+
+    tuner = keras_tuner.RandomSearch(build, "loss", max_trials=3, seed=1, directory=str(tmp_path))
+    tuners.search(tuner, X, Y, epochs=1, verbose=0)
+    assert loads == [handle]
+    assert len(starts) > 3
+    assert set(starts) == {0.5}
+    assert leases.SHARED._loans == {}
+    best = tuner.get_best_models(1)[0]
+    assert best.evaluate(X, Y, verbose=0) < float(np.mean((0.5 * X - Y) ** 2))
 
 
 def test_a_lent_object_has_its_weights_again_and_a_live_layer_keeps_its_own(produced):
@@ -345,6 +371,7 @@ def test_candidates_must_differ_and_say_their_input_size(produced):
 
 def test_without_kerastuner_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_tuner", None)
-    monkeypatch.delitem(sys.modules, "keras_hub_layers.tuners")
+    for name in ("tuners", "arms"):
+        monkeypatch.delitem(sys.modules, f"keras_hub_layers.{name}")
     with pytest.raises(errors.MissingPackageError, match=r'pip install "keras-hub-layers\[tuner\]"'):
         importlib.import_module("keras_hub_layers.tuners")
