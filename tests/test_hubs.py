@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 
+import filelock
 import pytest
 from faults import FaultyServer
 from hostile import FILES
@@ -20,6 +22,7 @@ from keras_hub_layers.hubs import client, resolve_hugging_face
 KAGGLE_PORT = 7777  # KAGGLE_API_ENVIRONMENT=TEST means this one
 NNLM = "google/nnlm/tensorFlow2/en"
 pytestmark = pytest.mark.xdist_group("hubs")  # they share that port
+TURN = filelock.FileLock(os.path.join(tempfile.gettempdir(), f"keras_hub_layers-tests-{KAGGLE_PORT}.lock"), timeout=120)
 
 
 def run(code, *arguments, **environment):
@@ -54,13 +57,14 @@ def hugging_face(tmp_path):
 
 @pytest.fixture
 def kaggle(tmp_path):
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", KAGGLE_PORT)) == 0:
-            pytest.skip(f"port {KAGGLE_PORT}, which Kaggle's client wants for tests, is taken")
-    hub = Kaggle(dict(FILES))
-    with serving(hub, KAGGLE_PORT):
-        settings = {"KAGGLE_API_ENVIRONMENT": "TEST", "KAGGLEHUB_CACHE": str(tmp_path / "kaggle"), "no_proxy": "*"}
-        yield hub, {**settings, "KAGGLE_CONFIG_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    with TURN:  # of this run and of others on the machine
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", KAGGLE_PORT)) == 0:
+                pytest.skip(f"port {KAGGLE_PORT}, which Kaggle's client wants for tests, is taken")
+        hub = Kaggle(dict(FILES))
+        with serving(hub, KAGGLE_PORT):
+            settings = {"KAGGLE_API_ENVIRONMENT": "TEST", "KAGGLEHUB_CACHE": str(tmp_path / "kaggle"), "no_proxy": "*"}
+            yield hub, {**settings, "KAGGLE_CONFIG_DIR": str(tmp_path), "HOME": str(tmp_path)}
 
 
 def test_a_folder_of_a_hugging_face_repository_is_fetched_and_found_offline_ever_after(hugging_face):
