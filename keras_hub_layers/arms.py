@@ -1,6 +1,7 @@
 """Every arm of a search, tried on one batch before the search: KerasTuner takes a crash for a bad score."""
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ except ImportError as err:
         )
     ) from err
 
-__all__ = ["PreflightError", "keras_tuner", "objective_of", "preflight"]
+__all__ = ["PreflightError", "brief", "keras_tuner", "objective_of", "preflight"]
 
 _MOST = 16  # combinations of a hypermodel that does not name its arms
 
@@ -72,7 +73,7 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, 
                 _check_finite(logs)
             worked.append({**arm, **_now(hp)})
         except Exception as err:
-            failed.append(({**arm, **_now(hp)}, f"{type(err).__name__}: {err}"))
+            failed.append(({**arm, **_now(hp)}, brief(f"{type(err).__name__}: {err}")))
         model = None
         tidy()
     if failed:
@@ -93,6 +94,18 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, 
 def objective_of(callbacks: Sequence[Any]) -> Any:
     """The objective of the search that a trial belongs to, by the callbacks that its `fit` gets; `None` if unknown."""
     return next((callback.objective for callback in callbacks if hasattr(callback, "objective")), None)
+
+
+def brief(text: str) -> str:
+    """An error text without the stack frames of TensorFlow's graphs and of Python."""
+    lines = text.strip().splitlines()
+    frames = [number for number, line in enumerate(lines) if re.match(r"\s*File \"|Traceback", line)]
+    if frames:
+        rest = lines[frames[-1] + 1 :]
+        rest = rest[1:] if rest and rest[0].startswith("    ") else rest  # the line of code of that frame
+        lines = rest if lines[0].startswith("Traceback") else [lines[0], *rest]
+    lines = [line for line in lines if line.strip() and "[[{{node" not in line and not re.match(r"\s*[~^]+\s*$", line)]
+    return "\n".join(lines)[:1500]
 
 
 def _each(hypermodel: Any) -> Iterator[tuple[Arm, Any]]:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers import _compat, layers
+from keras_hub_layers.data import as_arrays
 from keras_hub_layers.errors import TrainingError, explain
 
 __all__ = ["features"]
@@ -57,6 +58,7 @@ def features(
     """
     where = f"features of {layer.name!r}"
     _check_layer(layer, where)
+    data = tuple(map(as_arrays, data)) if isinstance(data, tuple) else as_arrays(data)
     batches = _batches(data, batch_size, where)
     before = _fingerprint(batches())
     folder = None
@@ -66,7 +68,7 @@ def features(
             return _read(folder)
     store: _Memory | _Files = _Memory() if folder is None else _Files(folder)
     try:
-        after = _fingerprint(_stored(layer, batches(), store))
+        after = _fingerprint(_stored(layer, batches(), store, where))
         if before != after:
             raise _refused(
                 "The data are not the same each time that they are read, so their features cannot be kept.",
@@ -80,14 +82,18 @@ def features(
         store.close()
 
 
-def _stored(layer: keras.layers.Layer, batches: Iterable[Any], store: "_Memory | _Files") -> Iterator[Any]:
+def _stored(layer: keras.layers.Layer, batches: Iterable[Any], store: "_Memory | _Files", where: str) -> Iterator[Any]:
     """Compute and store the features of each batch, and pass the batch on."""
+    checked = False
     compute: Callable[..., Any] = (
         layer.predict_on_batch if isinstance(layer, keras.Model) else lambda x: layer(x, training=False)
     )
     for batch in batches:
         x, rest = (batch[0], batch[1:]) if isinstance(batch, tuple) else (batch, ())
         outputs = keras.tree.map_structure(_array, compute(x))
+        if not checked:
+            _check_random(layer, x, outputs, where)
+            checked = True
         store.add((outputs, *(keras.tree.map_structure(_array, part) for part in rest)) if rest else outputs)
         yield batch
 
@@ -196,15 +202,38 @@ def _check_layer(layer: keras.layers.Layer, where: str) -> None:
             where,
             "layer.trainable = False",
         )
-    random = [part.name for part in inside if hasattr(part, "seed_generator")]
+    random = [part.name for part in inside if any(map(_draws, vars(part).values()))]
     if random:
-        raise _refused(
-            "The layer holds random layers; their outputs would be the same in every epoch.",
-            "a layer without dropout, noise or augmentation",
-            f"{random}",
-            where,
-            "finetuning.features(hub_layer, (x, y))   # the HubLayer alone",
-        )
+        raise _random(f"{random}", where)
+
+
+def _check_random(layer: keras.layers.Layer, x: Any, outputs: Any, where: str) -> None:
+    """Refuse a layer that computes another thing in training, or each time: what no attribute shows."""
+    again = keras.tree.map_structure(_array, layer(_tensors(x), training=True))
+    pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True)
+    if not all(_same(one, other) for one, other in pairs):
+        raise _random("other outputs of the same batch in a training step", where)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape or one.dtype.kind not in "fc":
+        return np.array_equal(one, other)
+    return np.allclose(one.astype("float64"), other.astype("float64"), rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _draws(value: Any) -> bool:
+    """Whether an attribute of a layer gives it random numbers."""
+    return isinstance(value, keras.random.SeedGenerator)
+
+
+def _random(received: str, where: str) -> TrainingError:
+    return _refused(
+        "The layer is random or augments; its outputs would be the same in every epoch.",
+        "a layer without dropout, noise or augmentation",
+        received,
+        where,
+        "finetuning.features(hub_layer, (x, y))   # the HubLayer alone",
+    )
 
 
 def _batches(data: Any, batch_size: int, where: str) -> Callable[[], Iterator[Any]]:
@@ -254,6 +283,11 @@ def _key(layer: keras.layers.Layer, data: tuple[int, int]) -> str:
     for weight in layer.weights:
         digest.update(f"{tuple(weight.shape)} {weight.dtype}".encode() + _array(weight).tobytes())
     return f"{digest.hexdigest()}-{data[0]:032x}-{data[1]}"
+
+
+def _tensors(x: Any) -> Any:
+    """Inputs as a layer takes them when it is called: NumPy's texts as tensors."""
+    return keras.tree.map_structure(lambda leaf: as_arrays(leaf) if isinstance(leaf, np.ndarray) else leaf, x)
 
 
 def _array(value: Any) -> np.ndarray:

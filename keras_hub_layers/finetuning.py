@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_hub_layers import _compat
+from keras_hub_layers.data import as_arrays, as_validation
 from keras_hub_layers.errors import TrainingError, explain
 from keras_hub_layers.features import features
 from keras_hub_layers.grouping import Group, groups, hub_layers, patterns, summary, unfreeze
@@ -47,7 +50,8 @@ def fine_tune(
     Args:
         model: A compiled model with at least one `HubLayer` and something behind it to train; its optimizer has a
             float learning rate.
-        data: What `fit` takes as `x` (a dataset), or a tuple `(x, y)` or `(x, y, sample_weight)`.
+        data: What `fit` takes as `x` (a dataset), or a tuple `(x, y)` or `(x, y, sample_weight)`, where lists and NumPy
+            arrays of texts are welcome.
         epochs: Number of epochs in all, those for the head included.
         head_epochs: Number of epochs with frozen HubLayers. Defaults to 1, as `freeze_epochs` of fastai's `fine_tune`.
         which: What is unfrozen then, as `finetuning.patterns` takes it. Defaults to `"all"`.
@@ -86,20 +90,32 @@ def fine_tune(
     - [Transfer learning and fine-tuning](https://www.tensorflow.org/tutorials/images/transfer_learning).
     - [Classify text with BERT](https://www.tensorflow.org/text/tutorials/classify_text_with_bert).
     """
-    _check(model, epochs, head_epochs)
+    _check(model, data, epochs, head_epochs)
     rate = learning_rate_of(model) if learning_rate is None else learning_rate
     schedule: Mapping[int, Any] = {0: None, head_epochs: which} if head_epochs else {0: which}
     rates = {0: rate, head_epochs: rate * rate_factor} if head_epochs else {0: rate * rate_factor}
-    x, *rest = data if isinstance(data, tuple) else (data,)
+    x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
     names = ("y", "sample_weight")[: len(rest)]
     batches = _batches(x, kwargs) * (epochs - head_epochs)
     once = Unfreeze(schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=0)
     arguments = {**dict(zip(names, rest, strict=True)), **kwargs}
+    arguments.update({name: as_validation(kwargs[name]) for name in ("validation_data",) if name in kwargs})
     return model.fit(x, epochs=epochs, callbacks=[once, *callbacks], **arguments)
 
 
-def _check(model: keras.Model, epochs: int, head_epochs: int) -> None:
+def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None:
     where = f"fine_tune, model {model.name!r}"
+    is_pair = isinstance(data, list) and len(data) == 2 and len(getattr(model, "inputs", None) or [0]) == 1
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or is_pair:
+        raise TrainingError(
+            explain(
+                "Data and targets are one argument, and the number of epochs follows.",
+                expected="a dataset or a tuple (x, y), and an integer",
+                received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
+                where=where,
+                fix="finetuning.fine_tune(model, (x, y), epochs=5)",
+            )
+        )
     if not model.compiled or model.optimizer is None:
         raise TrainingError(
             explain(
@@ -113,7 +129,8 @@ def _check(model: keras.Model, epochs: int, head_epochs: int) -> None:
     found = hub_layers(model)
     inside = {id(weight) for layer in found for weight in layer.weights}
     head = [weight for weight in model.trainable_variables if id(weight) not in inside]
-    if not found or (head_epochs and not head and model.built):
+    is_bare = all(part in found or isinstance(part, keras.Model) for part in _compat.flatten_layers(model))
+    if not found or (head_epochs and not head and (model.built or is_bare)):
         raise TrainingError(
             explain(
                 "The model has no head to train before its HubLayer." if found else "The model has no HubLayer.",

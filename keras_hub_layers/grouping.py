@@ -42,7 +42,7 @@ class Group:
     trained: int
 
 
-def groups(layer: layers.HubLayer) -> list[Group]:
+def groups(layer: keras.layers.Layer) -> list[Group]:
     """The variables of a layer's SavedModel in named groups, from the input to the output.
 
     Numbered blocks in the names (`block_1` … `block_16`, `encoder/layer_0` … `layer_11`, `conv2_block1`) are a group
@@ -52,7 +52,7 @@ def groups(layer: layers.HubLayer) -> list[Group]:
     variables first, and numbers count upwards.
 
     Args:
-        layer: A `HubLayer`, frozen or not.
+        layer: A `HubLayer`, frozen or not, or a model with one.
 
     Returns:
         A list of `Group`.
@@ -66,6 +66,7 @@ def groups(layer: layers.HubLayer) -> list[Group]:
     [group.name for group in finetuning.groups(layer)]   # ["stem", "block_1", …, "block_16", "head"]
     ```
     """
+    layer = _only(layer)
     names = layers.weight_names(layer)
     function = layers.choice_of(layer).function
     weights = naming.in_order_of_use(layer.weights, function.traces, key=lambda weight: id(weight.value))
@@ -86,11 +87,11 @@ def groups(layer: layers.HubLayer) -> list[Group]:
     return found
 
 
-def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
+def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
     """The patterns for `unfreeze` that select some of a layer's variables.
 
     Args:
-        layer: A `HubLayer`.
+        layer: A `HubLayer`, or a model with one.
         which: An `int` n for the last n groups that have anything to train; the name of a group; `"all"`; `"norms"`
             for the scales and offsets of normalisation layers only, `"biases"` for biases only; a regular expression,
             searched in the variables' names; or a list of any of these.
@@ -112,6 +113,7 @@ def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
     - [BitFit, Ben Zaken et al. 2021](https://arxiv.org/abs/2106.10199): to tune the biases only.
     - [Training BatchNorm and only BatchNorm, Frankle et al. 2020](https://arxiv.org/abs/2003.00152).
     """
+    layer = _only(layer)
     if isinstance(which, bool) or not isinstance(which, (int, str, list, tuple)):
         raise TrainingError(
             explain(
@@ -167,7 +169,7 @@ def patterns(layer: layers.HubLayer, which: Any) -> list[str]:
     return [which]
 
 
-def unfreeze(layer: layers.HubLayer, which: Any) -> None:
+def unfreeze(layer: keras.layers.Layer, which: Any) -> None:
     """Make some of a layer's variables trainable and freeze the others. Compile the model afterwards.
 
     While any variable is trained, the whole SavedModel runs in training mode: batch normalization uses the
@@ -175,7 +177,7 @@ def unfreeze(layer: layers.HubLayer, which: Any) -> None:
     keeps inference mode while weights are tuned.
 
     Args:
-        layer: A `HubLayer`.
+        layer: A `HubLayer`, or a model with one.
         which: What to train, as `patterns` takes it, such as `3` for the last three groups; `None` for nothing.
 
     Raises:
@@ -188,6 +190,7 @@ def unfreeze(layer: layers.HubLayer, which: Any) -> None:
     model.compile("adam", "mse")
     ```
     """
+    layer = _only(layer)
     if which is None:
         layer.trainable = False
         return
@@ -195,13 +198,14 @@ def unfreeze(layer: layers.HubLayer, which: Any) -> None:
     layer.trainable = True
 
 
-def summary(layer: layers.HubLayer, print_fn: Callable[[str], Any] | None = None) -> None:
+def summary(layer: keras.layers.Layer, print_fn: Callable[[str], Any] | None = None) -> None:
     """Print a layer's groups: their variables, parameters, size in MB (10⁶ bytes), and what of them is trained.
 
     Args:
-        layer: A `HubLayer`.
+        layer: A `HubLayer`, or a model with one.
         print_fn: What is called with the table, one `str`. Defaults to writing it to the standard output.
     """
+    layer = _only(layer)
     found = groups(layer)
     rows = [("group", "variables", "parameters", "MB", "trained")]
     rows += [(g.name, f"{len(g.variables)}", f"{g.parameters:,}", _mb(g.size), _share(g)) for g in found]
@@ -232,6 +236,25 @@ def selected(group: Group, chosen: Sequence[str]) -> bool:
 def hub_layers(model: keras.Model) -> list[layers.HubLayer]:
     """Each `HubLayer` in a model, those in nested models too."""
     return [part for part in _compat.flatten_layers(model) if isinstance(part, layers.HubLayer)]
+
+
+def _only(target: keras.layers.Layer) -> layers.HubLayer:
+    """A `HubLayer` as it is, or the only one in a model."""
+    if isinstance(target, layers.HubLayer):
+        return target
+    found = hub_layers(target) if isinstance(target, keras.layers.Layer) else []
+    if len(found) == 1:
+        return found[0]
+    names = [part.name for part in found]
+    raise TrainingError(
+        explain(
+            "It is not said which HubLayer is meant.",
+            expected="a HubLayer, or a model with exactly one",
+            received=f"a {type(target).__name__} with the HubLayers {names}",
+            where="keras_hub_layers.finetuning",
+            fix=f"finetuning.summary(model.get_layer({names[0]!r}))" if names else "finetuning.summary(hub_layer)",
+        )
+    )
 
 
 def depths(layer: layers.HubLayer) -> dict[str, int]:

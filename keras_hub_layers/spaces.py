@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import grouping, handles, layers, leases
+from keras_hub_layers import grouping, handles, layers, leases, rates
 from keras_hub_layers.errors import TrainingError, explain
 
 __all__ = ["Candidate", "Training", "hub_choice", "trainable_choice"]
@@ -85,17 +85,32 @@ class Training:
 
     Attributes:
         trainable: Whether the SavedModel is fine-tuned.
-        learning_rate: The learning rate, of the active hyperparameter; never `None`.
-        unfreeze: What of it is trained, as `finetuning.patterns` takes it; `None` while frozen.
+        learning_rate: The learning rate of what is not in the SavedModel, such as a head with random weights.
+        unfreeze: What of the SavedModel is trained, as `finetuning.patterns` takes it; `None` while frozen.
+        tuning_rate: The learning rate of the SavedModel; 0.0 while frozen, never `None`.
     """
 
     trainable: bool
     learning_rate: float
     unfreeze: Any
+    tuning_rate: float = 0.0
+
+    def optimizer(self, layer: layers.HubLayer, make: Callable[[float], Any] = keras.optimizers.Adam) -> Any:
+        """An optimizer that trains a SavedModel with `tuning_rate`, and all else with `learning_rate`.
+
+        Args:
+            layer: The SavedModel's layer.
+            make: Function from a learning rate to an optimizer. Defaults to `keras.optimizers.Adam`.
+        """
+        if not self.trainable:
+            return make(self.learning_rate)
+        factor = self.tuning_rate / self.learning_rate
+        return rates.LayerwiseOptimizer(make(self.learning_rate), {weight.path: factor for weight in layer.weights})
 
 
-def candidates_of(given: Sequence[Any]) -> list[Candidate]:
-    """Candidates from candidates and handles, with names that differ."""
+def candidates_of(given: Any) -> list[Candidate]:
+    """Candidates from candidates and handles, or from a single one, with names that differ."""
+    given = list(given) if isinstance(given, (list, tuple)) else [given]
     found = [item if isinstance(item, Candidate) else Candidate(item) for item in given]
     names = [candidate.name for candidate in found]
     if not found or len(set(names)) < len(names):
@@ -139,10 +154,11 @@ def trainable_choice(
     head_rates: tuple[float, float] = (1e-4, 1e-2),
     tuning_rates: tuple[float, float] = (1e-6, 1e-3),
 ) -> Training:
-    """Let a search choose whether a SavedModel is fine-tuned, how deep, and the learning rate that fits.
+    """Let a search choose whether a SavedModel is fine-tuned, how deep, and the learning rates that fit.
 
-    The hyperparameters are `trainable`, and `learning_rate` where it is false, `tuning_rate` and `unfreeze` where it
-    is true. Each is active only where it has a meaning, so that a search does not tell apart what is the same; what is
+    The hyperparameters are `trainable` and `learning_rate`, and where `trainable` is true `tuning_rate` and `unfreeze`.
+    A head with random weights needs a far higher learning rate than the SavedModel before it, which therefore has its
+    own. Each is active only where it has a meaning, so that a search does not tell apart what is the same; what is
     returned comes from the active ones.
 
     Args:
@@ -150,10 +166,10 @@ def trainable_choice(
         name: Name of the hyperparameter, a Boolean. Defaults to `"trainable"`.
         values: The values to search. Defaults to `(False, True)`.
         depths: What may be unfrozen: numbers of groups, names of groups, patterns, `"all"`. Defaults to `("all",)`.
-        head_rates: Least and greatest learning rate while it is frozen. Defaults to `(1e-4, 1e-2)`: a factor of ten
-            around Adam's default in Keras, 1e-3.
-        tuning_rates: Least and greatest learning rate while it is tuned. Defaults to `(1e-6, 1e-3)`; Keras' guide to
-            transfer learning uses 1e-5, BERT's authors 2e-5 to 5e-5.
+        head_rates: Least and greatest learning rate of what is not in the SavedModel. Defaults to `(1e-4, 1e-2)`: a
+            factor of ten around Adam's default in Keras, 1e-3.
+        tuning_rates: Least and greatest learning rate of the SavedModel while it is tuned. Defaults to `(1e-6, 1e-3)`;
+            Keras' guide to transfer learning uses 1e-5, BERT's authors 2e-5 to 5e-5.
 
     Returns:
         A `Training`.
@@ -165,19 +181,16 @@ def trainable_choice(
     """
     flags = list(dict.fromkeys(bool(value) for value in values))
     trainable = bool(hp.Boolean(name, default=flags[0]) if len(flags) > 1 else hp.Fixed(name, flags[0]))
-    rate: Any = None
     tuning_rate: Any = None
     depth: Any = None
-    if False in flags:
-        with hp.conditional_scope(name, [False]):
-            rate = hp.Float("learning_rate", *head_rates, sampling="log", default=_middle(*head_rates))
+    rate = float(hp.Float("learning_rate", *head_rates, sampling="log", default=_middle(*head_rates)))
     if True in flags:
         with hp.conditional_scope(name, [True]):
             tuning_rate = hp.Float("tuning_rate", *tuning_rates, sampling="log", default=_middle(*tuning_rates))
             depth = hp.Choice("unfreeze", [str(depth) for depth in depths])
     if not trainable:
-        return Training(False, float(rate), None)
-    return Training(True, float(tuning_rate), next(value for value in depths if str(value) == depth))
+        return Training(False, rate, None)
+    return Training(True, rate, next(value for value in depths if str(value) == depth), float(tuning_rate))
 
 
 def _middle(least: float, greatest: float) -> float:

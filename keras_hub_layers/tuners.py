@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_hub_layers import _compat, exporters, features, grouping, pieces
+from keras_hub_layers import _compat, features, grouping, pieces
 from keras_hub_layers.arms import PreflightError, keras_tuner, objective_of, preflight
 from keras_hub_layers.errors import HubWarning, TrainingError, explain
-from keras_hub_layers.leases import SHARED, Leases
+from keras_hub_layers.leases import Leases
+from keras_hub_layers.searches import export_best, search
 from keras_hub_layers.spaces import Candidate, Training, candidates_of, hub_choice, trainable_choice
 from keras_hub_layers.trials import HEAD, TrialModel, fit_head, tidy
 from keras_hub_layers.unfreezing import Unfreeze
@@ -44,12 +46,16 @@ class HubHyperModel(keras_tuner.HyperModel):
         loss: As `compile` takes it.
         metrics: Function without arguments that returns a list as `compile` takes it, or such a list of names. Defaults
             to `None`.
-        optimizer: Function from a learning rate to an optimizer. Defaults to `keras.optimizers.Adam`.
-        trainable: The values of `trainable` to search. Defaults to `(False, True)`.
+        optimizer: Function from a learning rate to an optimizer, or the name of one. Defaults to
+            `keras.optimizers.Adam`.
+        trainable: The values of `trainable` to search, or the only one. Defaults to `(False, True)`.
         depths: What may be unfrozen, as `trainable_choice` takes it. Defaults to `("all",)`.
         cached: Whether trials with a frozen SavedModel use cached features, or a directory to keep them in, which
             several processes may share. Defaults to `True`: in memory.
         **choices: Further arguments of `trainable_choice`.
+
+    Raises:
+        errors.TrainingError: An argument is of another kind, or there are no candidates.
 
     Example:
 
@@ -78,9 +84,9 @@ class HubHyperModel(keras_tuner.HyperModel):
         *,
         loss: Any,
         metrics: Any = None,
-        optimizer: Callable[[float], Any] = keras.optimizers.Adam,
-        trainable: Sequence[bool] = (False, True),
-        depths: Sequence[Any] = ("all",),
+        optimizer: Callable[[float], Any] | str = keras.optimizers.Adam,
+        trainable: Sequence[bool] | bool = (False, True),
+        depths: Any = ("all",),
         cached: bool | str | os.PathLike[str] = True,
         **choices: Any,
     ) -> None:
@@ -88,8 +94,8 @@ class HubHyperModel(keras_tuner.HyperModel):
         self.candidates = candidates_of(candidates)
         self.leases = Leases()
         self.checked = False
-        self._head, self._loss, self._metrics, self._optimizer = head, loss, metrics, optimizer
-        self._choices = {**choices, "values": tuple(trainable), "depths": tuple(depths)}
+        self._head, self._loss, self._metrics, self._optimizer = head, loss, metrics, _maker(optimizer)
+        self._choices = {**choices, "values": _flags(trainable), "depths": _several(depths)}
         self._cached = cached
         self._features: dict[str, list[tuple[Any, Any]]] = {}
 
@@ -101,12 +107,22 @@ class HubHyperModel(keras_tuner.HyperModel):
         inputs = candidate.inputs(hub)
         found = hub(inputs if candidate.preprocessor is None else candidate.preprocessor(inputs))
         stand_in = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype), found)
-        head = keras.Model(stand_in, self._head(hp, stand_in), name=HEAD)
+        head = keras.Model(stand_in, self._outputs(hp, stand_in), name=HEAD)
         model = TrialModel(inputs, head(found)).lend(self.leases)
-        self._compile(model, self._optimizer(training.learning_rate))
+        self._compile(model, training.optimizer(hub, self._optimizer))
         # Slots that are made while the step is traced leave a graph each behind (TensorFlow 2.21, Keras 3.15).
         model.optimizer.build(model.trainable_variables)
         return model
+
+    def _outputs(self, hp: Any, features: Any) -> Any:
+        """What the user's head makes of the features."""
+        found: Any = self._head(hp, features)
+        leaves = keras.tree.flatten(found)
+        if not leaves or not all(isinstance(leaf, keras.KerasTensor) for leaf in leaves):
+            raise _wrong(
+                "head", "a function (hp, features) that returns the model's outputs", f"one that returns {found!r}"
+            )
+        return found
 
     def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.checked:
@@ -179,72 +195,43 @@ class HubHyperModel(keras_tuner.HyperModel):
         return result
 
 
-def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
-    """Try every arm on one batch, search, and release the SavedModels at the end.
-
-    `tuner.search(...)` of a `HubHyperModel` does the same without the release, and with the trial of the arms within
-    the first trial.
-
-    Args:
-        tuner: A tuner of KerasTuner, with a `HubHyperModel` or a hypermodel or `build` function of your own.
-        *args: Arguments of `tuner.search`.
-        **kwargs: Likewise.
-
-    Raises:
-        PreflightError: An arm cannot be trained, or the objective will not be among what `fit` reports.
-    """
-    hypermodel = tuner.hypermodel
-    try:
-        if not getattr(hypermodel, "checked", False) and _runs_trials(tuner) and not _is_chief():
-            preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
-        tuner.search(*args, **kwargs)
-    finally:
-        SHARED.release()
-        if isinstance(hypermodel, HubHyperModel):
-            hypermodel.release()
+def _maker(optimizer: Any) -> Callable[[float], Any]:
+    """A function from a learning rate to an optimizer."""
+    if isinstance(optimizer, str):
+        kind: Any = type(keras.optimizers.get(optimizer))
+        return lambda rate: kind(learning_rate=rate)
+    if not callable(optimizer) or isinstance(optimizer, keras.optimizers.Optimizer):
+        raise _wrong("optimizer", "a function from a learning rate to an optimizer, or a name", repr(optimizer))
+    return optimizer
 
 
-def export_best(tuner: Any, directory: str | os.PathLike[str], layer: str | None = None, **kwargs: Any) -> str:
-    """Export the model of the best trial, with the weights of its best epoch, as a Reusable SavedModel.
+def _flags(trainable: Any) -> tuple[bool, ...]:
+    flags = _several(trainable)
+    if not flags or not all(isinstance(flag, (bool, np.bool_)) for flag in flags):
+        raise _wrong("trainable", "True, False or both of them", repr(trainable))
+    return tuple(map(bool, flags))
 
-    Args:
-        tuner: A tuner that has searched, or that was made again on its directory.
-        directory: Where to export to.
-        layer: Name of the layer to export alone: `"hub"` of a `HubHyperModel` is the SavedModel, fine-tuned. Defaults
-            to `None`: the whole model.
-        **kwargs: Further arguments of `keras_hub_layers.export`.
 
-    Returns:
-        The directory, a `str`.
+def _several(values: Any) -> tuple[Any, ...]:
+    """A tuple as it is, a list as one, and the tuple of a single value."""
+    return tuple(values) if isinstance(values, (list, tuple)) else (values,)
 
-    Raises:
-        errors.TrainingError: No trial has ended well.
-        errors.ExportError: It cannot be exported.
-    """
-    found = tuner.get_best_models(1)
-    if not found:
-        raise TrainingError(
-            explain(
-                "There is no best trial to export.",
-                expected="a tuner with at least one trial that ended well",
-                received="none",
-                where=str(tuner.project_dir),
-                fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)",
-            )
+
+def _wrong(name: str, expected: str, received: str) -> TrainingError:
+    right = {
+        "head": "head=lambda hp, features: keras.layers.Dense(10)(features)",
+        "optimizer": "optimizer=keras.optimizers.Adam",
+        "trainable": "trainable=(False, True)",
+    }
+    return TrainingError(
+        explain(
+            f"HubHyperModel has another kind of {name}.",
+            expected=expected,
+            received=received,
+            where=f"HubHyperModel({name}=...)",
+            fix=f"tuners.HubHyperModel(candidates, ..., {right[name]})",
         )
-    target: Any = found[0] if layer is None else found[0].get_layer(layer)
-    return exporters.export(target, directory, **kwargs)
-
-
-def _runs_trials(tuner: Any) -> bool:
-    """Whether a tuner's trials build the hypermodel and train it, as KerasTuner's own do."""
-    own = type(tuner).run_trial.__module__.startswith("keras_tuner.")
-    return own and isinstance(tuner, keras_tuner.Tuner) and hasattr(tuner.hypermodel, "build")
-
-
-def _is_chief() -> bool:
-    """Whether this process only hands out trials, in KerasTuner's distributed mode."""
-    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+    )
 
 
 def _batch_size(data: Any) -> int:

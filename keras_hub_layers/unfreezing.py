@@ -84,6 +84,8 @@ class Unfreeze(keras.callbacks.Callback):
         verbose: int = 1,
     ) -> None:
         super().__init__()
+        if not isinstance(schedule, Mapping):
+            raise _no_schedule("a dict from epochs to what is trained from then on", repr(schedule))
         self.schedule = dict(schedule)
         self.layer = [_name(part) for part in layer] if isinstance(layer, (list, tuple)) else _name(layer)
         self.learning_rates = dict(learning_rates or {})
@@ -92,15 +94,7 @@ class Unfreeze(keras.callbacks.Callback):
         self.__dict__.update(self._of_one_fit)
         for epoch in [*self.schedule, *self.learning_rates]:
             if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
-                raise TrainingError(
-                    explain(
-                        "The schedule has a key that is not an epoch.",
-                        expected="epochs: integers that count from 0",
-                        received=f"{epoch!r}",
-                        where="Unfreeze",
-                        fix='callbacks.Unfreeze({0: None, 2: "all"}, learning_rates={2: 1e-5})',
-                    )
-                )
+                raise _no_schedule("epochs for keys: integers that count from 0", repr(epoch))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, **self._of_one_fit}
@@ -118,6 +112,7 @@ class Unfreeze(keras.callbacks.Callback):
                     grouping.patterns(layer, which)
         self._check_rate()
         self._warn_of_moving_state(found)
+        self._warn_of_the_end()
         self._prepare_to_resume()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -211,6 +206,19 @@ class Unfreeze(keras.callbacks.Callback):
                 )
             ) from err
 
+    def _warn_of_the_end(self) -> None:
+        """Say so if nothing of the schedule happens in this fit. Trials of a search may be short on purpose."""
+        params: dict[str, Any] = self.params or {}
+        epochs = params.get("epochs")
+        if epochs and self.schedule and min(self.schedule) >= epochs and _compat.tuner_trial() is None:
+            warnings.warn(
+                f"Unfreeze: nothing of the schedule happens, since fit ends after {epochs} epochs, which count from 0, "
+                f"and it begins at epoch {min(self.schedule)}. To have all of it: model.fit(..., "
+                f"epochs={max(self.schedule) + 1}).",
+                HubWarning,
+                stacklevel=2,
+            )
+
     def _warn_of_moving_state(self, found: list[layers.HubLayer]) -> None:
         for layer in found:
             if True not in layer.interface.training_modes or layers.choice_of(layer).arguments.get("training") is False:
@@ -234,6 +242,18 @@ class Unfreeze(keras.callbacks.Callback):
     def _say(self, text: str) -> None:
         if self.verbose:
             sys.stdout.write(f"\nUnfreeze: {text}\n")
+
+
+def _no_schedule(expected: str, received: str) -> TrainingError:
+    return TrainingError(
+        explain(
+            "The schedule does not say at which epoch what is trained.",
+            expected=expected,
+            received=received,
+            where="Unfreeze",
+            fix='callbacks.Unfreeze({0: None, 2: "all"}, learning_rates={2: 1e-5})',
+        )
+    )
 
 
 def retrain(model: keras.Model, dropped: dict[Any, Any] | None = None) -> None:

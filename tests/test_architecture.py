@@ -13,8 +13,8 @@ ROAD = [
     "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
     "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
     "embedding", "executors", "guards", "calls", "opening", "layers", "grouping", "slots", "rates", "unfreezing",
-    "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
-    "saving", "moments", "callbacks", "leases", "spaces", "trials", "arms", "tuners",
+    "data", "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
+    "saving", "moments", "callbacks", "leases", "spaces", "trials", "arms", "searches", "tuners",
     "samples", "journeys", "demo", "commands", "cli", "__main__",
 ]  # fmt: skip
 PLAIN = ROAD[: ROAD.index("servers") + 1]
@@ -47,6 +47,7 @@ KERAS = [
     "slots",
     "rates",
     "unfreezing",
+    "data",
     "features",
     "finetuning",
     "graphs",
@@ -57,6 +58,7 @@ KERAS = [
     "spaces",
     "trials",
     "arms",
+    "searches",
     "tuners",
 ]
 LAZY = {"cli", "demo", "__main__"}

@@ -1,5 +1,6 @@
 """A SavedModel's variables fall into groups by their names, in the order in which the graph uses them."""
 
+import keras
 import producers
 import pytest
 import tensorflow as tf
@@ -120,6 +121,27 @@ def test_a_selection_of_nothing_is_an_error_that_names_what_there_is(tmp_path, w
     layer = layers.HubLayer(chain(tmp_path / "model", *MOBILE))
     with pytest.raises(errors.TrainingError, match=text):
         finetuning.unfreeze(layer, which)
+
+
+def test_a_model_stands_for_its_only_hub_layer(tmp_path, capsys):
+    layer = layers.HubLayer(chain(tmp_path / "model", *MOBILE), name="hub")
+    model = keras.Sequential([keras.Sequential([layer]), keras.layers.Dense(1)])
+    finetuning.unfreeze(model, "head")
+    assert [weight.path for weight in layer.trainable_weights] == [layer.weights[-1].path]
+    assert finetuning.groups(model) == finetuning.groups(layer)
+    finetuning.summary(model)
+    assert "HubLayer 'hub'" in capsys.readouterr().out
+
+
+def test_a_model_of_several_or_no_hub_layers_is_an_error_that_names_them(tmp_path):
+    path = chain(tmp_path / "model", *MOBILE)
+    inputs = keras.Input((1,))
+    two = keras.Model(inputs, layers.HubLayer(path, name="two")(layers.HubLayer(path, name="one")(inputs)))
+    with pytest.raises(errors.TrainingError, match=r"\['one', 'two'\][\s\S]*model.get_layer\('one'\)"):
+        finetuning.summary(two)
+    for wrong in (keras.layers.Dense(1), "path"):
+        with pytest.raises(errors.TrainingError, match=r"with the HubLayers \[\]"):
+            finetuning.unfreeze(wrong, 1)
 
 
 def test_the_summary_is_a_table_with_the_share_that_is_trained(tmp_path, capsys):

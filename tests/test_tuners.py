@@ -286,7 +286,7 @@ def test_early_stopping_stops_a_head_only_trial(produced, tmp_path):
 def test_augmentation_before_the_saved_model_turns_the_cache_off_with_a_warning(produced, tmp_path):
     candidate = tuners.Candidate(produced(scale), input_shape=(1,), preprocessor=keras.layers.GaussianNoise(0.1))
     tuner = tuner_of(hypermodel_of(candidate, trainable=(False,)), tmp_path, trials=1)
-    with pytest.warns(errors.HubWarning, match=r"compute all features[\s\S]*random layers"):
+    with pytest.warns(errors.HubWarning, match=r"compute all features[\s\S]*random or augments"):
         search(tuner)
     assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"]
 
@@ -321,14 +321,14 @@ def test_each_trial_and_execution_exports_to_a_directory_of_its_own(produced, tm
 
 
 def test_without_a_trial_there_is_nothing_to_export(produced, tmp_path):
-    with pytest.raises(errors.TrainingError, match=r"no best trial[\s\S]*tuners.search"):
+    with pytest.raises(errors.TrainingError, match=r"No trial[\s\S]*0 trials[\s\S]*tuners.search"):
         tuners.export_best(tuner_of(hypermodel_of(produced(scale)), tmp_path), tmp_path / "out")
 
 
-def test_the_learning_rate_comes_from_the_active_hyperparameter_and_is_never_none():
+def test_each_learning_rate_comes_from_an_active_hyperparameter_and_is_never_none():
     hp = keras_tuner.HyperParameters()
     chosen = spaces.trainable_choice(hp, depths=(1, "all"))
-    assert (chosen.trainable, chosen.unfreeze) == (False, None)
+    assert (chosen.trainable, chosen.unfreeze, chosen.tuning_rate) == (False, None, 0.0)
     assert chosen.learning_rate == pytest.approx(1e-3)
     assert set(hp.values) == {"trainable", "learning_rate"}
     hp.values["trainable"] = True
@@ -336,9 +336,20 @@ def test_the_learning_rate_comes_from_the_active_hyperparameter_and_is_never_non
     hp.values["unfreeze"] = "all"
     chosen = spaces.trainable_choice(hp, depths=(1, "all"))
     assert (chosen.trainable, chosen.unfreeze) == (True, "all")
-    assert 1e-6 <= chosen.learning_rate <= 1e-3
+    assert 1e-4 <= chosen.learning_rate <= 1e-2
+    assert 1e-6 <= chosen.tuning_rate <= 1e-3
     hp.values["unfreeze"] = "1"
     assert spaces.trainable_choice(hp, depths=(1, "all")).unfreeze == 1
+
+
+def test_a_head_trains_at_its_own_rate_where_the_saved_model_is_tuned(produced):
+    hypermodel = hypermodel_of(produced(scale), optimizer=keras.optimizers.SGD)
+    rates = {"learning_rate": 0.5, "tuning_rate": 0.125}
+    model = hypermodel.build(fixed(hub=produced(scale), trainable=True, unfreeze="all", bias=False, **rates))
+    # y = h·b·a·x with a = 1/2, b = h = 1 for the target 0 at x = 1: dL/dh = 2·y·a·b = 1/2, dL/da = 1, dL/db = 1/2
+    model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)
+    moved = {name.split("/")[-1]: value for name, (value,) in values(model).items()}
+    assert moved == pytest.approx({"bottom.a": 0.5 - 0.125 * 1, "top.b": 1 - 0.125 / 2, "kernel": 1 - 0.5 / 2})
 
 
 @pytest.mark.parametrize("only", [False, True])
@@ -367,6 +378,70 @@ def test_candidates_must_differ_and_say_their_input_size(produced):
         hypermodel_of(produced(producers.multiply), tuners.Candidate(produced(producers.plus_one))).build(
             fixed(hub=produced(producers.plus_one), trainable=False)
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"trainable": "both"}, r"another kind of trainable[\s\S]*'both'[\s\S]*trainable=\(False, True\)"),
+        ({"trainable": ()}, "another kind of trainable"),
+        ({"optimizer": keras.optimizers.SGD(0.1)}, r"another kind of optimizer[\s\S]*optimizer=keras.optimizers.Adam"),
+        ({"optimizer": 0.1}, "another kind of optimizer"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_at_once(produced, given, text):
+    with pytest.raises(errors.TrainingError, match=text):
+        hypermodel_of(produced(scale), **given)
+
+
+def test_a_head_that_returns_no_outputs_is_refused(produced):
+    hypermodel = tuners.HubHyperModel([produced(scale)], lambda hp, x: keras.layers.Dense(1), loss="mse")
+    with pytest.raises(errors.TrainingError, match=r"another kind of head[\s\S]*<Dense[\s\S]*head=lambda hp, features"):
+        hypermodel.build(keras_tuner.HyperParameters())
+
+
+def test_single_values_and_names_are_taken_for_what_they_mean(produced):
+    hypermodel = tuners.HubHyperModel(
+        produced(scale), head, loss="mse", trainable=True, depths=1, optimizer="sgd", tuning_rates=(0.1, 0.1)
+    )
+    assert list(hypermodel.arms()) == [{"hub": produced(scale), "trainable": True, "unfreeze": "1"}]
+    model = hypermodel.build(keras_tuner.HyperParameters())
+    assert type(model.optimizer.inner_optimizer) is keras.optimizers.SGD
+
+
+def test_texts_and_targets_may_be_lists(produced, tmp_path):
+    hypermodel = tuners.HubHyperModel([produced(producers.text_classifier)], head, loss="mse")
+    tuner = tuner_of(hypermodel, tmp_path, trials=2)
+    texts, targets = ["good", "bad", "good", "bad"], [1.0, 0.0, 1.0, 0.0]
+    tuners.search(tuner, texts, targets, epochs=1, verbose=0, validation_data=(np.array(texts), targets))
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
+
+
+class Failing(keras.callbacks.Callback):
+    """Fails in trials with a bias: what no preflight on one batch can see."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.get_layer("head").layers[-1].use_bias:
+            raise ValueError("no memory left")
+
+
+def test_trials_that_failed_are_told_at_the_end(produced, tmp_path):
+    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(False,)), tmp_path, kind="GridSearch")
+    with pytest.warns(errors.HubWarning, match=r"of 4 trials have failed[\s\S]*'bias': True[\s\S]*no memory left"):
+        search(tuner, callbacks=[Failing()])
+
+
+def test_a_search_without_a_completed_trial_is_an_error_and_so_is_its_export(produced, tmp_path):
+    class AllFail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise ValueError("no memory left")
+
+    tuner = tuner_of(hypermodel_of(produced(scale)), tmp_path, trials=2)
+    with pytest.raises(errors.TrainingError, match=r"No trial[\s\S]*2 trials; ValueError: no memory left\n"):
+        search(tuner, callbacks=[AllFail()])
+    with pytest.raises(errors.TrainingError, match="No trial"):
+        tuners.export_best(tuner, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_kerastuner_the_error_names_the_extra(monkeypatch):

@@ -325,6 +325,17 @@ def test_an_epoch_that_is_none_is_refused():
         callbacks.Unfreeze({"1": "all"})
 
 
+def test_a_schedule_without_epochs_is_refused():
+    with pytest.raises(errors.TrainingError, match=r"Received: 3[\s\S]*Unfreeze\(\{0: None, 2: \"all\"\}"):
+        callbacks.Unfreeze(3)
+
+
+def test_a_schedule_of_which_nothing_happens_is_warned_of(produced):
+    model = model_of(produced(scale), "sgd")
+    with pytest.warns(errors.HubWarning, match=r"nothing of the schedule[\s\S]*after 2 epochs[\s\S]*epochs=6"):
+        fit(model, quiet({2: 1, 5: "all"}), epochs=2)
+
+
 def test_a_learning_rate_schedule_leaves_nothing_to_set(produced):
     decay = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     with pytest.raises(errors.TrainingError, match=r"cannot be set[\s\S]*Adam\(1e-3\)"):
@@ -396,6 +407,31 @@ def test_fine_tune_refuses_what_cannot_work(produced, change, arguments, text):
     model = change(model_of(produced(scale), "sgd"))
     with pytest.raises(errors.TrainingError, match=text):
         finetuning.fine_tune(model, (X, Y), 2, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("data", "epochs"), [([X, Y], 2), ((X, Y), Y), ((X, Y), 2.0)], ids=["a list", "targets for epochs", "a float"]
+)
+def test_fine_tune_takes_data_as_one_argument_and_epochs_as_an_integer(produced, data, epochs):
+    model = model_of(produced(scale), "sgd")
+    with pytest.raises(errors.TrainingError, match=r"fine_tune\(model, \(x, y\), epochs=5\)"):
+        finetuning.fine_tune(model, data, epochs)
+
+
+def test_fine_tune_takes_lists_and_arrays_of_texts(produced):
+    texts, targets = ["good", "bad", "good", "bad"], [1.0, 0.0, 1.0, 0.0]
+    model = keras.Sequential([layers.HubLayer(produced(producers.text_classifier)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for given in (texts, np.array(texts), np.array(texts, dtype=object)):
+        history = finetuning.fine_tune(model, (given, targets), 2, validation_data=(given, targets), verbose=0)
+        assert len(history.history["val_loss"]) == 2
+
+
+def test_fine_tune_without_a_head_says_so_for_a_model_that_is_not_built_yet(produced):
+    model = keras.Sequential([layers.HubLayer(produced(scale))])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.TrainingError, match=r"no head[\s\S]*head_epochs=0"):
+        finetuning.fine_tune(model, (X, Y), 2)
 
 
 def test_fine_tune_without_a_head_says_how_to_go_on(produced):
