@@ -209,13 +209,16 @@ def refused(
     fixes = {
         401: "give credentials: https://user:password@host/…, or an entry for the host in ~/.netrc",
         403: "check that you may read the model (accept its licence, sign in), or give credentials in ~/.netrc",
-        404: "check the spelling and the version at the end of the address",
+        404: f"check the path {urlsplit(display(url)).path!r}: its spelling, and the version at its end",
+        410: "choose another model or version: this one was taken away",
     }
-    fix = fixes.get(410 if status == 410 else status, "open the address in a browser to see what it is:")
+    fix = fixes.get(status, "open the address in a browser to see what it is:")
     if ".kaggle.com/" in display(at) and status in (401, 403, 404):
         fix += (
             "\nprivate Kaggle models: pip install 'keras-hub-layers[kaggle]' and use the handle OWNER/MODEL/FRAMEWORK/…"
         )
+    if kind is not HandleNotFoundError:
+        fix += f"\ncurl -L -o model.tar.gz {display(url)!r}"
     text = re.sub(r"[^\x20-\x7e]+", " ", start[:200].decode("latin-1")).strip()
     return kind(
         explain(
@@ -224,7 +227,7 @@ def refused(
             received=f"HTTP {status} {response.reason}, Content-Type {response.headers.get('Content-Type')}, "
             f"beginning with {text!r}",
             where=display(url) if at == url else f"{display(url)}, which led to {display(at)}",
-            fix=f"{fix}\ncurl -L -o model.tar.gz {display(url)!r}",
+            fix=fix,
         )
     )
 

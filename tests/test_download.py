@@ -73,8 +73,8 @@ def test_lasting_troubles_of_the_server_end_after_three_retries(server, path, co
         (400, DownloadError, "open the address in a browser"),
         (401, DownloadError, "give credentials"),
         (403, DownloadError, "accept its licence"),
-        (404, HandleNotFoundError, "check the spelling"),
-        (410, HandleNotFoundError, "open the address"),
+        (404, HandleNotFoundError, "check the path '/status/404': its spelling"),
+        (410, HandleNotFoundError, "was taken away"),
         (204, DownloadError, "open the address"),
         (304, DownloadError, "open the address"),
     ],
@@ -83,6 +83,13 @@ def test_what_another_attempt_cannot_mend_is_said_at_once(server, path, code, er
     with pytest.raises(error, match=rf"(?s)HTTP {code} Nope.*{advice}"):
         fetch(server, f"status/{code}", path)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("code", "offered"), [(404, False), (410, False), (403, True)])
+def test_a_command_that_asks_again_is_offered_only_where_another_answer_may_come(server, path, code, offered):
+    with pytest.raises(DownloadError if offered else HandleNotFoundError, match=f"HTTP {code}") as caught:
+        fetch(server, f"status/{code}", path)
+    assert ("curl" in str(caught.value)) == offered
 
 
 @pytest.fixture
