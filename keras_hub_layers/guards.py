@@ -81,7 +81,7 @@ def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where:
             "weights are bit by bit what they were before fit. Was it made trainable after compile, is it not part of "
             "what the loss is computed from, is the learning rate 0, or are gradients accumulated over more batches "
             "than there were? To begin anew:\n"
-            "layer.trainable = True; model.compile(keras.optimizers.Adam(1e-5), loss)"
+            "layer.trainable = True; model.compile(keras.optimizers.Adam(1e-5), loss, metrics=metrics)"
         )
 
 
@@ -146,7 +146,7 @@ def _warn(model: keras.Model) -> None:
         _say(
             f"What is trained of {', '.join(stale)} was changed after the model {model.name!r} had been compiled and "
             "trained, and Keras goes on with the training step that it has. To have the change take effect:\n"
-            "model.compile(keras.optimizers.Adam(1e-5), loss)   # before fit"
+            "model.compile(keras.optimizers.Adam(1e-5), loss, metrics=metrics)   # before fit"
         )
 
 
