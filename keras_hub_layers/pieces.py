@@ -110,7 +110,8 @@ class _Chooser:
         found = found or [step for step in self._steps if f"/{step.name}".endswith(f"/{match[1]}")]
         paths = sorted({step.name for step in found})
         if not found:
-            names = list(dict.fromkeys(step.name for step in self._steps))
+            ends = [step for step in self._steps if what == "inputs" or not step.node.is_input]
+            names = list(dict.fromkeys(step.name for step in ends or self._steps))
             close = difflib.get_close_matches(match[1], names, 1, 0.0)[0]
             raise self._problem(
                 "The model has no layer of that name.", f"one of {names}", f"{what}={text!r}",
