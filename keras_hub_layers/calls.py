@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers import handles
+from keras_hub_layers import handles, options
 from keras_hub_layers.errors import HandleError, InputError, InterfaceError, explain
 
 
@@ -30,12 +30,12 @@ def input_as_handle(value: Any) -> HandleError:
 
 def layer_as_handle(layer: Any) -> InterfaceError:
     """A layer stands where its handle belongs."""
-    fix = "keras.Sequential([obj])   # it is a layer of Keras 3 already, and is used as any other"
+    fix = "y = model(x)   # it is a layer of Keras 3 already: use itself, as in keras.Sequential([model, ...])"
     source = _source_of(layer)
     if source is not None:
         fix = f"HubLayer({handles.display(source)!r})"
     elif not isinstance(layer, keras.layers.Layer):
-        fix = "HubLayer(obj.resolved_object)"
+        fix = "HubLayer(layer.resolved_object)"
     return InterfaceError(
         explain(
             "The handle is a layer already.",
@@ -48,7 +48,17 @@ def layer_as_handle(layer: Any) -> InterfaceError:
 
 
 def second_input(inputs: Any, training: Any, where: str) -> InputError:
-    """A second input stands where `training` belongs: `layer(a, b)`."""
+    """Something else stands where `training` belongs: a text or a float, or a second input, as in `layer(a, b)`."""
+    if isinstance(training, (str, float)):
+        return InputError(
+            explain(
+                "training is a bool.",
+                expected="layer(x), layer(x, training=True) or layer(x, training=False)",
+                received=f"training={training!r}",
+                where=where,
+                fix=f"y = layer(x, training={options.flag_meant(training)})",
+            )
+        )
     return InputError(
         explain(
             "The layer takes its inputs as one argument; the second one is `training`.",

@@ -24,7 +24,6 @@ from keras_hub_layers.errors import (
     ConfigError,
     HubError,
     HubWarning,
-    TrainingError,
     explain,
 )
 
@@ -353,18 +352,8 @@ class HubLayer(_compat.OwnLosses):
         if not self.trainable:
             return
         if self._tf1 or self._settings.signature is not None:
-            kind = "a TF1 SavedModel" if self._tf1 else f"the signature {self._settings.signature!r}"
-            raise TrainingError(
-                explain(
-                    f"The layer cannot be fine-tuned through {kind}.",
-                    expected="a Reusable SavedModel called by __call__",
-                    received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
-                    "so training it would compute something else than its publisher did",
-                    where=self._where,
-                    fix=self._choice.line(trainable=None, unfreeze=None)
-                    + "   # frozen; of a TF1 model there may be a TF2 version that can be tuned",
-                )
-            )
+            choice = self._choice
+            raise selection.not_tunable(choice.target, self._settings, self._tf1, choice.line, self._where)
         if not self.trainable_weights:
             candidates = self._executor.candidates
             reason = "the SavedModel publishes none."

@@ -19,6 +19,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_hub_layers.errors import InterfaceError, explain
+
 # What Keras stores beside the interface; callable, but nobody's piece.
 NOT_PIECES = re.compile(
     r"_.*|serve|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
@@ -126,8 +128,23 @@ def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     container = _containers(obj) if tf.distribute.has_strategy() else {}
     if _is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
         return gather((), (), functions, container)
-    published = [_as_list(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
+    try:
+        published = [_as_list(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
+    except ValueError as err:  # of a Keras 2 model
+        raise _not_built(obj, err) from err
     return gather(published[0], published[1], functions, container)
+
+
+def _not_built(obj: Any, err: ValueError) -> InterfaceError:
+    return InterfaceError(
+        explain(
+            "The model has no variables yet, since it was not called yet.",
+            expected="a model that was built or called, so that it has its variables",
+            received=f"{type(obj).__module__}.{type(obj).__name__}: {str(err).splitlines()[0]}",
+            where="HubLayer(model)",
+            fix="model(x)   # once, with a batch of what it takes\nlayer = HubLayer(model)",
+        )
+    )
 
 
 def gather(

@@ -60,6 +60,11 @@ def _plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0 else value
 
 
+def flag_meant(value: Any) -> bool:
+    """The bool that a text or a number was meant for: `"False"`, `"no"`, `"0"` and zero are false."""
+    return str(value).strip().lower() not in ("false", "no", "off", "0", "0.0", "none", "")
+
+
 def patterns_of(patterns: Any) -> tuple[str, ...] | None:
     """The `unfreeze` of a layer as a tuple of texts; one pattern, text or compiled, stands for a list of it."""
     if patterns is None:

@@ -2,10 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_hub_layers import loaded
+from keras_hub_layers import interface, loaded, options
 from keras_hub_layers.errors import InterfaceError, TrainingError, explain
 from keras_hub_layers.options import Settings, nearest
 
@@ -93,6 +93,37 @@ def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
     )
 
 
+def not_tunable(obj: Any, settings: Settings, tf1: bool, line: Callable[..., str], where: str) -> TrainingError:
+    """The error for fine-tuning through a signature: the line that tunes the model itself, if it can be tuned.
+
+    Args:
+        obj: The object whose signature it is.
+        settings: What the user asked for.
+        tf1: Whether it is a TF1 SavedModel.
+        line: The line of code that makes the layer, with the given arguments changed.
+        where: Layer and handle.
+    """
+    kind = "a TF1 SavedModel" if tf1 else f"the signature {settings.signature!r}"
+    fix = f"{line(trainable=None, unfreeze=None)}   # frozen"
+    if tf1:
+        fix += "; of a TF1 model there may be a TF2 version that can be tuned"
+    elif interface.inspect(obj).fine_tunable:
+        function = loaded.call_function(obj)
+        outputs = function.traces[0].outputs if function and function.traces else None
+        key = settings.output_key if isinstance(outputs, Mapping) and settings.output_key in outputs else None
+        fix = line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True)
+    return TrainingError(
+        explain(
+            f"The layer cannot be fine-tuned through {kind}.",
+            expected="a Reusable SavedModel called by __call__",
+            received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
+            "so training it would compute something else than its publisher did",
+            where=where,
+            fix=fix,
+        )
+    )
+
+
 def _gone(obj: Any, where: str) -> InterfaceError:
     return InterfaceError(
         explain(
@@ -121,6 +152,8 @@ def matcher(
         errors.TrainingError: A pattern matches none of the names, or is no regular expression.
     """
     for pattern in patterns:
+        if isinstance(pattern, int):
+            raise _no_pattern(pattern, where, line)
         try:
             if not isinstance(pattern, str):
                 raise TypeError(f"a {type(pattern).__name__}")
@@ -145,6 +178,23 @@ def matcher(
         )
     compiled = [re.compile(pattern) for pattern in patterns]
     return lambda name: any(pattern.search(name) for pattern in compiled)
+
+
+def _no_pattern(given: int, where: str, line: Callable[..., str] | None) -> TrainingError:
+    """The error for a number, which means groups of variables, or for a bool, which means `trainable`."""
+    made = line or options.line
+    fix = f"layer = {made(trainable=None, unfreeze=None)}\nfinetuning.unfreeze(layer, {given})"
+    if isinstance(given, bool):
+        fix = f"layer = {made(trainable=given or None, unfreeze=None)}"
+    return TrainingError(
+        explain(
+            "A pattern of unfreeze is a text.",
+            expected="a regular expression, or a list of them; a number of groups is for finetuning.unfreeze",
+            received=f"unfreeze={given!r}",
+            where=where,
+            fix=fix,
+        )
+    )
 
 
 def _signature_line(settings: Settings, name: str, outputs: list[str]) -> str:

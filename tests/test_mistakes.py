@@ -13,8 +13,9 @@ import producers
 import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
+import tf_keras
 
-from keras_hub_layers import errors
+from keras_hub_layers import errors, finetuning, interface, pieces
 from keras_hub_layers.layers import HubLayer
 
 PARTS = r"(?s)^\S[^\n]*\n  Expected: .+\n  Received: .+\n  Where: .+\n  What to do: .+$"
@@ -373,6 +374,33 @@ def test_an_argument_of_the_layer_is_wrong(produced, producer, kwargs, error, x,
     np.testing.assert_allclose(layer(x), expected)
 
 
+def test_a_model_that_can_be_tuned_is_tuned_through_its_signature(produced):
+    path = produced(producers.half_plus_one)
+    with Mistake(errors.TrainingError, r"through the signature 'serving_default'") as mistake:
+        HubLayer(path, **SIGNATURE, trainable=True, unfreeze="kernel")
+    assert mistake.fix == f"HubLayer({path!r}, trainable=True, unfreeze='kernel')"
+    assert len(mistake.paste()["_"].trainable_weights) == 1
+
+
+@pytest.mark.parametrize(("text", "flag"), [("True", True), ("False", False)])
+def test_training_is_given_as_a_text(produced, text, flag):
+    path, x = produced(producers.batch_norm), np.ones((2, 1))
+    layer = HubLayer(path)
+    with Mistake(errors.InputError, rf"(?s)training is a bool.*layer\(x, training={flag}\)") as mistake:
+        layer(x, training=text)
+    np.testing.assert_allclose(mistake.paste(layer=layer, x=x)["y"], layer(x, training=flag))
+    with Mistake(errors.InterfaceError, "No trace of the SavedModel has these values") as mistake:
+        HubLayer(path, arguments={"training": text})
+    assert mistake.fix == f"HubLayer({path!r}, arguments={{'training': {flag}}})"
+
+
+@pytest.mark.parametrize(("given", "trained"), [(1, True), (True, True), (False, False)])
+def test_a_number_of_groups_or_a_bool_is_given_for_patterns(produced, given, trained):
+    with Mistake(errors.TrainingError, f"(?s)A pattern of unfreeze is a text.*unfreeze={given}") as mistake:
+        HubLayer(produced(producers.half_plus_one), unfreeze=given)
+    assert bool(mistake.paste(finetuning=finetuning)["layer"].trainable_weights) == trained
+
+
 def test_an_output_key_is_misspelt(produced):
     ones = np.ones((1, 4), "int32")
     x = {"input_word_ids": ones, "input_mask": ones}
@@ -389,6 +417,15 @@ def test_a_model_saved_for_inference_only_is_fine_tuned(produced):
     for layer in (tuned, frozen):
         layer(x, training=True)
     assert (len(tuned.trainable_weights), len(frozen.trainable_weights)) == (2, 0)
+
+
+def test_the_end_of_a_cut_is_no_layer_of_the_model():
+    x = keras.Input((1,), name="encode")
+    model = keras.Model(x, keras.layers.Dense(1, kernel_initializer="ones")(x))
+    with Mistake(errors.CutError, "no layer of that name") as mistake:
+        pieces.cut(model, outputs="encoder")
+    piece = mistake.paste(khl=pieces, model=model)["_"]
+    np.testing.assert_allclose(piece(np.array([[3.0]])), [[3.0]])
 
 
 def test_the_layer_is_made_outside_the_strategy_that_trains_it(produced):
@@ -460,7 +497,16 @@ def test_a_layer_of_another_package_is_given(produced):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
     with Mistake(errors.InterfaceError, "The handle is a layer already") as mistake:
         HubLayer(model)
-    np.testing.assert_allclose(mistake.paste(obj=model)["_"](np.array([[3.0]])), [[3.0]])
+    np.testing.assert_allclose(mistake.paste(model=model, x=np.array([[3.0]]))["y"], [[3.0]])
+
+
+def test_a_keras_2_model_is_given_before_it_was_called():
+    model, x = tf_keras.Sequential([tf_keras.layers.Dense(1, kernel_initializer="ones")]), np.array([[3.0]])
+    with pytest.raises(errors.InterfaceError, match="has no variables yet"):
+        interface.inspect(model)
+    with Mistake(errors.InterfaceError, "has no variables yet, since it was not called") as mistake:
+        HubLayer(model)
+    np.testing.assert_allclose(mistake.paste(model=model, x=x)["layer"](x), [[3.0]])
 
 
 @pytest.mark.parametrize(

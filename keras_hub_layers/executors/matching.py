@@ -15,7 +15,7 @@ from keras_hub_layers.executors import words
 from keras_hub_layers.executors.fixes import example, repair
 from keras_hub_layers.executors.inputs import Mismatch, conform, guarded, to_tensor
 from keras_hub_layers.executors.pixels import wanted_range
-from keras_hub_layers.options import nearest
+from keras_hub_layers.options import flag_meant, nearest
 
 
 class Matcher:
@@ -67,9 +67,13 @@ class Matcher:
         return {new: given[name] for name, new in names.items() if new is not None}
 
     def _traced_instead_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the arguments that there is a trace for."""
+        """Values of the arguments that there is a trace for: those that were meant, if they were given as texts."""
         traces = [trace.arguments for trace in self._traces if set(given) <= set(trace.arguments)]
-        values = traces[0] if traces else {}
+
+        def likeness(values: Mapping[str, Any]) -> int:
+            return sum(_reads_like(one, values[name]) for name, one in given.items())
+
+        values = max(traces, key=likeness, default={})
         return {n: given[n] if isinstance(v, tf.TypeSpec) else v for n, v in values.items() if n in given}
 
     def match(self, inputs: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -229,6 +233,13 @@ def _as_traced(value: Any, traced: Any) -> Any:
     if isinstance(traced, tf.TensorSpec):
         return tf.cast(value, traced.dtype) if tf.is_tensor(value) else tf.constant(value, traced.dtype)
     return traced
+
+
+def _reads_like(given: Any, traced: Any) -> bool:
+    """Whether an argument is a traced one, or its text: `"False"` for `False`, `"2"` for 2."""
+    if isinstance(traced, bool) and isinstance(given, str):
+        return flag_meant(given) == traced
+    return _same(given, traced) or str(given) == str(traced)
 
 
 def _same(given: Any, traced: Any) -> bool:
