@@ -29,13 +29,8 @@ def check_files(directory: str) -> None:
         graphs = loader.read_meta_graphs(directory)
     except LoadError as err:
         raise broken(directory, "a saved_model.pb that parses", str(err)) from err
-    for graph in graphs:
-        for asset in graph.asset_file_def:
-            path = tf.io.gfile.join(directory, "assets", asset.filename)
-            if not tf.io.gfile.exists(path):
-                raise broken(directory, f"the asset {asset.filename!r}, which the graph names", "no such file")
-        if graph.saver_def.restore_op_name and not tf.io.gfile.exists(f"{directory}/variables/variables.index"):
-            raise broken(directory, "a checkpoint, which the graph restores", "no variables/variables.index")
+    for name in loader.missing_files(directory, graphs):
+        raise broken(directory, f"the file {name!r}, which the graph needs", "no such file")
 
 
 def check_outputs(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -218,6 +219,9 @@ def _load_error(
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     if (len(available) > 1) if tags is None else (sorted(tags) not in available):
         return _tags_error(directory, handle, tags, meta)
+    lost = missing_files(directory, meta)
+    if lost:
+        return _incomplete(lost, handle, where)
     return LoadError(
         explain(
             "TensorFlow cannot load the SavedModel.",
@@ -226,6 +230,32 @@ def _load_error(
             where=where,
             fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
             f"saved_model_cli show --all --dir {directory}",
+        )
+    )
+
+
+def missing_files(directory: str, graphs: list[Any]) -> list[str]:
+    """The files that the graphs of a SavedModel need and that are not in its directory: assets and the checkpoint."""
+    names = [_join("assets", asset.filename) for graph in graphs for asset in graph.asset_file_def]
+    if any(graph.saver_def.restore_op_name for graph in graphs):
+        index = _join("variables", "variables.index")
+        found = tf.io.gfile.glob(_join(directory, "variables", "variables.data-*-of-*"))
+        number = max((int(path.rpartition("-of-")[2]) for path in found if path[-5:].isdigit()), default=1)
+        names += [index, *(_join("variables", f"variables.data-{i:05}-of-{number:05}") for i in range(number))]
+    return [name for name in dict.fromkeys(names) if not tf.io.gfile.exists(_join(directory, name))]
+
+
+def _incomplete(lost: list[str], handle: str, where: str) -> LoadError:
+    is_cached = handle.startswith(("http://", "https://"))
+    return LoadError(
+        explain(
+            "The SavedModel is not whole: files that its graph needs are missing.",
+            expected=", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else ""),
+            received="no such file" if len(lost) == 1 else "no such files",
+            where=where,
+            fix=f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
+            if is_cached
+            else "copy or download the whole directory anew: saved_model.pb with the folders variables and assets",
         )
     )
 
@@ -310,5 +340,5 @@ def options_config(options: Any) -> dict[str, Any] | None:
     return config
 
 
-def _join(directory: str, name: str) -> str:
-    return tf.io.gfile.join(directory, name)
+def _join(directory: str, *names: str) -> str:
+    return tf.io.gfile.join(directory, *names)

@@ -67,6 +67,24 @@ def test_a_sha256_is_for_archives(produced):
         loader.load(produced(producers.multiply), sha256="0" * 64)
 
 
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("variables", "variables/variables.index, variables/variables.data-00000-of-00001"),
+        ("variables/variables.index", "variables/variables.index"),
+        ("variables/variables.data-00000-of-00001", "variables/variables.data-00000-of-00001"),
+        ("assets/vocabulary.txt", "assets/vocabulary.txt"),
+    ],
+)
+def test_a_copy_that_is_not_whole_names_the_file_that_it_lacks(tmp_path, lost, named):
+    path = Path(producers.text_classifier(tmp_path / "model"))
+    (path / lost).rename(tmp_path / "lost")
+    with pytest.raises(errors.LoadError, match=f"(?s)not whole.*Expected: {named}\n.*copy or download the whole"):
+        loader.load(path)
+    with pytest.raises(errors.LoadError, match=r"(?s)not whole.*hub-layers cache remove https://example.org/model/1"):
+        loader.load_directory(str(path), handle="https://example.org/model/1")
+
+
 WITHOUT_KERAS_2 = """
 import sys
 sys.modules["tf_keras"] = None  # as if it were not installed
