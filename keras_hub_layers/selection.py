@@ -188,7 +188,7 @@ def _no_pattern(given: int, where: str, line: Callable[..., str] | None) -> Trai
         fix = f"layer = {made(trainable=given or None, unfreeze=None)}"
     return TrainingError(
         explain(
-            "A pattern of unfreeze is a text.",
+            "A pattern of unfreeze is not a regular expression.",
             expected="a regular expression, or a list of them; a number of groups is for finetuning.unfreeze",
             received=f"unfreeze={given!r}",
             where=where,

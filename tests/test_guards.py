@@ -14,7 +14,7 @@ from keras_hub_layers import callbacks, effects, finetuning, guards, layers
 from keras_hub_layers.errors import HubWarning
 
 X, Y = np.array([[2.0], [4.0]]), np.array([[0.0], [0.0]])
-CHANGED = r"(?s)What is trained of 'hub' \(then {}, now {}\) was changed after the model .*model\.compile\(.*, metrics=metrics\)"
+CHANGED = r"(?s)What is trained of 'hub' \(then {}, now {}\) was changed after .*model\.compile\(.*, metrics=metrics\)"
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_an_export_of_what_fit_left_as_it_was_says_that_nothing_was_tuned(produc
     hub = layers.HubLayer(produced(producers.half_plus_one), trainable=True, name="hub")
     model = keras.Sequential([keras.Input((1,)), hub])
     model.compile(keras.optimizers.SGD(0.0), "mse")
-    with pytest.warns(HubWarning, match=r"(?s)nothing of HubLayer 'hub' was fine-tuned: its 1 .*model\.compile\(.*metrics=metrics"):
+    with pytest.warns(HubWarning, match=r"(?s)nothing of HubLayer 'hub' was fine-tuned: its 1 .*, metrics=metrics\)"):
         model.fit(X, Y, verbose=0, callbacks=[callbacks.ExportFinetuned(tmp_path / "export", verbose=0)])
     assert (tmp_path / "export" / "saved_model.pb").exists()
 

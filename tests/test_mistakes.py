@@ -180,6 +180,22 @@ def test_a_dataset_of_single_examples_is_fitted(produced):
     fine_tune(keras.Sequential([layer]), mistake.paste(dataset=dataset)["dataset"])
 
 
+@pytest.mark.parametrize(
+    ("shape", "has_input"), [((8, 8, 1), True), ((8, 8, 1), False), ((16, 16, 1), False), ((8, 8), False)]
+)
+def test_a_dataset_that_nobody_batched_is_batched(produced, shape, has_input):
+    x = np.random.default_rng(0).uniform(size=(4, *shape)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, np.zeros((4, 4))))
+    layer = HubLayer(produced(producers.small_image_model), trainable=True)
+    with Mistake(errors.InputError, r"is expected, \(\d+, \d+(, 1)*\) given") as mistake:
+        fine_tune(keras.Sequential([keras.Input(shape)] * has_input + [layer]), dataset)
+    first, *others = mistake.fix.splitlines()
+    dataset = run(first, dataset=dataset)["dataset"]
+    assert dataset.element_spec[0].shape == (None, *shape)
+    dataset = dataset.map(lambda x, y: (run("\n".join(["x = x", *others]), x=x)["x"], y))
+    fine_tune(keras.Sequential([layer]), dataset)
+
+
 def test_pixels_up_to_255_become_floats_for_weights_that_nothing_rescales_them_for(produced):
     layer, x = HubLayer(produced(producers.small_image_model)), np.full((2, 8, 8, 1), 255, np.uint8)
     with pytest.warns(errors.HubWarning, match=r"uint8 pixels from 0 to 255 were cast to float32") as caught:
@@ -218,6 +234,35 @@ def test_a_column_of_texts_is_predicted(produced):
         keras.Sequential([layer]).predict(x, verbose=0)
     x = mistake.paste(x=x)["x"]
     np.testing.assert_allclose(keras.Sequential([layer]).predict(x, verbose=0), [[2, -2], [3, -3]])
+
+
+@pytest.mark.parametrize("producer", [producers.text_classifier, producers.text_length])
+def test_a_dataset_of_texts_that_nobody_batched_is_batched(produced, producer):
+    dataset = tf.data.Dataset.from_tensor_slices((["good", "bad"], [[1.0, 1.0]] * 2))
+    layer = HubLayer(produced(producer))
+    with Mistake(errors.InputError, r"is expected, \(\) given") as mistake:
+        fine_tune(keras.Sequential([layer, keras.layers.Dense(2)]), dataset)
+    first, *others = mistake.fix.splitlines()
+    dataset = run(first, dataset=dataset)["dataset"].map(lambda x, y: (run("\n".join(["x = x", *others]), x=x)["x"], y))
+    fine_tune(keras.Sequential([layer, keras.layers.Dense(2)]), dataset)
+
+
+def test_a_dataset_of_single_examples_is_given_to_the_layer(produced):
+    layer, x = HubLayer(produced(producers.small_image_model)), np.zeros((2, 8, 8, 1), "float32")
+    with Mistake(errors.InputError, "match no trace") as mistake:
+        layer(tf.data.Dataset.from_tensor_slices(x))
+    assert layer(mistake.paste(x=tf.data.Dataset.from_tensor_slices(x))["x"]).shape == (2, 4)
+    with Mistake(errors.InputError, r"\(8, 8, 1, 1\) given") as mistake:
+        layer(x[0][..., None])
+    assert layer(mistake.paste(x=x[0][..., None])["x"]).shape == (1, 4)
+
+
+def test_rows_of_texts_go_to_a_model_of_texts(produced):
+    layer, x = HubLayer(produced(producers.text_classifier)), tf.ragged.constant([["good", "bad"], ["bad"]])
+    with Mistake(errors.InputError, "a ragged one given") as mistake:
+        layer(x)
+    np.testing.assert_array_equal(mistake.paste(x=x)["x"], [b"good bad", b"bad"])
+    assert layer(mistake.paste(x=x)["x"]).shape == (2, 2)
 
 
 def test_a_list_of_texts_goes_to_a_model_of_columns(produced):
@@ -396,7 +441,7 @@ def test_training_is_given_as_a_text(produced, text, flag):
 
 @pytest.mark.parametrize(("given", "trained"), [(1, True), (True, True), (False, False)])
 def test_a_number_of_groups_or_a_bool_is_given_for_patterns(produced, given, trained):
-    with Mistake(errors.TrainingError, f"(?s)A pattern of unfreeze is a text.*unfreeze={given}") as mistake:
+    with Mistake(errors.TrainingError, f"(?s)unfreeze is not a regular expression.*unfreeze={given}") as mistake:
         HubLayer(produced(producers.half_plus_one), unfreeze=given)
     assert bool(mistake.paste(finetuning=finetuning)["layer"].trainable_weights) == trained
 

@@ -207,9 +207,7 @@ def test_operations_and_dense_results_that_keras_marks_as_sparse_are_cut_through
     assert added(cut(model, doubled, "end")) == 1
 
 
-@pytest.mark.parametrize(
-    ("where", "match"), [("d", r"one of \['a', 'b', 'c'\][\s\S]*khl\.cut"), (7, "names no layer")]
-)
+@pytest.mark.parametrize(("where", "match"), [("d", r"one of \['a', 'b', 'c'\][\s\S]*khl\.cut"), (7, "names no layer")])
 def test_a_name_that_is_none_lists_the_names(where, match):
     with pytest.raises(errors.CutError, match=match):
         cut(chain(), outputs=where)

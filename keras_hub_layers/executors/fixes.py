@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_hub_layers import tensors
 from keras_hub_layers.executors.inputs import Mismatch, conform
 from keras_hub_layers.executors.pixels import is_image
-from keras_hub_layers.executors.shapes import Known, cast, has_bytes, is_castable, look, reshaped
+from keras_hub_layers.executors.shapes import BATCH, Known, cast, has_bytes, is_castable, look, reshaped
 
 HINT = "   # if the model wants pixels in [0, 1], as TF Hub's image models do"
 
@@ -55,7 +55,11 @@ def repair(value: Any, spec: Any, name: str = "x", is_for_bytes: Callable[[], bo
         pair = isinstance(first, tuple)
         first = first[0] if pair else first
         line = f"{name} = next(iter({name})){'[0]' * pair}   # a batch; model.fit and model.predict take all of them"
-        return _after(line, repair(first, spec, name, is_for_bytes))
+        fix = repair(first, spec, name, is_for_bytes)
+        if fix.lines and fix.lines[0].startswith(BATCH):  # here it is called as the inputs are
+            batch = f"{name} = {name}.batch(32)"
+            return _after(batch, _after(line, replace(fix, lines=fix.lines[1:])))
+        return _after(line, fix)
     if isinstance(value, (list, tuple)) and len(value) == 1 and _is_array(value[0]):
         return _after(f"{name} = {name}[0]", repair(value[0], spec, name, is_for_bytes))
     if isinstance(spec, tf.RaggedTensorSpec):
@@ -157,10 +161,21 @@ def _ragged(value: Any, spec: Any, name: str) -> Fix:
     return Fix((*lines, f"{name} = tf.RaggedTensor.from_tensor({name})"), is_castable(known.dtype, spec.dtype))
 
 
+def _densified(value: Any, spec: tf.TensorSpec, name: str) -> tuple[str, Any]:
+    """The line that makes a dense tensor of a ragged one, and its shape: of texts in rows one text per row."""
+    if spec.shape.rank is None or spec.shape.rank >= value.shape.rank:
+        return f"{name} = {name}.to_tensor()", value.shape
+    if value.dtype == tf.string and spec.shape.rank == 1 and value.shape.rank == 2:
+        line = f'{name} = tf.strings.reduce_join({name}, axis=-1, separator=" ")'
+        return f"{line}   # one text per row; {name}.flat_values has one text per entry", value.shape[:1]
+    return f"{name} = {name}.flat_values   # the rows one after the other", value.flat_values.shape
+
+
 def _dense(value: Any, spec: tf.TensorSpec, name: str, is_for_bytes: Callable[[], bool]) -> Fix:
     lines: list[str] = []
     if isinstance(value, tf.RaggedTensor):
-        lines, value = [f"{name} = {name}.to_tensor()"], tf.TensorSpec(value.shape, value.dtype)
+        line, shape = _densified(value, spec, name)
+        lines, value = [line], tf.TensorSpec(shape, value.dtype)
     elif isinstance(value, tf.SparseTensor):
         lines, value = [f"{name} = tf.sparse.to_dense({name})"], tf.TensorSpec(value.shape, value.dtype)
     known = look(value)

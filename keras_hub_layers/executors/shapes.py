@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from keras_hub_layers.executors.pixels import is_image
 
+BATCH = "dataset = dataset.batch(32)"
+
 
 @dataclass(frozen=True)
 class Known:
@@ -65,7 +67,7 @@ def has_bytes(known: Known) -> bool:
 def reshaped(known: Known, spec: tf.TensorSpec, name: str) -> tuple[list[str], Known]:
     """The lines that turn one shape into the other, for the cases that people meet."""
     lines = []
-    for step in (_rank, _channels, _size, _length):
+    for step in (_batches, _rank, _channels, _size, _length):
         found = step(known, spec, name)
         if found is not None:
             lines += [found[0]] if isinstance(found[0], str) else found[0]
@@ -80,6 +82,27 @@ def reshaped(known: Known, spec: tf.TensorSpec, name: str) -> tuple[list[str], K
         )
         known = replace(known, shape=shape)
     return lines, known
+
+
+def _batches(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+    """Examples of a dataset that nobody has batched. Keras may have added an axis: (8, 8, 1) is (8, 8, 1, 1) then."""
+    given: list[Any] = list(known.shape)
+    wanted: list[Any] = spec.shape.as_list()
+    if None in given or not wanted or wanted[0] is not None:
+        return None
+    one = replace(known, shape=known.shape[:-1])
+    if len(given) == len(wanted) > 1 and given[-1] == 1 and one.fits(wanted[1:]) and not known.is_symbolic:
+        line = f"{name} = keras.ops.expand_dims(keras.ops.squeeze({name}, axis=-1), axis=0)"
+        return f"{line}   # one example is a batch of one; of a dataset: dataset = dataset.batch(32)", [1, *one.shape]
+    if not known.is_symbolic:
+        return None
+    if len(given) == len(wanted) > 2 and given[-1] == 1 and (one.fits(wanted[1:]) or is_image(spec)):
+        given, known = list(one.shape), one
+    is_sized = is_image(spec) and len(given) == 3 and given[-1] == wanted[-1]  # another height or width is mended next
+    if not known.fits(wanted[1:]) and not is_sized and not (wanted[-1] == 1 and known.fits(wanted[1:-1])):
+        return None
+    alone = f"for one example alone: {name} = keras.ops.expand_dims({name}, axis=0)"
+    return f"{BATCH}   # {alone}", [None, *given]
 
 
 def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
@@ -99,9 +122,6 @@ def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | Non
             return f"{name} = keras.ops.reshape({name}, (-1, {', '.join(map(str, given[2:]))}))", [None, *given[2:]]
     last = f"{name} = keras.ops.expand_dims({name}, axis=-1)"
     first = f"{name} = keras.ops.expand_dims({name}, axis=0)   # one example is a batch of one"
-    if known.is_symbolic and None not in given and given:  # Keras shows the shape of what fit or predict was given
-        alone = f"for one example alone: {name} = keras.ops.expand_dims({name}, axis=0)"
-        first = f"dataset = dataset.batch(32)   # {alone}" if known.fits(wanted[1:]) else first
     if len(given) == len(wanted) - 1:
         one = wanted[-1] == 1
         if one and known.fits(wanted[:-1]) and not (given and given[0] is not None and known.fits(wanted[1:])):
