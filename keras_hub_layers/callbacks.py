@@ -222,6 +222,8 @@ class ExportPiece(ExportAtEnd):
                 "Only a model can be saved to a Keras file.", "a keras.Model", f"{type(piece).__name__} {piece.name!r}",
                 f"ExportPiece({os.path.splitext(self.directory)[0]!r}, layer={self.layer!r})   # a SavedModel",
             )  # fmt: skip
+        elif not exporters.is_remote(self._destination):
+            exporters.check_writable(os.path.dirname(self._destination) or ".", self._destination)
         self._piece = piece
 
     def _target(self) -> Any:

@@ -12,7 +12,16 @@ import tensorflow as tf
 from keras_hub_layers import cards, plans, swapping
 from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
 
-__all__ = ["check_finite", "export", "is_chief", "is_remote", "local_path", "place"]
+__all__ = [
+    "check_finite",
+    "check_place",
+    "check_writable",
+    "export",
+    "is_chief",
+    "is_remote",
+    "local_path",
+    "place",
+]
 
 
 def export(
@@ -189,9 +198,63 @@ def _is_finite(values: Any) -> bool:
 
 
 def local_path(directory: str | os.PathLike[str]) -> str:
-    """A destination as a plain path: `~` expanded, `file://` removed; of another file system as it is."""
-    path = os.fspath(directory)
+    """A destination as a plain path: `~` expanded, `file://` removed; of another file system as it is.
+
+    Raises:
+        errors.ExportError: It is empty, or no path at all.
+    """
+    path = os.fspath(directory) if isinstance(directory, (str, os.PathLike)) else None
+    if not path or not isinstance(path, str):
+        raise ExportError(
+            explain(
+                "There is no destination to write to.",
+                expected="a path, str or PathLike",
+                received=repr(directory),
+                where="the directory of the export",
+                fix='directory = "path/to/export"',
+            )
+        )
     return os.path.expanduser(path.removeprefix("file://"))
+
+
+def check_place(destination: str, versions: bool = False) -> None:
+    """Raise unless an export can be written to a destination.
+
+    Args:
+        destination: As `place` takes it; one on a remote file system is taken on trust.
+        versions: Whether numbered versions go into it. Defaults to `False`.
+
+    Raises:
+        errors.ExportError: It holds something else, or nothing can be written there.
+    """
+    if is_remote(destination):
+        return
+    check = swapping.check_versionable if versions else swapping.check_replaceable
+    check(destination)
+    check_writable(destination if versions else os.path.dirname(os.path.realpath(destination)), destination)
+
+
+def check_writable(folder: str, destination: str) -> None:
+    """Raise an `errors.ExportWriteError` unless directories can be made in a folder that may be absent yet.
+
+    One is made and removed again in the nearest folder that is there, since its permissions alone do not tell.
+    """
+    nearest = os.path.realpath(folder)
+    while not os.path.lexists(nearest):
+        nearest = os.path.dirname(nearest)
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".khl_", dir=nearest))
+    except OSError as err:
+        elsewhere = os.path.join(os.path.expanduser("~"), "exports", os.path.basename(destination))
+        raise ExportWriteError(
+            explain(
+                "No export can be written there.",
+                expected="a parent directory that can be written to",
+                received=f"{type(err).__name__}: {err.strerror}: {nearest!r}",
+                where=destination,
+                fix=f"choose a directory of your own:\ndirectory = {elsewhere!r}",
+            )
+        ) from err
 
 
 def is_remote(directory: str) -> bool:

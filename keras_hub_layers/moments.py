@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from keras_hub_layers import _compat, exporters, plans, swapping
+from keras_hub_layers import _compat, exporters, plans
 from keras_hub_layers.errors import ExportError, HubError, HubWarning, explain
 
 __all__ = ["ExportAtEnd", "closest"]
@@ -210,9 +210,8 @@ class ExportAtEnd(keras.callbacks.Callback):
             )
 
     def _check_destination(self, destination: str) -> None:
-        if not exporters.is_remote(destination):
-            check = swapping.check_versionable if self.versioned else swapping.check_replaceable
-            check(destination)
+        if exporters.is_chief([variable.value for variable in self.model.variables]):
+            exporters.check_place(destination, self.versioned)
 
     def _check_monitor(self) -> None:
         if self.monitor is None:

@@ -13,7 +13,7 @@ import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import callbacks, errors, layers
+from keras_hub_layers import callbacks, errors, exporters, layers
 
 X = np.array([[1.0], [2.0], [4.0], [8.0]], "float32")
 Y = np.full((4, 1), 5.0, "float32")
@@ -197,6 +197,39 @@ def test_two_hub_layers_of_one_name_are_refused(handle, tmp_path):
     model.compile("sgd", "mse")
     with pytest.raises(errors.ExportError, match="the name 'hub' more than once"):
         fit(model, quiet(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("place", ["file/export", "file/deep/export", "/proc/export"])
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_place_where_nothing_can_be_written_is_found_out_before_training(handle, tmp_path, place, versioned):
+    (tmp_path / "file").write_text("mine")
+    model = model_of(handle)
+    whole = callbacks.ExportPiece(tmp_path / place, versioned=versioned)
+    for export in (
+        quiet(tmp_path / place, versioned=versioned),
+        whole,
+        callbacks.ExportPiece(f"{tmp_path / place}.h5"),
+    ):
+        with pytest.raises(
+            errors.ExportWriteError, match=r"(?s)No export can be written there.*directory = '\S+export"
+        ):
+            fit(model, export)
+    assert w(model) == 0.5
+
+
+def test_looking_whether_a_place_can_be_written_to_leaves_nothing_there(handle, tmp_path):
+    export = quiet(tmp_path / "deep" / "export")
+    export.set_model(model_of(handle))
+    export.on_train_begin()
+    assert os.listdir(tmp_path) == ["source"]
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_no_destination_at_all_is_refused_at_once(handle, nothing):
+    with pytest.raises(errors.ExportError, match="no destination to write to"):
+        callbacks.ExportFinetuned(nothing)
+    with pytest.raises(errors.ExportError, match="no destination to write to"):
+        exporters.export(layers.HubLayer(handle), nothing)
 
 
 def test_a_destination_that_holds_something_else_is_found_out_before_training(handle, tmp_path):
