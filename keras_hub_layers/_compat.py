@@ -319,16 +319,32 @@ def model_in_training() -> Any | None:
     Keras 3.8 to 3.15: what is trained is fixed by the trace, and neither the layers nor the model are told. Keras 3.15
     has a warning for a change after `compile`, behind a `raise`, so that it is never given.
     """
+    frame = _training_step()
+    return None if frame is None else frame.f_locals[frame.f_code.co_varnames[0]]
+
+
+def is_kerass_own_step() -> bool:
+    """Whether the training step that is being traced is that of `keras.Model`: it trains just the model's weights.
+
+    Keras 3.8 to 3.15: a step of one's own may take gradients of any weights, and says nothing of it.
+    """
+    frame = _training_step()
+    return frame is not None and frame.f_code is keras.Model.train_step.__code__
+
+
+def _training_step() -> Any | None:
+    """The frame of the innermost `train_step` of a model, if it is being traced."""
     import tensorflow as tf
 
     if not tf.inside_function():
         return None
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "train_step" and frame.f_code.co_argcount:
-            first = frame.f_locals.get(frame.f_code.co_varnames[0])
+        code = frame.f_code
+        if code.co_name == "train_step" and code.co_argcount:
+            first = frame.f_locals.get(code.co_varnames[0])
             if isinstance(first, keras.Model):
-                return first
+                return frame
         frame = frame.f_back
     return None
 

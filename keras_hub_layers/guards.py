@@ -13,7 +13,7 @@ import numpy as np
 from keras_hub_layers import _compat, effects, executors, loaded
 from keras_hub_layers.errors import HubWarning
 
-__all__ = ["changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
+__all__ = ["apart", "changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
 
 State = tuple[bool, frozenset[str]]
 
@@ -98,6 +98,27 @@ def idle(choice: executors.Choice, executor: executors.Executor, weights: Sequen
         f"{len(names)} of the {len(weights)} weights that are trained get no gradient from the loss, since what the "
         f"layer calls does not use them: {_listed(names)}. To leave them out:\n"
         f"layer.unfreeze = {pattern!r}   # before compile"
+    )
+
+
+def apart(layer: keras.layers.Layer, training: Any) -> str | None:
+    """What to warn of if a trainable layer is called by a model that does not hold it; else `None`.
+
+    Args:
+        layer: The layer, which is being called in the trace of a model's training step.
+        training: The mode of the call: a loss that only looks at the layer's outputs calls it in inference mode.
+    """
+    model = _compat.model_in_training()
+    if model is None or training is not True or not layer.trainable_weights or not _compat.is_kerass_own_step():
+        return None
+    held = {id(weight) for weight in model.weights}
+    if any(id(weight) in held for weight in layer.trainable_weights):
+        return None
+    return (
+        f"The layer is called by the model {model.name!r}, which does not hold it, so none of its weights is trained "
+        "or saved with the model: a Lambda or a closure hides it. To have it trained, put the layer itself into the "
+        "model:\n"
+        "model = keras.Sequential([layer, head])   # or self.hub = layer in a layer or model of your own"
     )
 
 

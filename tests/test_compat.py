@@ -208,9 +208,12 @@ def test_a_backup_tells_the_epoch_that_it_was_written_in(tmp_path, save_freq, ep
 def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one():
     seen = []
 
+    steps = []
+
     class Seeing(keras.layers.Layer):
         def call(self, inputs):
             seen.append(_compat.model_in_training())
+            steps.append(_compat.is_kerass_own_step())
             return inputs
 
     dense = keras.layers.Dense(1)
@@ -219,7 +222,9 @@ def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one(
     data = np.ones((2, 1)), np.ones((2, 1))
     model.fit(*data, verbose=0)
     assert model in seen
+    assert steps[-1]
     model.predict(data[0], verbose=0)
     assert seen[-1] is None
+    assert not steps[-1]
     dense.trainable = False
     model.fit(*data, verbose=0)  # if Keras warns here, `guards` need not

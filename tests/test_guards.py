@@ -303,3 +303,114 @@ def test_batch_normalization_writes_its_averages_in_training_mode_only(produced)
         assert effects.written(layers.choice_of(hub).function) == []
         training = [f for f in hub.resolved_object.__call__.concrete_functions if effects._trains(f)]
         assert training
+
+
+# -- layers that the model does not hold
+
+
+class Holder(keras.layers.Layer):
+    """A layer of one's own that calls what it holds, in one of the ways that Keras tracks."""
+
+    def __init__(self, hub, kind):
+        super().__init__()
+        self.held = {"attribute": hub, "list": [hub], "dict": {"a": hub}, "dict_of_lists": {"a": [hub]}}[kind]
+
+    def call(self, x):
+        return keras.tree.flatten(self.held)[0](x)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.head = inner, keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.head(self.inner(x))
+
+
+class Twins(keras.Sequential):
+    """A model whose training step trains another model, which holds the layer."""
+
+    def train_step(self, data):
+        return self.other[0].train_step(data)
+
+
+def twins(hub):
+    other = keras.Sequential([keras.Input((1,)), hub])
+    other.compile(keras.optimizers.SGD(0.01), "mse")
+    model = Twins([keras.Input((1,)), keras.layers.Dense(1)])
+    model.other = (other,)
+    return model
+
+
+class Outside(keras.Sequential):
+    """A model with a training step of its own, which trains a layer that it does not hold."""
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(self.hidden()(data[0], training=True) ** 2)
+        trained = self.hidden().trainable_variables
+        for weight, gradient in zip(trained, tape.gradient(loss, [v.value for v in trained]), strict=True):
+            weight.assign_sub(0.01 * gradient)
+        return {"loss": loss}
+
+
+def outside(hub):
+    model = Outside([keras.Input((1,)), keras.layers.Dense(1)])
+    model.hidden = lambda: hub
+    return model
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["in_training_mode", "pinned_to_inference"])
+def test_a_trainable_layer_in_a_closure_says_that_it_is_not_trained(produced, training):
+    arguments = None if training else {"training": False}
+    hub = layers.HubLayer(produced(producers.batch_norm), trainable=True, arguments=arguments, name="hub")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: hub(x)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.warns(
+        HubWarning, match=r"(?s)model 'sequential\S*', which does not hold it.*keras.Sequential"
+    ) as caught:
+        model.fit(X, Y, epochs=2, verbose=0)
+    assert len(caught) == 1
+    line = str(caught[0].message).splitlines()[-1]
+    names = {"keras": keras, "layer": hub, "head": keras.layers.Dense(1)}
+    exec(line, names)
+    model = names["model"]
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    before = hub.get_weights()
+    model.fit(X, Y, verbose=0)
+    assert not all(map(np.array_equal, hub.get_weights(), before))
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "a_loss_looks_at_its_outputs"])
+def test_a_layer_outside_the_model_that_nobody_means_to_train_says_nothing(produced, frozen):
+    hub = layers.HubLayer(produced(producers.half_plus_one), trainable=not frozen)
+    parts = [keras.layers.Lambda(lambda x: hub(x))] if frozen else []
+    model = keras.Sequential([keras.Input((1,)), *parts, keras.layers.Dense(1)])
+    model.compile("sgd", lambda y, x: keras.ops.mean((hub(x) - hub(y)) ** 2))
+    model.fit(X, Y, verbose=0)
+    assert weight(hub) == 0.5
+
+
+HELD = {
+    "nested": lambda hub: keras.Sequential([keras.Input((1,)), keras.Sequential([keras.Input((1,)), hub])]),
+    "shared": lambda hub: keras.Model(x := keras.Input((1,)), keras.layers.Add()([hub(x), hub(hub(x))])),
+    "subclassed": Subclassed,
+    "subclassed_around_a_model": lambda hub: Subclassed(keras.Sequential([hub])),
+    "wrapped": lambda hub: keras.Sequential([keras.layers.Reshape((1, 1)), keras.layers.TimeDistributed(hub)]),
+    **{
+        kind: lambda hub, kind=kind: keras.Sequential([Holder(hub, kind), keras.layers.Dense(1)])
+        for kind in ("attribute", "list", "dict", "dict_of_lists")
+    },
+    "trained_by_the_step_of_another_model": twins,
+    "trained_by_a_step_of_its_own": outside,
+}
+
+
+@pytest.mark.parametrize("make", HELD.values(), ids=HELD)
+def test_a_layer_that_the_model_holds_anywhere_is_trained_and_says_nothing(produced, make):
+    hub = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
+    model = make(hub)
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(X, Y, verbose=0)
+    assert weight(hub) != 0.5
