@@ -26,6 +26,7 @@ class SavedVariable:
     name: str
     shape: tf.TensorShape
     dtype: tf.DType
+    trainable: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,8 @@ class _Objects:
         if node not in self._made:
             saved = self._nodes[node].variable
             name = saved.name or "Variable"
-            self._made[node] = SavedVariable(name, tf.TensorShape(saved.shape), tf.as_dtype(saved.dtype))
+            shape, dtype = tf.TensorShape(saved.shape), tf.as_dtype(saved.dtype)
+            self._made[node] = SavedVariable(name, shape, dtype, saved.trainable)
         return self._made[node]
 
     def _is_function(self, node: int) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers import _compat, effects, executors, loaded
+from keras_hub_layers import _compat, effects, executors, loaded, naming
 from keras_hub_layers.errors import HubWarning
 
-__all__ = ["apart", "changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
+__all__ = ["apart", "blocked", "changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
 
 State = tuple[bool, frozenset[str]]
 
@@ -120,6 +120,24 @@ def apart(layer: keras.layers.Layer, training: Any) -> str | None:
         "model:\n"
         "model = keras.Sequential([layer, head])   # or self.hub = layer in a layer or model of your own"
     )
+
+
+def blocked(choice: executors.Choice, executor: executors.Executor) -> str | None:
+    """What to warn of if no gradient passes the outputs of a layer that is trained; else `None`."""
+    dtypes = loaded.blocking(choice.function, choice.output_key)
+    if not dtypes or not executor.candidates:
+        return None
+    return (
+        f"The layer cannot be fine-tuned, since its output is {dtypes}: no gradient passes it, so its weights stay as "
+        f"they are. To use it as it is:\n{choice.line(trainable=None, unfreeze=None)}"
+    )
+
+
+def suggested(choice: executors.Choice, executor: executors.Executor) -> str | None:
+    """The pattern of `unfreeze` to begin with where nothing is published: the variable nearest to the output."""
+    names = {id(weight.value): executor.name_of(weight) for weight in executor.candidates}
+    ordered = naming.in_order_of_use((weight.value for weight in executor.candidates), choice.function.traces)
+    return re.escape(names[id(ordered[-1])]) if ordered else None
 
 
 def moving(choice: executors.Choice, executor: executors.Executor) -> str | None:

@@ -152,7 +152,7 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
     infos = {name: _signature_info(f.traces[0]) for name, f in plan.signatures.items()}
     handle = handles.display(source.handle) if source else ""
     accepts = bool(function and function.accepts_training)
-    fine_tunable, reason = usage.verdict(kind, plan.variables, accepts, modes, bool(traces))
+    fine_tunable, reason = usage.verdict(kind, plan.variables, accepts, modes, bool(traces), loaded.blocking(function))
     inputs = [t.inputs for t in traces] + [i.inputs for i in infos.values()]
     functions = (function,) if function and usable else tuple(plan.signatures.values())
     variables = _variable_infos(plan.variables)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import handles, interface, layers, loaded, overview, resolvers, samples, tables, usage
+from keras_hub_layers import guards, handles, interface, layers, loaded, overview, resolvers, samples, tables, usage
 from keras_hub_layers.errors import HubError, HubWarning
 from keras_hub_layers.findings import OK, PROBLEM, WARNING, Finding, has_problem, of_error
 from keras_hub_layers.manifests import sizes
@@ -228,10 +227,13 @@ def _fine_tune(luggage: _Luggage) -> list[Finding]:
     if info.fine_tunable:
         return [Finding("fine-tune", OK, f"yes: {info.reason}")]
     fix = ""
-    if info.format == "reusable" and any(variable.trainable for variable in info.variables):
-        fix = f'HubLayer({handle!r}, trainable=True, arguments={{"training": False}})'
-    elif info.format == "reusable" and info.variables:
-        fix = f"HubLayer({handle!r}, trainable=True, unfreeze={re.escape(info.groups[-1].variables[-1])!r})"
+    choice, executor = layers.choice_of(luggage.layer), layers.executor_of(luggage.layer)
+    if info.format == "reusable" and guards.blocked(choice, executor) is None:
+        pattern = guards.suggested(choice, executor)
+        if any(variable.trainable for variable in info.variables):
+            fix = f'HubLayer({handle!r}, trainable=True, arguments={{"training": False}})'
+        elif pattern is not None:
+            fix = f"HubLayer({handle!r}, trainable=True, unfreeze={pattern!r})"
     return [Finding("fine-tune", WARNING, f"no: {info.reason}", fix)]
 
 

@@ -215,7 +215,7 @@ class HubLayer(_compat.OwnLosses):
         if patterns is not None:
             names = [executor.name_of(weight) for weight in executor.candidates]
             matches = selection.matcher(patterns, names, self._where, self._choice.line)
-            if not executor.has_lists:
+            if not executor.has_lists and guards.blocked(self._choice, executor) is None:
                 self._warn(
                     f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
                     "without the regularization losses and maybe without the training mode that its publisher used."
@@ -355,7 +355,10 @@ class HubLayer(_compat.OwnLosses):
         if self._tf1 or self._settings.signature is not None:
             choice = self._choice
             raise selection.not_tunable(choice.target, self._settings, self._tf1, choice.line, self._where)
-        if not self.trainable_weights:
+        blocked = guards.blocked(self._choice, self._executor)
+        if blocked is not None:
+            self._warn(blocked)
+        elif not self.trainable_weights:
             candidates = self._executor.candidates
             reason = "the SavedModel publishes none."
             if candidates and self._executor.has_lists:
@@ -363,7 +366,7 @@ class HubLayer(_compat.OwnLosses):
             elif candidates:
                 reason = (
                     "the SavedModel publishes no variables. To train some of those that it uses:\n"
-                    + self._choice.line(trainable=True, unfreeze=self._executor.name_of(candidates[0]))
+                    + self._choice.line(trainable=True, unfreeze=guards.suggested(self._choice, self._executor))
                 )
             self._warn(f"The layer is trainable but has no trainable weights: {reason}")
 

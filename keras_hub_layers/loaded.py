@@ -100,6 +100,13 @@ class Variables:
     captured: tuple[Any, ...]
     has_lists: bool
 
+    @property
+    def candidates(self) -> tuple[Any, ...]:
+        """Those that may ever be trained: the published trainable ones, or, without lists, what the own flags allow."""
+        return (
+            self.trainable if self.has_lists else tuple(v for v in self.captured if v.trainable and v.dtype.is_floating)
+        )
+
 
 def call_function(obj: Any) -> Function | None:
     """The function behind `obj(...)`; `None` if the object cannot be called."""
@@ -191,6 +198,24 @@ def pieces(obj: Any) -> list[str]:
             names.append(name)
         names += [f"{name}.{below}" for below, grandchild in _children(child) if _is_piece(grandchild)]
     return sorted(names)
+
+
+def blocking(function: Function | None, output_key: str | None = None) -> str:
+    """The dtypes of a function's outputs, in words, if no gradient passes any of them; `""` if one may, or unknown.
+
+    Args:
+        function: What is called.
+        output_key: Key of the one output that is used. Defaults to `None`: all of them.
+    """
+    found = set()
+    for trace in function.usable_traces if function else ():
+        outputs = trace.outputs
+        if isinstance(outputs, Mapping) and output_key in outputs:
+            outputs = outputs[output_key]
+        found |= {getattr(leaf, "dtype", None) for leaf in tf.nest.flatten(outputs)}
+    if not all(isinstance(dtype, tf.DType) and (dtype.is_integer or dtype in (tf.string, tf.bool)) for dtype in found):
+        return ""
+    return " and ".join(sorted(dtype.name for dtype in found))
 
 
 def assets(obj: Any) -> list[str]:

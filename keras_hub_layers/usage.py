@@ -8,7 +8,9 @@ from keras_hub_layers.tables import counted
 from keras_hub_layers.tensors import flatten
 
 
-def verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], traced: bool) -> tuple[bool, str]:
+def verdict(
+    kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], traced: bool, blocking: str = ""
+) -> tuple[bool, str]:
     """Whether `HubLayer(handle, trainable=True)` trains a SavedModel, and why or why not.
 
     Args:
@@ -17,6 +19,7 @@ def verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], t
         accepts: Whether its function has a `training` argument.
         modes: The values of `training` that were traced.
         traced: Whether there are any traces.
+        blocking: The dtypes of its outputs if no gradient passes them, as `loaded.blocking` says it. Defaults to `""`.
     """
     if kind in ("tf1", "tf1_hub"):
         return False, "TF1 SavedModels keep neither regularization losses nor a training mode that can be called"
@@ -24,9 +27,13 @@ def verdict(kind: str, variables: Any, accepts: bool, modes: tuple[bool, ...], t
         return False, "signatures are inference only: they have no training mode and no regularization losses"
     if kind == "empty":
         return False, "it has nothing that can be called"
+    if blocking and variables.candidates:
+        return False, f"its output is {blocking}, which no gradient passes: whatever is trainable stays as it is"
     if not variables.has_lists:
         return False, (
             "it publishes no variables; unfreeze=PATTERN trains those that match, without regularization losses"
+            if variables.candidates
+            else "it publishes no variables, and none of those that it uses can be trained"
             if variables.captured
             else "it has no variables"
         )

@@ -230,6 +230,15 @@ def flags_against_lists(directory):
     return save(root, directory)
 
 
+def raw_pixels(directory, dtype=tf.uint8):
+    """y = w·x + b in a dtype, with w = 2, and b = 1 that is fixed; a plain tf.Module that publishes nothing."""
+    root = tf.Module()
+    root.w, root.b = tf.Variable(2.0, name="w"), tf.Variable(1.0, name="b", trainable=False)
+    call = tf.function(lambda x: tf.cast(root.w * x + root.b, dtype), input_signature=[tf.TensorSpec((None, 1))])
+    root.__call__ = call
+    return save(root, directory)
+
+
 def raw_module(directory):
     """y = w·x + count with w = 2: a plain tf.Module that publishes nothing; `count` is an integer state."""
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_hub_layers import callbacks, effects, finetuning, guards, layers
+from keras_hub_layers import callbacks, effects, finetuning, guards, interface, journeys, layers
 from keras_hub_layers.errors import HubWarning
 
 X, Y = np.array([[2.0], [4.0]]), np.array([[0.0], [0.0]])
@@ -303,6 +303,63 @@ def test_batch_normalization_writes_its_averages_in_training_mode_only(produced)
         assert effects.written(layers.choice_of(hub).function) == []
         training = [f for f in hub.resolved_object.__call__.concrete_functions if effects._trains(f)]
         assert training
+
+
+# -- outputs that no gradient passes
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras says it too, and not why
+def test_a_layer_whose_output_is_integer_says_once_that_no_gradient_passes_it(produced):
+    path, said = produced(producers.raw_pixels), r"cannot be fine-tuned, since its output is uint8"
+    assert interface.inspect(path).reason.startswith("its output is uint8, which no gradient passes")
+    with pytest.warns(HubWarning, match=said) as caught:
+        hub = layers.HubLayer(path, trainable=True, unfreeze="w")
+    assert eval(str(caught[0].message).splitlines()[-1], {"HubLayer": layers.HubLayer}).trainable is False
+    assert len(caught) == 1
+    hub = layers.HubLayer(path, unfreeze="w")
+    model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    hub.trainable = True
+    model.compile("sgd", "mse")
+    with pytest.warns(HubWarning, match=said) as caught:
+        model.fit(X, Y, epochs=2, verbose=0)
+    assert sum(one.category is HubWarning for one in caught) == 1
+    assert float(hub.resolved_object.w) == 2.0
+
+
+def test_an_integer_output_beside_one_that_a_gradient_passes_says_nothing(tmp_path):
+    root = tf.train.Checkpoint(w=tf.Variable(2.0))
+
+    def call(x):
+        return {"score": root.w * x, "label": tf.cast(root.w * x > 3, tf.int32)}
+
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.w]
+    path = producers.save(root, tmp_path / "model")
+    assert interface.inspect(path).fine_tunable
+    assert layers.HubLayer(path, trainable=True, output_key="score").trainable_weights
+    with pytest.warns(HubWarning, match="since its output is int32"):
+        layers.HubLayer(path, trainable=True, output_key="label")
+
+
+@pytest.mark.filterwarnings("ignore:.*publishes no variables")
+def test_the_pattern_to_begin_with_is_that_of_a_variable_that_can_be_trained(produced):
+    path = produced(producers.raw_pixels, dtype=tf.float32)
+    with pytest.warns(HubWarning, match="no trainable weights") as caught:
+        layers.HubLayer(path, trainable=True)
+    lines = [str(caught[0].message).splitlines()[-1], journeys.travel(path).findings[-1].fix]
+    assert lines == [f"HubLayer({path!r}, trainable=True, unfreeze='w')"] * 2
+    assert len(eval(lines[0], {"HubLayer": layers.HubLayer}).trainable_weights) == 1
+
+
+def test_without_a_variable_that_can_be_trained_no_pattern_is_offered(tmp_path):
+    root = tf.Module()
+    root.b = tf.Variable(1.0, trainable=False)
+    root.__call__ = tf.function(lambda x: x + root.b, input_signature=[tf.TensorSpec((None, 1))])
+    path = producers.save(root, tmp_path / "model")
+    assert interface.inspect(path).reason.endswith("none of those that it uses can be trained")
+    assert journeys.travel(path).findings[-1].fix == ""
 
 
 # -- layers that the model does not hold

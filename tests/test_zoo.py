@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, interface, layers
+from keras_hub_layers import errors, interface, journeys, layers
 
 CALLED = {
     "bfcnn_resnet_1x6": {},
@@ -107,10 +107,14 @@ def test_keyword_spotting_stays_bit_identical_while_frozen(zoo):
         np.testing.assert_array_equal(value, before[path])
 
 
-def test_a_raw_module_trains_what_is_unfrozen(zoo):
-    with pytest.warns(errors.HubWarning, match="publishes no variables"):
+def test_a_raw_module_whose_pixels_are_integers_says_that_no_gradient_passes_them(zoo):
+    assert "its output is uint8, which no gradient passes" in interface.inspect(zoo / "bfcnn_resnet_1x6").reason
+    with pytest.warns(errors.HubWarning, match="cannot be fine-tuned, since its output is uint8") as caught:
         layer = layers.HubLayer(zoo / "bfcnn_resnet_1x6", trainable=True, unfreeze=".")
     assert (len(layer.trainable_weights), len(layer.weights)) == (41, 73)
+    assert len(caught) == 1
+    finding = journeys.travel(str(zoo / "bfcnn_resnet_1x6")).findings[-1]
+    assert ("its output is uint8" in finding.text, finding.fix) == (True, "")
 
 
 def test_a_savedmodel_that_tensorflow_cannot_load_is_a_clear_error(zoo):

@@ -32,9 +32,7 @@ class TensorFlowExecutor:
         self._check_losses()
         variables = loaded.variables(choice.target, (choice.function,))
         self.has_lists = variables.has_lists
-        # Without lists the variables' own flags are all there is: what `unfreeze` may choose from.
-        candidates = variables.trainable if self.has_lists else [v for v in variables.captured if _may_train(v)]
-        trainable = {id(v) for v in candidates}
+        trainable = {id(v) for v in variables.candidates}
         self.weights, self._names = [], {}
         for variable in (*variables.published, *variables.captured):
             self._adopt(variable, id(variable) in trainable)
@@ -254,10 +252,6 @@ class TensorFlowExecutor:
         if kinds == {tf.SparseTensorSpec}:
             return tf.SparseTensorSpec(shape, dtype)
         return tf.TensorSpec(shape, dtype)
-
-
-def _may_train(variable: Any) -> bool:
-    return variable.trainable and variable.dtype.is_floating
 
 
 def _batch(inputs: Any) -> tf.TensorShape:
