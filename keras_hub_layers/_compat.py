@@ -324,12 +324,21 @@ def model_in_training() -> Any | None:
 
 
 def is_kerass_own_step() -> bool:
-    """Whether the training step that is being traced is that of `keras.Model`: it trains just the model's weights.
+    """Whether what runs now is the forward pass of a training step of Keras' own: it trains just the model's weights.
 
-    Keras 3.8 to 3.15: a step of one's own may take gradients of any weights, and says nothing of it.
+    Keras 3.8 to 3.15: a step of one's own may take gradients of any weights, and says nothing of it; and a loss may
+    call a layer without any wish to train it.
     """
-    frame = _training_step()
-    return frame is not None and frame.f_code is keras.Model.train_step.__code__
+    step = _training_step()
+    if step is None or step.f_code is not keras.Model.train_step.__code__:
+        return False
+    model = step.f_locals[step.f_code.co_varnames[0]]
+    frame = inspect.currentframe()
+    while frame is not None and frame is not step:
+        if frame.f_code.co_name == "__call__" and frame.f_locals.get("self") is model:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _training_step() -> Any | None:

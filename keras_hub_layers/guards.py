@@ -101,15 +101,14 @@ def idle(choice: executors.Choice, executor: executors.Executor, weights: Sequen
     )
 
 
-def apart(layer: keras.layers.Layer, training: Any) -> str | None:
-    """What to warn of if a trainable layer is called by a model that does not hold it; else `None`.
+def apart(layer: keras.layers.Layer) -> str | None:
+    """What to warn of if a trainable layer is called in the forward pass of a model that does not hold it; or `None`.
 
     Args:
         layer: The layer, which is being called in the trace of a model's training step.
-        training: The mode of the call: a loss that only looks at the layer's outputs calls it in inference mode.
     """
     model = _compat.model_in_training()
-    if model is None or training is not True or not layer.trainable_weights or not _compat.is_kerass_own_step():
+    if model is None or not layer.trainable_weights or not _compat.is_kerass_own_step():
         return None
     held = {id(weight) for weight in model.weights}
     if any(id(weight) in held for weight in layer.trainable_weights):

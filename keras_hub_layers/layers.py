@@ -243,7 +243,7 @@ class HubLayer(_compat.OwnLosses):
         if guards.traced(self):
             if self.trainable:
                 self._warn(guards.idle(self._choice, self._executor, self.trainable_weights))
-                self._warn(guards.apart(self, training))
+                self._warn(guards.apart(self))
             else:
                 self._warn(guards.moving(self._choice, self._executor))
         if not self.trainable or training is None:

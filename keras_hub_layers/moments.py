@@ -210,7 +210,8 @@ class ExportAtEnd(keras.callbacks.Callback):
             )
 
     def _check_destination(self, destination: str) -> None:
-        if exporters.is_chief([variable.value for variable in self.model.variables]):
+        model: Any = self.model
+        if exporters.is_chief([variable.value for variable in model.variables]):
             exporters.check_place(destination, self.versioned)
 
     def _check_monitor(self) -> None:

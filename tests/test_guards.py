@@ -439,6 +439,15 @@ def test_a_trainable_layer_in_a_closure_says_that_it_is_not_trained(produced, tr
     assert not all(map(np.array_equal, hub.get_weights(), before))
 
 
+def test_a_closure_of_a_subclassed_model_hides_the_layer_too(produced):
+    hub = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
+    model = Subclassed(lambda x: hub(x))
+    model.compile("sgd", "mse")
+    with pytest.warns(HubWarning, match="which does not hold it"):
+        model.fit(X, Y, verbose=0)
+    assert weight(hub) == 0.5
+
+
 @pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "a_loss_looks_at_its_outputs"])
 def test_a_layer_outside_the_model_that_nobody_means_to_train_says_nothing(produced, frozen):
     hub = layers.HubLayer(produced(producers.half_plus_one), trainable=not frozen)
@@ -469,5 +478,8 @@ def test_a_layer_that_the_model_holds_anywhere_is_trained_and_says_nothing(produ
     hub = layers.HubLayer(produced(producers.half_plus_one), trainable=True)
     model = make(hub)
     model.compile(keras.optimizers.SGD(0.01), "mse")
-    model.fit(X, Y, verbose=0)
+    with warnings.catch_warnings(record=True) as caught:  # an error in a call that builds is swallowed by Keras
+        warnings.simplefilter("always")
+        model.fit(X, Y, verbose=0)
+    assert not [one for one in caught if one.category is HubWarning]
     assert weight(hub) != 0.5
