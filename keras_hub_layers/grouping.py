@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import keras
 
 from keras_hub_layers import _compat, layers, naming, selection
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import HubWarning, TrainingError, explain
 
 __all__ = ["Group", "groups", "moving_state", "patterns", "summary", "unfreeze"]
 
-_PRESETS = {
-    "norms": r"(^|/)(gamma|beta)$|(norm|(^|[/_])bn|(^|[/_])ln)[^/]*/(scale|offset|bias|weight)$",
-    "biases": r"(^|[/_])(bias(es)?|beta|offset|b)$",
+_PRESETS = {  # names of Keras, Flax, Sonnet and PyTorch; LayerScale's gamma and T5's relative biases are neither
+    "norms": r"(?i)^(?!.*layer_?scale)(.*[/.])?(gamma|beta)$"
+    r"|(^|[/.])([^/.]*norm(alization)?|([^/.]*_)?(bn|ln))_?\d*[/.](scale|offset|bias|weight)$",
+    "biases": r"(?i)^(?!.*relative)(.*[/.])?(([^/.]*_)?bias(es)?|beta|offset|b)$",
 }
 _MOVING = re.compile(r"moving_?(mean|var|avg|average|std)|running_?(mean|var)|ema", re.I)
 
@@ -68,12 +70,9 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
     """
     layer = _only(layer)
     names = layers.weight_names(layer)
-    function = layers.choice_of(layer).function
-    weights = naming.in_order_of_use(layer.weights, function.traces, key=lambda weight: id(weight.value))
     candidates = {id(weight) for weight in layers.executor_of(layer).candidates}
     found = []
-    for label, places in naming.partition([names[weight.path] for weight in weights]).items():
-        members = [weights[place] for place in places]
+    for label, members in _members(layer).items():
         found.append(
             Group(
                 name=label,
@@ -85,6 +84,15 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
             )
         )
     return found
+
+
+def _members(layer: layers.HubLayer) -> dict[str, list[Any]]:
+    """Name of each group -> its weights."""
+    names = layers.weight_names(layer)
+    function = layers.choice_of(layer).function
+    weights = naming.in_order_of_use(layer.weights, function.traces, key=lambda weight: id(weight.value))
+    found = naming.partition([names[weight.path] for weight in weights])
+    return {label: [weights[place] for place in places] for label, places in found.items()}
 
 
 def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
@@ -128,6 +136,16 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
         return list(dict.fromkeys(pattern for part in which for pattern in patterns(layer, part)))
     found = [group for group in groups(layer) if group.tunable]
     tunable = [name for group in found for name in group.tunable]
+    if not found:
+        raise TrainingError(
+            explain(
+                "The SavedModel has no variables that can be trained.",
+                expected="a SavedModel with trainable variables",
+                received=layer.interface.reason,
+                where=layers.choice_of(layer).where,
+                fix="finetuning.unfreeze(layer, None)   # it stays frozen",
+            )
+        )
     if isinstance(which, int):
         if not 1 <= which <= len(found):
             raise TrainingError(
@@ -139,12 +157,12 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
                     fix=f"finetuning.unfreeze(layer, {max(1, len(found) // 2)})",
                 )
             )
-        return [_literal(name) for group in found[-which:] for name in group.tunable]
+        return _literals(layer, found[-which:], found)
     if which == "all":
         return [_literal(name) for name in tunable]
     named = next((group for group in found if group.name == which), None)
     if named is not None:
-        return [_literal(name) for name in named.tunable]
+        return _literals(layer, [named], found)
     if which in _PRESETS:
         chosen = [name for name in tunable if re.search(_PRESETS[which], name)]
         if not chosen:
@@ -165,7 +183,7 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
         lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})",
     )
     if not any(re.search(which, name) for name in tunable):  # a pattern of groups' names
-        return [_literal(name) for group in found if re.search(which, group.name) for name in group.tunable]
+        return _literals(layer, [group for group in found if re.search(which, group.name)], found)
     return [which]
 
 
@@ -259,10 +277,23 @@ def _only(target: keras.layers.Layer) -> layers.HubLayer:
 
 def depths(layer: layers.HubLayer) -> dict[str, int]:
     """Path of each weight -> how many groups with something to train stand between it and the output."""
-    names = layers.weight_names(layer)
-    found = [group for group in groups(layer) if group.tunable]
-    steps = {name: number for number, group in enumerate(reversed(found)) for name in group.variables}
-    return {path: steps[name] for path, name in names.items() if name in steps}
+    candidates = {id(weight) for weight in layers.executor_of(layer).candidates}
+    found = [members for members in _members(layer).values() if any(id(weight) in candidates for weight in members)]
+    return {weight.path: number for number, members in enumerate(reversed(found)) for weight in members}
+
+
+def _literals(layer: layers.HubLayer, chosen: Sequence[Group], every: Sequence[Group]) -> list[str]:
+    """Patterns of groups; with a warning where variables of other groups have the very same names."""
+    names = [name for group in chosen for name in group.tunable]
+    twins = [group.name for group in every if group not in chosen and set(group.tunable) & set(names)]
+    if twins:
+        warnings.warn(
+            f"{layers.choice_of(layer).where}: variables in the groups {twins} have the same names as those in "
+            f"{[group.name for group in chosen]}, so they are trained too.",
+            HubWarning,
+            stacklevel=3,
+        )
+    return [_literal(name) for name in names]
 
 
 def _literal(name: str) -> str:

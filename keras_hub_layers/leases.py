@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers import embedding, layers
+from keras_hub_layers.errors import TrainingError, explain
 
 __all__ = ["SHARED", "Leases"]
 
@@ -39,6 +40,9 @@ class Leases:
         Args:
             handle: As `layers.HubLayer` takes it.
             **kwargs: Further arguments of `layers.HubLayer`.
+
+        Raises:
+            errors.TrainingError: The handle is an object that a layer is using.
         """
         loading = {
             name: kwargs.get(name) for name in ("tags", "load_options", "sha256") if kwargs.get(name) is not None
@@ -48,6 +52,16 @@ class Leases:
         if loans and all(loan.owner() is not None for loan in loans):
             gc.collect()  # models are cycles of references
         loan = next((loan for loan in loans if loan.owner() is None), None)
+        if loan is None and loans and not isinstance(handle, (str, os.PathLike)):
+            raise TrainingError(
+                explain(
+                    "A layer of an earlier trial still uses this object, so both would share their weights.",
+                    expected="a handle, which can be loaded once more",
+                    received=f"an object of type {type(handle).__name__}",
+                    where="a search",
+                    fix='tf.saved_model.save(obj, "my_model")   # and search "my_model"',
+                )
+            )
         if loan is None:
             made = layers.HubLayer(handle, **kwargs)
             loans.append(_Loan(made.resolved_object, _values(made), weakref.ref(made)))

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# A numbered block in a variable's name: `block_13`, `conv2_block1`, `block1a`, `layer_10`, `stages/0/blocks/2`.
+# A numbered block in a variable's name: `block_13`, `conv2_block1`, `block1a`, `layer_10`, `layer_._3`,
+# `stages/0/blocks/2`.
 _WORD = (
     r"(?:[A-Za-z]+\d*_)?(?:encoder|decoder|transformer|residual|res)?_?"
     r"(?:block|layer|stage|unit|cell|mixed|expanded_conv|h)s?"
 )
 _BLOCK = re.compile(
-    rf"(?:^|(?<=[/.])){_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]?\d+[a-z]?(?=[/_.]|$))?", re.I
+    rf"(?:^|(?<=[/.])){_WORD}[_/.]{{0,3}}\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]{{0,3}}\d+[a-z]?(?=[/_.]|$))?", re.I
 )
 
 _RANDOM = re.compile(r"(^|/)seed_generator(_\d+)?/|seed_generator_state$", re.I)  # dropout's, not a layer of its own
@@ -56,7 +57,7 @@ def _labels(names: Sequence[str]) -> list[str]:
             latest = latest if _RANDOM.search(name) else next(upcoming)
             labels.append(latest)
         return labels
-    blocks = [match.group().replace("/", "_").replace(".", "_") if (match := _BLOCK.search(n)) else None for n in names]
+    blocks = _blocks(names)
     numbered = [place for place, block in enumerate(blocks) if block is not None]
     if len({block for block in blocks if block is not None}) < 2:
         return [name.rpartition("/")[0] or name for name in names]
@@ -72,10 +73,43 @@ def _labels(names: Sequence[str]) -> list[str]:
     return labels
 
 
+def _blocks(names: Sequence[str]) -> list[str | None]:
+    """The numbered block of each name. Where several stacks count alike (an encoder and a decoder), with its stack."""
+    found = [_BLOCK.search(name) for name in names]
+    stacks: dict[str, set[tuple[str, ...]]] = {}
+    for match in found:
+        if match is not None:
+            stacks.setdefault(_word(match.group()), set()).add(_path(match))
+    alike = [paths for paths in stacks.values() if len(paths) > 1]
+    shared = min((_shared(paths) for paths in alike), default=0)
+    return [
+        None if match is None else _word("_".join([*(_path(match)[shared:] if alike else ()), match.group()]))
+        for match in found
+    ]
+
+
+def _shared(paths: set[tuple[str, ...]]) -> int:
+    """How many parts the beginnings of paths have in common."""
+    first, *others = sorted(paths)
+    return next((n for n, part in enumerate(first) if any(path[n : n + 1] != (part,) for path in others)), len(first))
+
+
+def _path(match: re.Match[str]) -> tuple[str, ...]:
+    """What stands before a block in a name."""
+    return tuple(part for part in re.split(r"[/.]", match.string[: match.start()]) if part)
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[/._]+", "_", text)
+
+
 def _by_number(labels: list[str]) -> list[str]:
-    """Labels in their order, except that blocks of one numbering count upwards."""
-    blocks = [label for label in labels if _BLOCK.fullmatch(label)]
-    if len({re.sub(r"\d+", "#", block) for block in blocks}) != 1:
-        return labels
-    upwards = iter(sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)]))
-    return [next(upwards) if label in blocks else label for label in labels]
+    """Labels in their order, except that the blocks of each numbering count upwards."""
+    numberings: dict[str, list[str]] = {}
+    for label in filter(_BLOCK.fullmatch, labels):
+        numberings.setdefault(re.sub(r"\d+", "#", label), []).append(label)
+    upwards = {
+        numbering: iter(sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)]))
+        for numbering, blocks in numberings.items()
+    }
+    return [next(upwards.get(re.sub(r"\d+", "#", label), iter([label])), label) for label in labels]

@@ -21,8 +21,8 @@ class Candidate:
         input_shape: Shape of the model's input without the batch axis, a tuple. Defaults to `None`: as the SavedModel
             was traced, where that says all of it.
         input_dtype: Dtype of the model's input. Defaults to `None`: as it was traced.
-        preprocessor: What is called with the model's input before the SavedModel: a function of a symbolic tensor,
-            such as a layer. Defaults to `None`: nothing.
+        preprocessor: What is called with the model's input before the SavedModel: a function of a symbolic tensor, or
+            a layer without trainable weights, which all trials share. Defaults to `None`: nothing.
         output_key: As `layers.HubLayer` takes it.
         arguments: As `layers.HubLayer` takes it.
         label: What the choice is called in the search. Defaults to the handle, without passwords.
@@ -55,6 +55,23 @@ class Candidate:
         layer = lent_by.layer(self.handle, output_key=self.output_key, arguments=self.arguments, **kwargs)
         grouping.unfreeze(layer, None if training is None else training.unfreeze)
         return layer
+
+    def preprocessed(self, inputs: Any) -> Any:
+        """What the SavedModel gets of symbolic inputs of the model."""
+        if self.preprocessor is None:
+            return inputs
+        found = self.preprocessor(inputs)
+        if getattr(self.preprocessor, "trainable_weights", None):
+            raise TrainingError(
+                explain(
+                    "The preprocessor is a layer with weights to train, which trials would hand on to each other.",
+                    expected="a layer without trainable weights, or a function that makes its layers anew",
+                    received=f"{type(self.preprocessor).__name__} with trainable weights",
+                    where=f"Candidate({self.name!r})",
+                    fix=f"tuners.Candidate({self.name!r}, preprocessor=lambda x: keras.layers.Dense(3)(x))",
+                )
+            )
+        return found
 
     def inputs(self, layer: layers.HubLayer) -> Any:
         """Symbolic inputs for the layer that was made from the handle, or for the preprocessor before it."""
@@ -156,7 +173,8 @@ def trainable_choice(
 ) -> Training:
     """Let a search choose whether a SavedModel is fine-tuned, how deep, and the learning rates that fit.
 
-    The hyperparameters are `trainable` and `learning_rate`, and where `trainable` is true `tuning_rate` and `unfreeze`.
+    The hyperparameters are `trainable` and `learning_rate`, and where `trainable` is true `tuning_rate` and `unfreeze`;
+    with another `name`, it stands before the others' too (`encoder_learning_rate`).
     A head with random weights needs a far higher learning rate than the SavedModel before it, which therefore has its
     own. Each is active only where it has a meaning, so that a search does not tell apart what is the same; what is
     returned comes from the active ones.
@@ -183,11 +201,13 @@ def trainable_choice(
     trainable = bool(hp.Boolean(name, default=flags[0]) if len(flags) > 1 else hp.Fixed(name, flags[0]))
     tuning_rate: Any = None
     depth: Any = None
-    rate = float(hp.Float("learning_rate", *head_rates, sampling="log", default=_middle(*head_rates)))
+    prefix = "" if name == "trainable" else f"{name}_"
+    rate = float(hp.Float(prefix + "learning_rate", *head_rates, sampling="log", default=_middle(*head_rates)))
     if True in flags:
         with hp.conditional_scope(name, [True]):
-            tuning_rate = hp.Float("tuning_rate", *tuning_rates, sampling="log", default=_middle(*tuning_rates))
-            depth = hp.Choice("unfreeze", [str(depth) for depth in depths])
+            middle = _middle(*tuning_rates)
+            tuning_rate = hp.Float(prefix + "tuning_rate", *tuning_rates, sampling="log", default=middle)
+            depth = hp.Choice(prefix + "unfreeze", [str(depth) for depth in depths])
     if not trainable:
         return Training(False, rate, None)
     return Training(True, rate, next(value for value in depths if str(value) == depth), float(tuning_rate))

@@ -15,7 +15,7 @@ from keras_hub_layers import grouping, layers
 from keras_hub_layers.errors import TrainingError, explain
 from keras_hub_layers.leases import Leases
 
-__all__ = ["HEAD", "TrialModel", "fit_head", "tidy"]
+__all__ = ["HEAD", "TrialModel", "fit_head", "parted", "tidy"]
 
 HEAD = "head"
 _OPTIMIZER = "optimizer/"
@@ -146,6 +146,21 @@ def fit_head(model: keras.Model, head: Any, x: Any, callbacks: Any, **kwargs: An
     )
     head.history = model.history
     return head.fit(x, callbacks=listed, **kwargs)
+
+
+def parted(history: Any, callbacks: Any) -> keras.callbacks.History:
+    """What a `fit` reports, without its model, which KerasTuner would keep while it makes that of the next execution.
+
+    Args:
+        history: The `History`.
+        callbacks: Those of the trial: KerasTuner has one for all executions.
+    """
+    for callback in callbacks or ():
+        if type(callback).__module__.startswith("keras_tuner."):
+            callback.set_model(None)
+    copy = keras.callbacks.History()
+    copy.history, copy.epoch = history.history, history.epoch
+    return copy
 
 
 def tidy() -> None:

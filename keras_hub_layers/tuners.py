@@ -15,7 +15,7 @@ from keras_hub_layers.errors import HubWarning, TrainingError, explain
 from keras_hub_layers.leases import Leases
 from keras_hub_layers.searches import export_best, search
 from keras_hub_layers.spaces import Candidate, Training, candidates_of, hub_choice, trainable_choice
-from keras_hub_layers.trials import HEAD, TrialModel, fit_head, tidy
+from keras_hub_layers.trials import HEAD, TrialModel, fit_head, parted, tidy
 from keras_hub_layers.unfreezing import Unfreeze
 
 __all__ = [
@@ -105,8 +105,8 @@ class HubHyperModel(keras_tuner.HyperModel):
         training = trainable_choice(hp, **self._choices)
         hub = candidate.layer(training, self.leases, name="hub")
         inputs = candidate.inputs(hub)
-        found = hub(inputs if candidate.preprocessor is None else candidate.preprocessor(inputs))
-        stand_in = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype), found)
+        found = hub(candidate.preprocessed(inputs))
+        stand_in = _stand_in(found)
         head = keras.Model(stand_in, self._outputs(hp, stand_in), name=HEAD)
         model = TrialModel(inputs, head(found)).lend(self.leases)
         self._compile(model, training.optimizer(hub, self._optimizer))
@@ -132,15 +132,17 @@ class HubHyperModel(keras_tuner.HyperModel):
             if data is not None:
                 head = model.get_layer(HEAD)
                 self._compile(head, model.optimizer)
-                return fit_head(model, head, **data)
-        return model.fit(*args, **kwargs)
+                return parted(fit_head(model, head, **data), kwargs.get("callbacks"))
+        return parted(model.fit(*args, **kwargs), kwargs.get("callbacks"))
 
     def arms(self) -> Iterator[dict[str, Any]]:
         """The values of the hyperparameters that make a model another one: SavedModel, trainable and depth."""
         for candidate, flag in itertools.product(self.candidates, dict.fromkeys(map(bool, self._choices["values"]))):
             for depth in self._choices["depths"] if flag else (None,):
-                arm = {"hub": candidate.name, self._choices.get("name", "trainable"): flag}
-                yield {**arm, "unfreeze": str(depth)} if flag else arm
+                name = self._choices.get("name", "trainable")
+                arm = {"hub": candidate.name, name: flag}
+                depth_name = "unfreeze" if name == "trainable" else f"{name}_unfreeze"
+                yield {**arm, depth_name: str(depth)} if flag else arm
 
     def release(self) -> None:
         """Forget the SavedModels and the features; models that are in use keep theirs."""
@@ -156,7 +158,8 @@ class HubHyperModel(keras_tuner.HyperModel):
         tuned = any(part.trainable for part in grouping.hub_layers(model))
         scheduled = any(isinstance(callback, Unfreeze) for callback in kwargs.get("callbacks") or ())
         counted = any(kwargs.get(name) for name in ("steps_per_epoch", "validation_steps"))
-        return bool(self._cached) and isinstance(model, TrialModel) and not (tuned or scheduled or counted)
+        ours = isinstance(model, TrialModel) and model.loss is self._loss  # else the tuner has compiled it anew
+        return bool(self._cached) and ours and not (tuned or scheduled or counted)
 
     def _with_features(self, hp: Any, model: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any] | None:
         """The arguments of `fit` with features for inputs; `None` where that would be wrong."""
@@ -193,6 +196,13 @@ class HubHyperModel(keras_tuner.HyperModel):
         result = features.features(body, data, cache=cache)
         known.append((data, result))
         return result
+
+
+def _stand_in(found: Any) -> Any:
+    """Symbolic inputs of the head, like the features; those of a dict are named as its keys."""
+    if isinstance(found, dict):
+        return {key: keras.Input(x.shape[1:], dtype=x.dtype, name=key) for key, x in found.items()}
+    return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype), found)
 
 
 def _maker(optimizer: Any) -> Callable[[float], Any]:

@@ -5,7 +5,7 @@ import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, finetuning, layers
+from keras_hub_layers import errors, finetuning, grouping, layers
 
 
 def chain(directory, *names, used=None, rates=True):
@@ -104,6 +104,46 @@ def test_biases_are_tuned_alone(produced):
     layer = layers.HubLayer(produced(producers.small_image_model))
     finetuning.unfreeze(layer, "biases")
     assert trained(layer) == ["conv/bias", "norm/beta"]
+
+
+NAMES = (
+    "LayerNorm_0/scale", "LayerNorm_0/bias", "encoder_norm/scale", "encoder.layer.0.norm1.weight", "norm/b_1",
+    "encoder.layer.0.attn.qkv.bias", "bn2.weight", "ln_f/beta", "Dense_0/kernel", "Dense_0/in_proj_bias", "head/b",
+    "layer_scale/gamma", "spectral_norm_dense/weight", "a/lora_b", "relative_attention_bias/w", "relative_bias",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("norms", ["LayerNorm_0/scale", "LayerNorm_0/bias", "encoder_norm/scale", "encoder.layer.0.norm1.weight",
+                   "bn2.weight", "ln_f/beta"]),
+        ("biases", ["LayerNorm_0/bias", "encoder.layer.0.attn.qkv.bias", "ln_f/beta", "Dense_0/in_proj_bias",
+                    "head/b"]),
+    ],
+)  # fmt: skip
+def test_presets_know_the_names_of_several_frameworks_and_what_only_looks_like_them(tmp_path, preset, expected):
+    layer = layers.HubLayer(chain(tmp_path / "model", *NAMES))
+    finetuning.unfreeze(layer, preset)
+    assert sorted(trained(layer)) == sorted(expected)
+
+
+def test_variables_of_one_name_keep_their_depths_and_are_warned_of_where_a_pattern_takes_both(tmp_path):
+    root = tf.train.Checkpoint()
+    root.all = [tf.Variable(1.0, name=name) for name in ("dense/kernel", "block_1/w", "block_2/w", "dense/kernel")]
+    root.__call__ = tf.function(lambda x: x + sum(root.all), input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = root.all
+    layer = layers.HubLayer(producers.save(root, tmp_path / "model"), name="hub")
+    assert [grouping.depths(layer)[weight.path] for weight in layer.weights] == [3, 2, 1, 0]
+    with pytest.warns(errors.HubWarning, match=r"groups \['stem'\] have the same names as those in \['head'\]"):
+        finetuning.unfreeze(layer, 1)
+
+
+def test_a_model_without_variables_has_nothing_to_unfreeze(produced):
+    layer = layers.HubLayer(produced(producers.plus_one))
+    for which in (1, "all", "x"):
+        with pytest.raises(errors.TrainingError, match=r"no variables[\s\S]*unfreeze\(layer, None\)"):
+            finetuning.unfreeze(layer, which)
 
 
 def test_patterns_can_be_given_to_the_constructor(tmp_path):

@@ -27,6 +27,22 @@ def test_numbers_count_upwards():
     assert list(naming.partition(["layer_0/w", "layer_10/w", "layer_9/w"])) == ["layer_0", "layer_9", "layer_10"]
 
 
+def test_stacks_that_count_alike_are_told_apart():
+    names = [f"net/{stack}/block_{number}/w" for stack in ("encoder", "decoder") for number in (0, 2, 1)]
+    assert naming.partition(["net/emb/w", *names, "net/top/w"]) == {
+        "stem": [0], "encoder_block_0": [1], "encoder_block_1": [3], "encoder_block_2": [2],
+        "decoder_block_0": [4], "decoder_block_1": [6], "decoder_block_2": [5], "head": [7],
+    }  # fmt: skip
+    assert list(naming.partition([f"stack_{a}/block_{b}/w" for a in (0, 1) for b in (0, 1)])) == [
+        "stack_0_block_0", "stack_0_block_1", "stack_1_block_0", "stack_1_block_1"
+    ]  # fmt: skip
+
+
+def test_names_of_hugging_face_have_dots_before_their_numbers():
+    names = ["bert/embeddings/w", "bert/encoder/layer_._0/dense/w", "bert/encoder/layer_._1/w", "bert/pooler/w"]
+    assert list(naming.partition(names)) == ["embeddings", "layer_0", "layer_1", "pooler"]
+
+
 def test_the_longest_trace_says_the_order_and_what_is_unused_comes_last():
     a, b, c, d = (object() for _ in range(4))
     traces = [SimpleNamespace(variables=(c,)), SimpleNamespace(variables=(b, a))]

@@ -360,6 +360,59 @@ def test_one_value_of_trainable_is_no_choice(only):
     assert isinstance(chosen.learning_rate, float)
 
 
+def test_two_choices_of_one_space_have_hyperparameters_of_their_own():
+    hp = keras_tuner.HyperParameters()
+    first = spaces.trainable_choice(hp, head_rates=(1e-4, 1e-3))
+    second = spaces.trainable_choice(hp, name="decoder", head_rates=(1e-1, 1.0), values=(True,))
+    assert first.learning_rate < 1e-3 < 1e-1 < second.learning_rate
+    assert {"learning_rate", "decoder_learning_rate", "decoder_tuning_rate", "decoder_unfreeze"} <= set(hp.values)
+
+
+def test_another_name_of_trainable_has_its_arms_too(produced, tmp_path):
+    hypermodel = hypermodel_of(produced(scale), name="tuned")
+    assert [arm.get("tuned_unfreeze") for arm in hypermodel.arms()] == [None, "1", "all"]
+    tuner = tuner_of(hypermodel, tmp_path, trials=2)
+    search(tuner, epochs=1)
+    assert len(tuner.oracle.trials) == 2
+
+
+def test_a_loss_of_the_tuner_is_that_of_all_trials(produced, tmp_path):
+    hypermodel = hypermodel_of(produced(scale), optimizer=lambda rate: keras.optimizers.SGD(0.0), depths=("all",))
+    tuner = tuner_of(hypermodel, tmp_path, loss="mae", trials=8)
+    search(tuner, epochs=1)
+    scores = {(t.hyperparameters.values["trainable"], round(t.score, 4)) for t in tuner.oracle.trials.values()}
+    expected = round(float(np.mean(np.abs(0.5 * X - Y))), 4)
+    assert scores == {(False, expected), (True, expected)}
+
+
+def test_several_executions_load_once(produced, tmp_path, monkeypatch):
+    loads, load = [], tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda *args, **kwargs: loads.append(args[0]) or load(*args, **kwargs))
+    tuner = tuner_of(hypermodel_of(produced(scale), depths=("all",)), tmp_path, trials=2, executions_per_trial=2)
+    search(tuner, epochs=1)
+    assert loads == [produced(scale)]
+
+
+def test_a_preprocessor_with_weights_to_train_is_refused(produced):
+    wide = tuners.Candidate(produced(scale), input_shape=(1,), preprocessor=keras.layers.Dense(1), label="wide")
+    with pytest.raises(errors.TrainingError, match=r"Dense with trainable weights[\s\S]*preprocessor=lambda x:"):
+        hypermodel_of(wide).build(fixed(hub="wide", trainable=False))
+
+
+def test_an_object_that_a_layer_uses_is_not_lent_again():
+    obj = tf.train.Checkpoint()
+    obj.w = tf.Variable(2.0)
+    obj.__call__ = tf.function(lambda x: obj.w * x, input_signature=[tf.TensorSpec((None, 1))])
+    obj.variables = obj.trainable_variables = [obj.w]
+    lent = leases.Leases()
+    layer = lent.layer(obj)
+    with pytest.raises(errors.TrainingError, match=r"share their weights[\s\S]*tf.saved_model.save"):
+        lent.layer(obj)
+    del layer
+    gc.collect()
+    assert float(lent.layer(obj)(np.ones((1, 1), "float32"))[0, 0]) == 2.0
+
+
 def test_a_choice_brings_its_input_size_and_preprocessor(produced, tmp_path):
     wide = tuners.Candidate(
         produced(scale), input_shape=(2,), preprocessor=lambda x: keras.ops.sum(x, -1, keepdims=True), label="wide"
