@@ -313,6 +313,40 @@ def bad_losses(directory):
     return save(root, directory)
 
 
+def bert_preprocessor(directory):
+    """Texts (None,) to a dict of int32 (None, 4): word ids, mask and types; nothing to train."""
+    root = tf.train.Checkpoint()
+
+    def call(texts):
+        words = tf.strings.split(texts).to_tensor(shape=(None, 4))
+        mask = tf.cast(words != "", tf.int32)
+        ids = mask * (1 + tf.cast(tf.strings.to_hash_bucket_fast(words, 9), tf.int32))
+        return {"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(mask)}
+
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec((None,), tf.string)])
+    return save(root, directory)
+
+
+def bert_encoder(directory):
+    """A dict of int32 (None, length) to a dict: `sequence_output` (None, length, 2) and `pooled_output` (None, 2)."""
+    root = tf.train.Checkpoint()
+    root.embeddings = tf.Variable(tf.reshape(tf.range(20.0), (10, 2)) / 20, name="bert/embeddings/word_embeddings")
+
+    def call(inputs, training=False):
+        mask = tf.cast(inputs["input_mask"], tf.float32)[..., None]
+        sequence = mask * tf.gather(root.embeddings, inputs["input_word_ids"])
+        pooled = tf.reduce_sum(sequence, 1) / tf.maximum(tf.reduce_sum(mask, 1), 1.0)
+        return {"sequence_output": sequence, "pooled_output": pooled, "default": pooled}
+
+    names = ("input_word_ids", "input_mask", "input_type_ids")
+    spec = {name: tf.TensorSpec((None, None), tf.int32, name=name) for name in names}
+    root.__call__ = tf.function(call)
+    for mode in (False, True):
+        root.__call__.get_concrete_function(spec, training=mode)
+    root.variables = root.trainable_variables = [root.embeddings]
+    return save(root, directory)
+
+
 def tf1(directory):
     """A TF1 SavedModel: x (None, 2) to y = x₀ + 2·x₁."""
     v1 = tf.compat.v1

@@ -48,6 +48,8 @@ HANDLES = {
     "path/or/url/of/a/tf1_model": producers.tf1,
     "path/or/url/of/a/raw_module": producers.raw_module,
     "path/or/url/of/a/deep_model": deep_model,
+    "path/or/url/of/a/bert_preprocessor": producers.bert_preprocessor,
+    "path/or/url/of/a/bert_encoder": producers.bert_encoder,
 }
 IN_DOCSTRINGS = "path/or/url/of/a/deep_model"
 MIRRORS = {
