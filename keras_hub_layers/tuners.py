@@ -97,10 +97,12 @@ class HubHyperModel(keras_tuner.HyperModel):
         self._head, self._loss, self._metrics, self._optimizer = head, loss, metrics, _maker(optimizer)
         self._choices = {**choices, "values": _flags(trainable), "depths": _several(depths)}
         self._cached = cached
+        self._policy = keras.config.dtype_policy()
         self._features: dict[str, list[tuple[Any, Any]]] = {}
 
     def build(self, hp: Any) -> keras.Model:
         tidy()
+        keras.config.set_dtype_policy(self._policy)  # KerasTuner clears the session before each trial, and it with it
         candidate = hub_choice(hp, self.candidates)
         training = trainable_choice(hp, **self._choices)
         hub = candidate.layer(training, self.leases, name="hub")

@@ -393,6 +393,30 @@ def test_several_executions_load_once(produced, tmp_path, monkeypatch):
     assert loads == [produced(scale)]
 
 
+@pytest.fixture
+def _mixed():
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.usefixtures("_mixed")
+def test_trials_have_the_policy_that_the_search_was_made_under(produced, tmp_path):
+    seen = []
+
+    def watched(hp, x):
+        layer = keras.layers.Dense(1)
+        seen.append(layer.dtype_policy.name)
+        return layer(x)
+
+    tuner = tuner_of(tuners.HubHyperModel([produced(scale)], watched, loss="mse"), tmp_path, trials=2)
+    search(tuner, epochs=1)
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
+    assert len(seen) > 3
+    assert set(seen) == {"mixed_float16"}
+    assert isinstance(tuner.get_best_models(1)[0].optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def test_a_preprocessor_with_weights_to_train_is_refused(produced):
     wide = tuners.Candidate(produced(scale), input_shape=(1,), preprocessor=keras.layers.Dense(1), label="wide")
     with pytest.raises(errors.TrainingError, match=r"Dense with trainable weights[\s\S]*preprocessor=lambda x:"):
