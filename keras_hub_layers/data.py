@@ -1,5 +1,6 @@
 """What users pass as data, in the form that `fit` takes: texts as string tensors, lists of numbers as arrays."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -21,7 +22,9 @@ def as_arrays(data: Any) -> Any:
         leaves = keras.tree.flatten(data)
         if not leaves or not all(isinstance(leaf, (str, bytes, bool, int, float, np.generic)) for leaf in leaves):
             return type(data)(map(as_arrays, data)) if type(data) in (list, tuple) else data
-        return as_arrays(np.array(data))
+        with contextlib.suppress(ValueError):  # rows of different lengths
+            return as_arrays(np.array(data))
+        return data
     if isinstance(data, np.ndarray) and (data.dtype.kind in "US" or _holds_texts(data)):
         return keras.ops.convert_to_tensor(data)
     return data

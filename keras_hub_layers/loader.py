@@ -149,6 +149,18 @@ def _assets(directory: str) -> dict[str, int]:
     return {name: tf.io.gfile.stat(_join(folder, name)).length for name in names}
 
 
+def digest_of_assets(source: Source) -> str:
+    """SHA-256 of the contents of an object's assets; `""` if it has none, or they are gone."""
+    digest = hashlib.sha256()
+    for name, _ in source.assets:
+        path = _join(_join(source.directory, "assets"), name)
+        if not tf.io.gfile.exists(path):
+            return ""
+        with tf.io.gfile.GFile(path, "rb") as file:
+            digest.update(name.encode() + file.read())
+    return digest.hexdigest() if source.assets else ""
+
+
 def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
     """The one graph that `load` would load, a protobuf of type `MetaGraphDef`.
 

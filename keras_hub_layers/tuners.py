@@ -174,7 +174,10 @@ class HubHyperModel(keras_tuner.HyperModel):
         try:
             if y is None:
                 kwargs.setdefault("batch_size", _batch_size(x))
-                x, y, *rest = self._remembered(label, body, x)
+                found = self._remembered(label, body, x)
+                if not isinstance(found, tuple):  # no targets: the loss needs the model as it is
+                    return None
+                x, y, *rest = found
                 kwargs.update(zip(("sample_weight",), rest, strict=False))
             else:
                 x = self._remembered(label, body, x)

@@ -13,7 +13,8 @@ ROAD = [
     "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
     "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
     "embedding", "executors", "guards", "calls", "opening", "layers", "grouping", "slots", "rates", "unfreezing",
-    "data", "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags", "roots", "plans", "exporters",
+    "data", "fingerprints", "stores", "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags",
+    "roots", "plans", "exporters",
     "saving", "moments", "callbacks", "leases", "spaces", "trials", "arms", "searches", "tuners",
     "samples", "journeys", "demo", "commands", "cli", "__main__",
 ]  # fmt: skip
@@ -48,6 +49,8 @@ KERAS = [
     "rates",
     "unfreezing",
     "data",
+    "fingerprints",
+    "stores",
     "features",
     "finetuning",
     "graphs",
