@@ -388,6 +388,19 @@ def trained_by(optimizer: Any) -> list[Any]:
     return list(optimizer._trainable_variables) if inner is None else trained_by(inner)
 
 
+def slots_of(optimizer: Any) -> Iterator[tuple[str, list[Any], list[Any]]]:
+    """(name, slots, the variables that they belong to) of each list of slots of an optimizer.
+
+    Keras 3.8 to 3.15: an optimizer keeps a list with one slot (or `None`) per variable in an attribute, in the order of
+    `_trainable_variables`; `_variables` holds all that are its own.
+    """
+    trained = trained_by(optimizer)
+    for name, value in vars(optimizer).items():
+        is_list = isinstance(value, (list, tuple)) and name not in ("_variables", "_trainable_variables")
+        if is_list and len(value) == len(trained):
+            yield name, list(value), trained
+
+
 def become(optimizer: Any, other: Any) -> None:
     """Give an optimizer the state of another of its class, which is not to be used any more.
 
@@ -398,12 +411,23 @@ def become(optimizer: Any, other: Any) -> None:
     optimizer.__dict__.update(other.__dict__)
 
 
+def carry_over(optimizer: Any, copy: Any) -> None:
+    """Give a copy of an optimizer, made from its config, what is not in the config.
+
+    Keras 3.8 to 3.15: `exclude_from_weight_decay` keeps what it is told in attributes that are no arguments, and the
+    sum of gradients that `sum_no_gradients` leaves out is an attribute too.
+    """
+    for name, value in vars(optimizer).items():
+        if name not in vars(copy) and not hasattr(value, "assign"):
+            vars(copy)[name] = value
+
+
 def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
     """Have a built optimizer multiply its learning rate, variable by variable, weight decay included.
 
     Keras 3.8 to 3.15: `update_step(gradient, variable, learning_rate)` is public and gets the learning rate; which
     variable it is says `_get_variable_index`. Weight decay is applied before it, by `_apply_weight_decay(variables)`,
-    with the one learning rate and the attribute `weight_decay`.
+    with the one learning rate and the attribute `weight_decay`; Muon (Keras 3.10) has `adam_weight_decay` besides.
     """
     step, decay = optimizer.update_step, optimizer._apply_weight_decay
 
@@ -411,18 +435,21 @@ def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
         return step(gradient, variable, learning_rate * factor_at(optimizer._get_variable_index(variable)))
 
     def apply_weight_decay(variables: Any) -> None:
-        full = optimizer.weight_decay
-        if full is None:
+        names = ("weight_decay", "adam_weight_decay")
+        full = {name: value for name in names if (value := getattr(optimizer, name, None)) is not None}
+        if not full:
             return
         parts: dict[float, list[Any]] = {}
         for variable in variables:
             parts.setdefault(factor_at(optimizer._get_variable_index(variable)), []).append(variable)
         try:
             for factor, part in parts.items():
-                optimizer.weight_decay = full * factor
+                for name, value in full.items():
+                    setattr(optimizer, name, value * factor)
                 decay(part)
         finally:
-            optimizer.weight_decay = full
+            for name, value in full.items():
+                setattr(optimizer, name, value)
 
     optimizer.update_step = update_step
     optimizer._apply_weight_decay = apply_weight_decay

@@ -55,7 +55,8 @@ def fine_tune(
         epochs: Number of epochs in all, those for the head included.
         head_epochs: Number of epochs with frozen HubLayers. Defaults to 1, as `freeze_epochs` of fastai's `fine_tune`.
         which: What is unfrozen then, as `finetuning.patterns` takes it. Defaults to `"all"`.
-        learning_rate: Learning rate of the head's epochs. Defaults to `None`: as the model is compiled.
+        learning_rate: Learning rate of the head's epochs. Defaults to `None`: that of the optimizer now, which a
+            `fine_tune` before has lowered.
         rate_factor: What it is multiplied by afterwards. Defaults to 0.5, as fastai's `fine_tune` halves it. With many
             examples, or a head that is trained for long, less is usual: TensorFlow's tutorial on transfer learning
             and fine-tuning takes a tenth.

@@ -27,7 +27,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         **kwargs: For Keras, when it restores the optimizer.
 
     Raises:
-        errors.TrainingError: The optimizer inside is a `LossScaleOptimizer`: wrap it the other way round.
+        errors.TrainingError: The optimizer inside is a `LossScaleOptimizer`: wrap it the other way round; or a
+            `MultiOptimizer`, which has rates of its own.
 
     Example:
 
@@ -46,7 +47,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
     ) -> None:
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer: Any = keras.optimizers.get(inner_optimizer)
-        if hasattr(self.inner_optimizer, "inner_optimizer") or not hasattr(self.inner_optimizer, "update_step"):
+        is_around_others = any(hasattr(self.inner_optimizer, name) for name in ("inner_optimizer", "optimizers"))
+        if is_around_others or not hasattr(self.inner_optimizer, "update_step"):
             raise TrainingError(
                 explain(
                     "A wrapper cannot be inside a LayerwiseOptimizer.",
@@ -138,7 +140,8 @@ def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> Layerwi
         A `LayerwiseOptimizer` to compile the model with.
 
     Raises:
-        errors.TrainingError: `decay` is not above 0 and at most 1, or the model has no HubLayer.
+        errors.TrainingError: `decay` is not above 0 and at most 1, or the model has no HubLayer, or two of one name,
+            whose variables have the same paths.
 
     Example:
 
@@ -166,6 +169,16 @@ def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> Layerwi
         )
     factors: dict[str, float] = {}
     for layer in found:
-        depth = grouping.depths(layer)
-        factors.update({path: decay ** (steps + 1) for path, steps in depth.items()})
+        rates = {path: decay ** (steps + 1) for path, steps in grouping.depths(layer).items()}
+        if any(factors.get(path, rate) != rate for path, rate in rates.items()):
+            raise TrainingError(
+                explain(
+                    "Two HubLayers have the same name, so their variables cannot be told apart by path.",
+                    expected="HubLayers of different names",
+                    received=f"{[part.name for part in found]}",
+                    where=f"layerwise, model {model.name!r}",
+                    fix=f"layers.HubLayer(handle, name={layer.name + '_2'!r})",
+                )
+            )
+        factors.update(rates)
     return LayerwiseOptimizer(optimizer, factors)

@@ -14,6 +14,8 @@ __all__ = ["regrow"]
 
 Key = tuple[Any, ...]
 
+_OF_ONE_WINDOW = ("gradient_accumulator",)  # a sum that is used up, or out of date
+
 
 def regrow(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[Any], dropped: dict[Key, np.ndarray] | None = None
@@ -42,12 +44,15 @@ def regrow(
     twin, keys = _built(optimizer, before)
     if len(keys) != len(optimizer.variables):
         raise _not_alike(optimizer, f"{len(optimizer.variables)} variables, and {len(keys)} when made anew")
+    own = sum(key[0] == "own" for key in keys)
     known: dict[Key, Any] = {**(dropped or {}), **dict(zip(keys, optimizer.variables, strict=True))}
     del twin
     by_id = {id(variable.value): variable for variable in variables}
     grown, keys = _built(optimizer, variables)
+    if sum(key[0] == "own" for key in keys) != own:
+        raise _not_alike(optimizer, "variables of which nothing says to which of the model's they belong")
     if dropped is not None:
-        gone = {key for key in known if key[0] == "slot"} - set(keys)
+        gone = {key for key in known if key[0] == "slot" and key[3] not in _OF_ONE_WINDOW} - set(keys)
         dropped.update({key: np.array(keras.ops.convert_to_numpy(known[key])) for key in gone})
     for key, variable in zip(keys, grown.variables, strict=True):
         old = known.get(key)
@@ -68,11 +73,13 @@ def _built(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[Key]]:
     for number, part in enumerate(parts(copy)):
         _record(part, number, purposes)
     copy.build(list(variables))
-    for part in parts(copy):
+    for number, (part, original) in enumerate(zip(parts(copy), parts(optimizer), strict=True)):
         inner = getattr(part, "inner_optimizer", None)
         if inner is not None and not inner.built:  # the LossScaleOptimizer of Keras 3.8 builds it at the first step
             inner.build(list(variables))
         del part.add_variable_from_reference
+        _find(part, number, purposes)
+        _compat.carry_over(original, part)
     seen: Counter[Key] = Counter()
     keys = []
     for variable in copy.variables:
@@ -93,6 +100,13 @@ def _record(part: Any, number: int, purposes: dict[int, Key]) -> None:
         return slot
 
     part.add_variable_from_reference = recorded
+
+
+def _find(part: Any, number: int, purposes: dict[int, Key]) -> None:
+    """Look for slots that were made otherwise, such as Adafactor's, in lists with one for each variable."""
+    for name, slots, trained in _compat.slots_of(part):
+        for slot, variable in zip(slots, trained, strict=True):
+            purposes.setdefault(id(slot), ("slot", number, id(variable.value), name))
 
 
 def parts(optimizer: Any) -> Iterator[Any]:

@@ -69,6 +69,7 @@ class Unfreeze(keras.callbacks.Callback):
     _of_one_fit: ClassVar[dict[str, Any]] = {
         "_model": None,
         "_phase": None,
+        "_given": None,
         "_rate": None,
         "_steps": 0,
         "_dropped": None,
@@ -117,22 +118,30 @@ class Unfreeze(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         rate = _in_force(self.learning_rates, epoch)
-        if rate is not None and self.learning_rates[rate] != self._rate:
-            self._rate = self.learning_rates[rate]
-            self._trained.optimizer.learning_rate = float(self._rate)
         phase = _in_force(self.schedule, epoch)
-        if phase is None or phase == self._phase:
+        is_new = phase is not None and phase != self._phase
+        if rate is not None and rate != self._given:
+            self._given, self._rate = rate, float(self.learning_rates[rate])
+            self._trained.optimizer.learning_rate = self._rate
+        elif is_new and self.warmup and not self._is_rising:
+            self._rate = learning_rate_of(self._trained)  # other callbacks may have lowered it
+        if phase is None or not is_new:
             return
+        if self._is_rising:
+            self._trained.optimizer.learning_rate = self._rate  # what was rising to it ends here
         self._enter(phase)
-        if self.warmup and self._rate is None:
-            self._rate = learning_rate_of(self._trained)
         count = sum(math.prod(variable.shape) for variable in self._trained.trainable_variables)
         self._say(f"epoch {epoch + 1}: {self.schedule[phase]!r} of the layer, {count:,} parameters of the model train")
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self._steps < self.warmup and self._phase is not None and self.schedule[self._phase] is not None:
-            self._steps += 1
+        if self._is_rising:
+            self._steps = min(self._steps + (self._trained.steps_per_execution or 1), self.warmup)
             self._trained.optimizer.learning_rate = self._rate * self._steps / self.warmup
+
+    @property
+    def _is_rising(self) -> bool:
+        """Whether the learning rate still rises to what it is to be."""
+        return self._steps < self.warmup and self._phase is not None and self.schedule[self._phase] is not None
 
     def _enter(self, phase: int) -> None:
         """Train what the schedule says from this one of its epochs on."""
@@ -173,6 +182,8 @@ class Unfreeze(keras.callbacks.Callback):
     def _layers(self) -> list[layers.HubLayer]:
         found = grouping.hub_layers(self._trained)
         wanted = [self.layer] if isinstance(self.layer, str) else self.layer
+        if wanted is None:  # a preprocessor has nothing to train
+            found = [part for part in found if layers.executor_of(part).candidates] or found
         chosen = [part for part in found if wanted is None or part.name in wanted]
         missing = [name for name in wanted or () if name not in [part.name for part in found]]
         if chosen and not missing:
@@ -237,7 +248,7 @@ class Unfreeze(keras.callbacks.Callback):
                         HubWarning,
                         stacklevel=2,
                     )
-                    return
+                    break
 
     def _say(self, text: str) -> None:
         if self.verbose:

@@ -44,11 +44,17 @@ def test_each_group_has_its_factor_of_the_learning_rate(produced):
     np.testing.assert_allclose(moved(model), -0.2 * np.array([0.125, 0.25, 0.5, 1.0]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["Adam", "AdamW", "RMSprop", "Adagrad", "Nadam", "Lion", "Adafactor", "Ftrl"])
-def test_with_every_optimizer_a_factor_equals_a_smaller_learning_rate(kind):
-    make = getattr(keras.optimizers, kind)
-    scaled = rates.LayerwiseOptimizer(make(0.1, clipvalue=0.7), {"slow": 0.25})
-    fast, slow = make(0.1, clipvalue=0.7), make(0.025, clipvalue=0.7)
+MUON = [("Muon", {"adam_weight_decay": 0.4}), ("Muon", {"weight_decay": None, "adam_weight_decay": 0.4})]
+KINDS = [(kind, {}) for kind in ("Adam", "AdamW", "RMSprop", "Adagrad", "Nadam", "Lion", "Adafactor", "Ftrl")]
+
+
+@pytest.mark.parametrize(("kind", "kwargs"), KINDS + (MUON if hasattr(keras.optimizers, "Muon") else []))
+def test_with_every_optimizer_a_factor_equals_a_smaller_learning_rate(kind, kwargs):
+    def make(rate):
+        return getattr(keras.optimizers, kind)(rate, clipvalue=0.7, **kwargs)
+
+    scaled = rates.LayerwiseOptimizer(make(0.1), {"slow": 0.25})
+    fast, slow = make(0.1), make(0.025)
     ours = [keras.Variable([1.0, -2.0], name="slow"), keras.Variable([1.0, -2.0], name="fast")]
     theirs = [keras.Variable([1.0, -2.0], name="slow"), keras.Variable([1.0, -2.0], name="fast")]
     for gradient in ([0.5, 3.0], [-1.0, 0.2], [0.1, 0.1]):
@@ -142,3 +148,22 @@ def test_a_decay_that_is_none_is_refused(produced, decay):
 def test_a_wrapper_inside_is_refused_with_the_right_order():
     with pytest.raises(errors.TrainingError, match=r"LossScaleOptimizer\(LayerwiseOptimizer"):
         rates.LayerwiseOptimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), {})
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras 3.15 has it")
+def test_an_optimizer_of_several_is_refused():
+    several = keras.optimizers.MultiOptimizer(lambda variable: keras.optimizers.SGD(0.1))
+    with pytest.raises(errors.TrainingError, match=r"Received: MultiOptimizer"):
+        rates.LayerwiseOptimizer(several, {"slow": 0.1})
+
+
+def test_hub_layers_of_one_name_in_nested_models_are_refused(produced, tmp_path):
+    root = tf.train.Checkpoint()
+    root.all = [tf.Variable(0.0, name="block_1/a")]
+    root.__call__ = tf.function(lambda x: x + root.all[0], input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = root.all
+    inputs = outputs = keras.Input((1,))
+    for handle in (produced(three), producers.save(root, tmp_path / "model")):
+        outputs = keras.Sequential([keras.Input((1,)), layers.HubLayer(handle, name="hub")])(outputs)
+    with pytest.raises(errors.TrainingError, match=r"same name[\s\S]*name='hub_2'"):
+        finetuning.layerwise(keras.Model(inputs, outputs), "sgd")

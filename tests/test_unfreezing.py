@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import callbacks, errors, finetuning, layers, slots
+from keras_hub_layers.rates import LayerwiseOptimizer
 
 X, Y = np.ones((4, 1), "float32"), np.zeros((4, 1), "float32")
 
@@ -133,28 +134,84 @@ OPTIMIZERS = {
     "nadam": lambda: keras.optimizers.Nadam(0.01),
     "adagrad": lambda: keras.optimizers.Adagrad(0.01),
     "lion": lambda: keras.optimizers.Lion(0.01),
+    "adafactor": lambda: keras.optimizers.Adafactor(0.01),
+    "ftrl": lambda: keras.optimizers.Ftrl(0.01),
+    "adadelta": lambda: keras.optimizers.Adadelta(0.01),
+    "adamax": lambda: keras.optimizers.Adamax(0.01),
+    "lamb": lambda: keras.optimizers.Lamb(0.01),
+    "loss_scale_adafactor": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adafactor(0.01)),
+    "layerwise_adafactor": lambda: LayerwiseOptimizer(keras.optimizers.Adafactor(0.01), {}),
     "loss_scale": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01)),
 }
 
 
+if hasattr(keras.optimizers, "Muon"):
+    OPTIMIZERS["muon"] = lambda: keras.optimizers.Muon(0.01)
+
+
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_frozen_first_then_unfrozen_equals_an_optimizer_that_knew_all_from_the_start(kind):
-    """The head's updates are independent of the other variable's, so they must not notice the change."""
+@pytest.mark.parametrize("is_first", [True, False])
+def test_frozen_first_then_unfrozen_equals_an_optimizer_that_knew_all_from_the_start(kind, is_first):
+    """The head's updates are independent of the other variable's, so they must not notice the change.
+
+    Both have the same shape, so that a slot of the other one would fit; HubLayers stand before the head.
+    """
     grown, straight = OPTIMIZERS[kind](), OPTIMIZERS[kind]()
-    head, other = keras.Variable([1.0, 2.0], name="head"), keras.Variable(1.0, name="other")
-    twin, rest = keras.Variable([1.0, 2.0], name="head"), keras.Variable(1.0, name="other")
-    gradients = [np.array([0.5, -1.0], "float32"), np.array([1.5, 0.25], "float32"), np.array([-1.0, 2.0], "float32")]
-    zero = tf.constant(0.0)
-    for gradient in gradients[:2]:
-        grown.apply([tf.constant(gradient)], [head])
-        straight.apply([tf.constant(gradient), zero], [twin, rest])
-    slots.regrow(grown, [head, other])
+    start = np.array([[1.0, 2.0], [-1.0, 0.5]], "float32")
+    head, other = (keras.Variable(start, name=name) for name in ("head", "other"))
+    twin, rest = (keras.Variable(start, name=name) for name in ("head", "other"))
+    random = np.random.default_rng(0)
+    gradients = [tf.constant(random.normal(size=(2, 2)), "float32") for _ in range(6)]
+    zero = tf.zeros((2, 2))
+
+    def apply(optimizer, gradient, trained, still):
+        pairs = [(zero, still), (gradient, trained)]
+        optimizer.apply(*map(list, zip(*(pairs if is_first else pairs[::-1]), strict=True)))
+
+    for gradient in gradients[:3]:
+        grown.apply([gradient], [head])
+        apply(straight, gradient, twin, rest)
+    slots.regrow(grown, [other, head] if is_first else [head, other])
     assert int(grown.iterations.numpy()) == int(straight.iterations.numpy())
-    for gradient in gradients:
-        grown.apply([tf.constant(gradient), zero], [head, other])
-        straight.apply([tf.constant(gradient), zero], [twin, rest])
+    for gradient in gradients[3:]:
+        apply(grown, gradient, head, other)
+        apply(straight, gradient, twin, rest)
     np.testing.assert_array_equal(head.numpy(), twin.numpy())
-    assert not np.array_equal(head.numpy(), [1.0, 2.0])
+    assert not np.array_equal(head.numpy(), start)
+
+
+def test_what_is_excluded_from_weight_decay_stays_so(produced):
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["kernel"])
+    model = model_of(produced(scale), optimizer)
+    zero = np.zeros((4, 1))
+    model.fit(zero, zero, epochs=3, verbose=0, callbacks=[quiet({0: None, 1: "all"})])
+    found = values(model)
+    assert found["head/kernel"] == 1.0
+    assert found["hub/top.b"] == pytest.approx(0.95**2)  # two steps of 1 - 0.1·0.5
+
+
+def test_an_optimizer_with_variables_of_unknown_purpose_is_refused():
+    class Odd(keras.optimizers.SGD):
+        def build(self, variables):
+            super().build(variables)
+            self.odd = {variable.path: self.add_variable(variable.shape) for variable in variables}
+
+    one, two = keras.Variable(1.0), keras.Variable(2.0)
+    optimizer = Odd(0.1)
+    optimizer.build([one])
+    with pytest.raises(errors.TrainingError, match="nothing says to which of the model's they belong"):
+        slots.regrow(optimizer, [one, two])
+
+
+def test_gradients_that_wait_to_be_applied_are_not_kept_while_their_variables_are_frozen(produced):
+    model = model_of(produced(scale), keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    seen = Seen()
+    model.fit(X, Y, batch_size=len(X), epochs=6, verbose=0, callbacks=[quiet({0: "all", 1: None, 4: "all"}), seen])
+    # Epoch 0 is the first batch of a pair, whose second one comes when a is frozen; 4 and 5 are a pair of their own.
+    assert [weights["hub/bottom.a"] for weights in seen.weights[:5]] == [0.5] * 5
+    b, k = seen.weights[4]["hub/top.b"], seen.weights[4]["head/kernel"]
+    assert seen.weights[5]["hub/bottom.a"] == pytest.approx(0.5 - 0.1 * 2 * (0.5 * b * k) * b * k)
 
 
 def test_a_new_average_starts_at_the_weight_and_not_at_zero(produced):
@@ -176,6 +233,33 @@ def test_learning_rates_change_with_the_schedule_and_rise_after_it(produced):
         quiet({1: "all"}, learning_rates={0: 0.1, 1: 0.04}, warmup=4), rates,
     ])  # fmt: skip
     assert rates.seen == (0.1, 0.1, 0.01, 0.02, 0.03, 0.04)
+
+
+def test_the_rise_counts_batches_also_where_several_are_one_execution(produced):
+    model = model_of(produced(scale), keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.1), "mse", steps_per_execution=4)
+    seen = Seen()
+    model.fit(np.ones((8, 1)), np.zeros((8, 1)), batch_size=1, epochs=2, verbose=0,
+              callbacks=[quiet({0: "all"}, warmup=16), seen])  # fmt: skip
+    assert seen.rates == pytest.approx([0.05, 0.1])
+
+
+def test_what_other_callbacks_make_of_the_rate_is_where_the_next_rise_ends(produced):
+    class Tenth(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.1 * float(self.model.optimizer.learning_rate.numpy())
+
+    model, seen = model_of(produced(scale), keras.optimizers.SGD(0.1)), Seen()
+    model.fit(np.ones((4, 1)), np.zeros((4, 1)), batch_size=2, epochs=3, verbose=0,
+              callbacks=[quiet({0: 1, 2: "all"}, warmup=2), seen, Tenth()])  # fmt: skip
+    assert seen.rates == pytest.approx([0.1, 0.01, 0.001])
+
+
+def test_a_rise_that_is_cut_short_by_freezing_leaves_the_full_rate(produced):
+    model, seen = model_of(produced(scale), keras.optimizers.SGD(0.1)), Seen()
+    model.fit(np.ones((4, 1)), np.zeros((4, 1)), batch_size=2, epochs=3, verbose=0,
+              callbacks=[quiet({0: "all", 1: None, 2: "all"}, warmup=10), seen])  # fmt: skip
+    assert seen.rates == pytest.approx([0.02, 0.1, 0.02])
 
 
 def test_a_later_start_begins_with_what_the_schedule_says_for_that_epoch(produced):
