@@ -228,3 +228,26 @@ def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one(
     assert not steps[-1]
     dense.trainable = False
     model.fit(*data, verbose=0)  # if Keras warns here, `guards` need not
+
+
+def test_an_optimizer_keeps_its_slots_in_lists_with_one_for_each_variable():
+    variables = [keras.Variable(np.ones((2, 2)), name=name) for name in ("a", "b", "c")]
+    optimizer = keras.optimizers.Adafactor(0.1)
+    optimizer.build(variables)
+    found = {name: (slots, trained) for name, slots, trained in _compat.slots_of(optimizer)}
+    assert {"_r", "_c", "_v"} <= set(found)
+    assert {id(slot) for slots, _ in found.values() for slot in slots} <= {id(v) for v in optimizer.variables}
+    assert all([id(v) for v in trained] == [id(v) for v in variables] for _, trained in found.values())
+
+
+def test_what_is_excluded_from_weight_decay_is_not_in_the_config_of_an_optimizer():
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    variable = keras.Variable(1.0, name="bias")
+    copy = type(optimizer).from_config(optimizer.get_config())
+    copy.build([variable])
+    assert copy._use_weight_decay(variable)  # else `carry_over` is not needed any more
+    copy = type(optimizer).from_config(optimizer.get_config())
+    copy.build([variable])
+    _compat.carry_over(optimizer, copy)
+    assert not copy._use_weight_decay(variable)
