@@ -215,11 +215,14 @@ class HubLayer(_compat.OwnLosses):
         if patterns is not None:
             names = [executor.name_of(weight) for weight in executor.candidates]
             matches = selection.matcher(patterns, names, self._where, self._choice.line)
-            if not executor.has_lists and guards.blocked(self._choice, executor) is None:
+            if not executor.has_lists:
+                blocked = guards.blocked(self._choice, executor) if self.trainable else None
                 self._warn(
                     f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
                     "without the regularization losses and maybe without the training mode that its publisher used."
+                    + ("" if blocked is None else f" {blocked}")
                 )
+                self._warned |= {blocked} if blocked else set()
         self._unfreeze, self._matches = patterns, matches
         self._narrow()
 

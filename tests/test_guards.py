@@ -316,7 +316,8 @@ def test_a_layer_whose_output_is_integer_says_once_that_no_gradient_passes_it(pr
         hub = layers.HubLayer(path, trainable=True, unfreeze="w")
     assert eval(str(caught[0].message).splitlines()[-1], {"HubLayer": layers.HubLayer}).trainable is False
     assert len(caught) == 1
-    hub = layers.HubLayer(path, unfreeze="w")
+    with pytest.warns(HubWarning, match="publishes no variables"):
+        hub = layers.HubLayer(path, unfreeze="w")
     model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(X, Y, verbose=0)
