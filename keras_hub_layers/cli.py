@@ -65,7 +65,7 @@ def _inspect(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.interface import inspect
     from keras_hub_layers.overview import table
 
-    interface = inspect(chosen.handle)
+    interface = inspect(chosen.handle, chosen.tags)
     if chosen.json:
         _print_json(interface.to_dict())
     else:
@@ -77,14 +77,14 @@ def _doctor(chosen: argparse.Namespace) -> int:
     from keras_hub_layers import findings
 
     if chosen.handle is None:
-        if chosen.input:
-            _parser().error("--input is for doctor HANDLE")
+        if chosen.input or chosen.tags is not None:
+            _parser().error(f"{'--input' if chosen.input else '--tags'} is for doctor HANDLE")
         from keras_hub_layers import installation, surroundings
 
         found: list[Any] = [*installation.check(), *surroundings.check()]
         result: dict[str, str] = {}
     else:
-        found, result = _journey(chosen.handle, chosen.input)
+        found, result = _journey(chosen.handle, chosen.input, chosen.tags)
     if chosen.json:
         _print_json({**result, "ok": not findings.has_problem(found), "findings": findings.to_dicts(found)})
     else:
@@ -95,7 +95,7 @@ def _doctor(chosen: argparse.Namespace) -> int:
     return 1 if findings.has_problem(found) else 0
 
 
-def _journey(handle: str, inputs: Sequence[str]) -> tuple[list[Any], dict[str, str]]:
+def _journey(handle: str, inputs: Sequence[str], tags: Sequence[str] | None) -> tuple[list[Any], dict[str, str]]:
     """What was found on the road of a handle; with an installation that is broken, that it is."""
     from keras_hub_layers.findings import of_error
     from keras_hub_layers.handles import display
@@ -107,7 +107,7 @@ def _journey(handle: str, inputs: Sequence[str]) -> tuple[list[Any], dict[str, s
         finding = dataclasses.replace(of_error(error, "import"), fix="keras-hub-layers doctor")
         return [finding], {"handle": display(handle), "code": ""}
     with _held_stderr():
-        journey = journeys.travel(handle, inputs)
+        journey = journeys.travel(handle, inputs, tags)
     return list(journey.findings), {"handle": journey.handle, "code": journey.code}
 
 

@@ -25,6 +25,7 @@ Exit codes: 0 all is well, 1 the work failed, 2 wrong usage.
 Each command has more help: keras-hub-layers COMMAND --help"""
 _HANDLE = "a path, URL or hub id"
 _JSON = "for scripts: nothing but JSON on the standard output"
+_TAGS = "which graph, where there are several"
 # Command -> what it does, examples.
 _HELP = {
     "inspect": (
@@ -35,6 +36,7 @@ The graph is read, not run: that is quick, and works where ops are missing.
 examples:
   keras-hub-layers inspect ./my_saved_model
   keras-hub-layers inspect https://tfhub.dev/google/nnlm-en-dim50/2
+  keras-hub-layers inspect ./my_saved_model --tags train,gpu
   keras-hub-layers inspect ./my_saved_model --json | jq .fine_tunable""",
     ),
     "doctor": (
@@ -158,6 +160,7 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
     inspect = add("inspect")
     inspect.add_argument("handle", metavar="HANDLE", help=_HANDLE)
+    inspect.add_argument("--tags", type=_tags, metavar="TAG,TAG", help=_TAGS)
     inspect.add_argument("--json", action="store_true", help=_JSON)
     doctor = add("doctor")
     doctor.add_argument("handle", metavar="HANDLE", nargs="?", help=f"{_HANDLE} (none: the installation)")
@@ -168,6 +171,7 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         default=[],
         help="a sample input, SHAPE:DTYPE or a file.npy; several for a list, with names for a dict (made up)",
     )
+    doctor.add_argument("--tags", type=_tags, metavar="TAG,TAG", help=_TAGS)
     doctor.add_argument("--json", action="store_true", help=_JSON)
     resolve = add("resolve")
     resolve.add_argument("handle", metavar="HANDLE", help=_HANDLE)
@@ -210,6 +214,11 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     completion = add("completion")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="for which shell")
     return main
+
+
+def _tags(text: str) -> list[str]:
+    """Tags from the command line; `""` for the graph that has none."""
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -182,7 +182,10 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
         jit=_jit(source, "" if usable else usage.first_signature(infos)),
         fine_tunable=fine_tunable,
         reason=reason,
-        code=usage.code(handle or "path/to/saved_model", usage.arguments(kind, fine_tunable, infos, plan.pieces)),
+        code=usage.code(
+            handle or "path/to/saved_model",
+            usage.arguments(kind, fine_tunable, infos, plan.pieces, source.tags_to_give if source else None),
+        ),
     )
 
 

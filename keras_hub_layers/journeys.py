@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class _Luggage:
 
     handle: str
     texts: Sequence[str]
+    tags: Sequence[str] | None = None
     info: Any = None
     arguments: dict[str, Any] = field(default_factory=dict)
     layer: Any = None
@@ -56,13 +58,26 @@ class _Luggage:
         """The handle as it may be shown."""
         return handles.display(self.handle)
 
+    @property
+    def words(self) -> str:
+        """What names it on the command line."""
+        tags = "" if self.tags is None else f" --tags {shlex.quote(','.join(self.tags))}"
+        return shlex.quote(self.shown) + tags
 
-def travel(handle: str, inputs: Sequence[str] = ()) -> Journey:
+    def line(self, **arguments: Any) -> str:
+        """The line that makes the layer with these arguments."""
+        if self.tags is not None:
+            arguments["tags"] = list(self.tags)
+        return usage.code(self.shown, arguments)
+
+
+def travel(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = None) -> Journey:
     """Parse, resolve, inspect, load and call what a handle names, and look where gradients arrive.
 
     Args:
         handle: A path, URL or model id.
         inputs: Sample inputs as `samples.read` takes them. Defaults to none: they are made up from the first trace.
+        tags: Tags of the graph. Defaults to `None`, as in `keras_hub_layers.load`.
 
     Returns:
         A `Journey`.
@@ -73,7 +88,7 @@ def travel(handle: str, inputs: Sequence[str] = ()) -> Journey:
     >>> journeys.travel("").findings[0].level
     'problem'
     """
-    luggage = _Luggage(handle, inputs)
+    luggage = _Luggage(handle, inputs, tags)
     found: list[Finding] = []
     for topic, step in _STEPS:
         with warnings.catch_warnings(record=True) as warned:
@@ -105,13 +120,13 @@ def _resolve(luggage: _Luggage) -> list[Finding]:
 
 
 def _inspect(luggage: _Luggage) -> list[Finding]:
-    info = luggage.info = interface.inspect(luggage.handle)
-    arguments = usage.arguments(info.format, info.fine_tunable, info.signatures, info.pieces)
+    info = luggage.info = interface.inspect(luggage.handle, luggage.tags)
+    arguments = usage.arguments(info.format, info.fine_tunable, info.signatures, info.pieces, luggage.tags)
     extent, text = info.sizes["all"], overview.FORMATS[info.format]
     if extent.variables:
         text += f", {tables.counted(extent.variables, 'variable')}, {tables.counted(extent.parameters, 'parameter')}"
     if isinstance(arguments, str):
-        return [Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {luggage.shown}")]
+        return [Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {luggage.words}")]
     luggage.arguments = arguments
     return [Finding("inspect", OK, text)]
 
@@ -154,7 +169,7 @@ def _call(luggage: _Luggage) -> list[Finding]:
             raise
         given = tables.shortened(describe(spec_of(inputs)), 300)
         text = f"an input made up from the trace was refused: {given}\n{of_error(error, 'call').text}"
-        return [Finding("call", WARNING, text, f"keras-hub-layers doctor {luggage.shown} --input my_input.npy")]
+        return [Finding("call", WARNING, text, f"keras-hub-layers doctor {luggage.words} --input my_input.npy")]
     luggage.inputs = inputs
     text = tables.shortened(f"{describe(spec_of(inputs))} -> {describe(spec_of(outputs))}", 600)
     wrong = [tensor for tensor in _floats(outputs) if not bool(tf.reduce_all(tf.math.is_finite(tensor)))]
@@ -223,7 +238,7 @@ def _gradient(luggage: _Luggage) -> list[Finding]:
 
 
 def _fine_tune(luggage: _Luggage) -> list[Finding]:
-    info, handle = luggage.info, luggage.shown
+    info = luggage.info
     if info.fine_tunable:
         return [Finding("fine-tune", OK, f"yes: {info.reason}")]
     fix = ""
@@ -231,9 +246,9 @@ def _fine_tune(luggage: _Luggage) -> list[Finding]:
     if info.format == "reusable" and guards.blocked(choice, executor) is None:
         pattern = guards.suggested(choice, executor)
         if any(variable.trainable for variable in info.variables):
-            fix = f'HubLayer({handle!r}, trainable=True, arguments={{"training": False}})'
+            fix = luggage.line(trainable=True, arguments={"training": False})
         elif pattern is not None:
-            fix = f"HubLayer({handle!r}, trainable=True, unfreeze={pattern!r})"
+            fix = luggage.line(trainable=True, unfreeze=pattern)
     return [Finding("fine-tune", WARNING, f"no: {info.reason}", fix)]
 
 

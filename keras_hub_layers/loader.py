@@ -52,6 +52,11 @@ class Source:
     custom_ops: tuple[str, ...]
     not_compiled: tuple[tuple[str, tuple[str, ...]], ...]
 
+    @property
+    def tags_to_give(self) -> tuple[str, ...] | None:
+        """The tags to load it with once more; `None` where none are needed."""
+        return None if self.format == "tf1_hub" and not self.tags else self.tags
+
 
 _sources: "weakref.WeakKeyDictionary[Any, Source]" = weakref.WeakKeyDictionary()
 
@@ -274,6 +279,7 @@ def _incomplete(lost: list[str], handle: str, where: str) -> LoadError:
 
 def _tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[Any]) -> InterfaceError:
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
+    shown, words = handles.display(handle), shlex.quote(",".join(available[0]))
     return InterfaceError(
         explain(
             "The SavedModel holds several graphs."
@@ -281,8 +287,9 @@ def _tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[
             else "The SavedModel holds no graph with these tags.",
             expected=f"the tags of one of its graphs: {available}",
             received=f"tags={tags!r}",
-            where=f"{directory} (handle {handles.display(handle)!r})",
-            fix=f"HubLayer({handles.display(handle)!r}, tags={available[0]!r})",
+            where=f"{directory} (handle {shown!r})",
+            fix=f"HubLayer({shown!r}, tags={available[0]!r})\n"
+            f"keras-hub-layers inspect {shlex.quote(shown)} --tags {words}",
         )
     )
 

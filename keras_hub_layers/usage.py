@@ -49,9 +49,28 @@ def verdict(
 
 
 def arguments(
+    kind: str,
+    fine_tunable: bool,
+    signatures: Mapping[str, SignatureInfo],
+    pieces: Sequence[str],
+    tags: Sequence[str] | None = None,
+) -> dict[str, Any] | str:
+    """The arguments of `HubLayer` after the handle; a `str` says why there are none.
+
+    Args:
+        kind: Its format, as `Interface.format` names it.
+        fine_tunable: Whether it can be fine-tuned.
+        signatures: Its signatures.
+        pieces: Names of its pieces.
+        tags: Those of its graph, where they have to be given. Defaults to `None`.
+    """
+    found = _arguments(kind, fine_tunable, signatures, pieces)
+    return found if isinstance(found, str) or tags is None else {**found, "tags": list(tags)}
+
+
+def _arguments(
     kind: str, fine_tunable: bool, signatures: Mapping[str, SignatureInfo], pieces: Sequence[str]
 ) -> dict[str, Any] | str:
-    """The arguments of `HubLayer` after the handle; a `str` says why there are none."""
     if kind == "reusable":
         return {"trainable": fine_tunable}
     if kind == "tf1_hub" and "default" in signatures:

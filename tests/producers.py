@@ -362,6 +362,21 @@ def tf1(directory):
     return str(directory)
 
 
+def several_graphs(directory):
+    """A TF1 SavedModel with two graphs, tagged ["serve"] and ["train", "gpu"]: y = w·x with w = 2."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        x = v1.placeholder(tf.float32, [None, 1], name="x")
+        y = x * v1.get_variable("w", initializer=[2.0], use_resource=True)
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(directory))
+        signature = {"serving_default": v1.saved_model.predict_signature_def({"x": x}, {"y": y})}
+        builder.add_meta_graph_and_variables(session, ["serve"], signature)
+        builder.add_meta_graph(["train", "gpu"], signature)
+        builder.save()
+    return str(directory)
+
+
 def small_image_model(directory):
     """Images (None, 8, 8, 1) to 4 features, saved from Keras 2: convolution, batch normalization, dropout, L2."""
     tf_keras.utils.set_random_seed(1)

@@ -74,6 +74,7 @@ def test_a_failure_is_one_message_on_stderr_without_a_traceback(tmp_path):
         ["completion"],
         ["completion", "cmd"],
         ["doctor", "--input", "1:float32"],
+        ["doctor", "--tags", "serve"],
     ],
 )
 def test_wrong_usage_leaves_with_2(words, capsys):
@@ -248,6 +249,13 @@ def test_doctor_of_a_handle_gives_code_and_notices_what_fails(produced, tmp_path
     printed = capsys.readouterr().out
     assert "1 problem, no warnings" in printed
     assert "To go on with" not in printed
+
+
+@pytest.mark.parametrize("command", ["inspect", "doctor"])
+def test_tags_choose_one_of_several_graphs(command, produced, capsys):
+    handle = produced(producers.several_graphs)
+    assert cli.main([command, handle, "--tags", "train,gpu"]) == 0
+    assert "output_key='y', tags=['train', 'gpu'])" in capsys.readouterr().out
 
 
 def test_doctor_of_a_handle_on_a_broken_installation_sends_to_the_doctor_of_the_installation(monkeypatch, capsys):

@@ -235,6 +235,23 @@ def test_tags_choose_the_graph(produced):
         interface.inspect(produced(producers.plus_one), tags=["train"])
 
 
+@pytest.mark.parametrize("tags", [["serve"], ["train", "gpu"]])
+def test_of_several_graphs_the_code_gives_the_tags(produced, tags):
+    path = produced(producers.several_graphs)
+    info = interface.inspect(path, tags=tags)
+    assert info.code == f"HubLayer({path!r}, signature='serving_default', output_key='y', tags={tags!r})"
+    layer = eval(info.code, {"HubLayer": layers.HubLayer})
+    assert float(layer([[3.0]])[0, 0]) == 6.0
+    assert layer.interface.code == info.code
+
+
+def test_several_graphs_without_tags_are_an_error_with_a_line_for_the_command_line_too(produced):
+    path = produced(producers.several_graphs)
+    with pytest.raises(errors.InterfaceError, match=rf"(?s)several graphs.*{path} --tags (serve|gpu,train)") as caught:
+        interface.inspect(path)
+    assert "HubLayer(" in str(caught.value)
+
+
 def test_nothing_is_loaded(produced, monkeypatch):
     path = produced(producers.half_plus_one, True)
     monkeypatch.setattr(tf.saved_model, "load", None)

@@ -144,7 +144,7 @@ def test_what_is_not_fine_tunable_comes_with_the_line_that_makes_it_so(produced)
     assert levels(journey)["fine-tune"] == WARNING
     assert "unfreeze='dense/w'" in journey.findings[-1].fix
     journey = journeys.travel(produced(producers.batch_norm, False, modes=(False,)))
-    assert journey.findings[-1].fix.endswith('trainable=True, arguments={"training": False})')
+    assert journey.findings[-1].fix.endswith("trainable=True, arguments={'training': False})")
     layer = eval(journey.findings[-1].fix, {"HubLayer": layers.HubLayer})
     assert len(layer.trainable_weights) == 2
 
