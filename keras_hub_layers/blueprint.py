@@ -107,7 +107,7 @@ class _Objects:
         return self._nodes[node].WhichOneof("kind") in ("function", "bare_concrete_function")
 
     def _is_piece(self, node: int) -> bool:
-        return self._is_function(node) or "__call__" in self._children(node)
+        return bool(self._traces(node)[1])
 
     def _pieces(self, root: dict[str, int]) -> list[str]:
         names = []
@@ -123,15 +123,20 @@ class _Objects:
                 ]
         return sorted(names)
 
-    def _function(self, node: int) -> loaded.Function | None:
-        """The function of a node, or of the `__call__` below it."""
-        while not self._is_function(node):
-            if "__call__" not in self._children(node):
-                return None
-            node = self._children(node)["__call__"]
+    def _traces(self, node: int | None) -> tuple[Any, list[str]]:
+        """What is saved of the function that a node is, or of the `__call__` below it; and names of its traces."""
+        while node is not None and not self._is_function(node):
+            node = self._children(node).get("__call__")
+        if node is None:
+            return None, []
         kind = self._nodes[node].WhichOneof("kind")
         saved = getattr(self._nodes[node], kind)
-        names = saved.concrete_functions if kind == "function" else [saved.concrete_function_name]
+        return saved, list(saved.concrete_functions) if kind == "function" else [saved.concrete_function_name]
+
+    def _function(self, node: int) -> loaded.Function | None:
+        saved, names = self._traces(node)
+        if saved is None:
+            return None
         input_name, parameters, is_open = _parameters(_decode(saved.function_spec.fullargspec))
         traces = []
         for name in names:
@@ -140,7 +145,7 @@ class _Objects:
             outputs = _decode(concrete.output_signature)
             order = [input_name, *parameters]
             traces.append(loaded.trace(args, kwargs, order, outputs, self._captured(concrete)))
-        return loaded.Function(call=_not_loaded, parameters=parameters, traces=tuple(traces), is_open=is_open)
+        return loaded.Function(_not_loaded, parameters, tuple(traces), is_open=is_open, is_restored=True)
 
     def _signature(self, node: int) -> loaded.Function:
         concrete = self._graph.concrete_functions[self._nodes[node].bare_concrete_function.concrete_function_name]

@@ -56,6 +56,7 @@ class Function:
         traces: The traces that exist; empty where any input may be tried (an in-process callable).
         is_signature: Whether inputs go in by name and outputs come out as a dict.
         is_open: Whether any further keyword argument may be tried.
+        is_restored: Whether it comes from a SavedModel, so that it has its traces and nothing else.
     """
 
     call: Callable[..., Any]
@@ -63,6 +64,7 @@ class Function:
     traces: tuple[Trace, ...] = ()
     is_signature: bool = False
     is_open: bool = False
+    is_restored: bool = False
 
     @property
     def required(self) -> list[str]:
@@ -81,7 +83,8 @@ class Function:
 
     def is_usable(self, arguments: Iterable[str] = ()) -> bool:
         """Whether the interface covers this function, with these further arguments given."""
-        return not set(self.required) - set(arguments) and (not self.traces or bool(self.usable_traces))
+        is_traced = bool(self.usable_traces) or not (self.traces or self.is_restored)
+        return is_traced and not set(self.required) - set(arguments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +120,8 @@ def call_function(obj: Any) -> Function | None:
         call = obj
     parameters, is_open = _parameters(obj, call)
     names = [_input_name(call), *parameters]
-    return Function(call=call, parameters=parameters, traces=_traces(call, names), is_open=is_open)
+    traces, is_restored = _traces(call, names), hasattr(call, "concrete_functions")
+    return Function(call=call, parameters=parameters, traces=traces, is_open=is_open, is_restored=is_restored)
 
 
 def signatures(obj: Any) -> dict[str, Function]:
@@ -314,9 +318,9 @@ def _captured(function: Any) -> tuple[Any, ...]:
 
 
 def _is_piece(obj: Any) -> bool:
-    return hasattr(obj, "concrete_functions") or (
-        hasattr(obj, "__call__") and not isinstance(obj, (tf.Variable, type))  # noqa: B004
-    )
+    """Whether something is a named callable; not, if it was saved without a trace."""
+    call = obj if _is_function(obj) else getattr(obj, "__call__", None)  # noqa: B004
+    return call is not None and not isinstance(obj, (tf.Variable, type)) and getattr(call, "concrete_functions", True)
 
 
 def _children(obj: Any) -> list[tuple[str, Any]]:

@@ -77,6 +77,8 @@ def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
         received = "an object that cannot be called"
     elif set(function.required) - set(settings.arguments):
         received = f"a function that needs several positional inputs (also {function.required})"
+    elif not function.traces:
+        received = "a function that was saved without any trace, since its publisher never called it"
     else:
         received = "a function whose traces take no tensors"
     usual = sorted(signatures, key=lambda name: name != "serving_default")

@@ -362,6 +362,32 @@ def tf1(directory):
     return str(directory)
 
 
+def untraced(directory, signature=True, piece=True):
+    """`__call__` saved without a trace; y = 2·x by the signature, y = 3·x by the piece `triple`."""
+
+    class Untraced(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = tf.Variable(2.0, name="w")
+
+        @tf.function
+        def __call__(self, x):
+            return self.w * x
+
+        @tf.function
+        def never_called(self, x):
+            return x
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 1))])
+        def serve(self, x):
+            return {"y": self.w * x}
+
+    root = Untraced()
+    if piece:
+        root.triple = tf.function(lambda x: 3.0 * x, input_signature=[tf.TensorSpec((None, 1))])
+    return save(root, directory, **({"signatures": {"serving_default": root.serve}} if signature else {}))
+
+
 def several_graphs(directory):
     """A TF1 SavedModel with two graphs, tagged ["serve"] and ["train", "gpu"]: y = w·x with w = 2."""
     v1 = tf.compat.v1

@@ -19,6 +19,7 @@ SAVED = [
     producers.sum_and_difference, producers.two_lists, producers.plus_one, producers.tensor_training,
     producers.shared_loss, producers.flags_against_lists, producers.raw_module, producers.ragged_sum,
     producers.sparse_sum, producers.words, producers.two_positional, producers.with_pieces, producers.tf1,
+    producers.untraced,
 ]  # fmt: skip
 FLOAT = Spec((None, 1), "float32")
 
@@ -250,6 +251,18 @@ def test_several_graphs_without_tags_are_an_error_with_a_line_for_the_command_li
     with pytest.raises(errors.InterfaceError, match=rf"(?s)several graphs.*{path} --tags (serve|gpu,train)") as caught:
         interface.inspect(path)
     assert "HubLayer(" in str(caught.value)
+
+
+def test_a_call_that_was_saved_without_a_trace_is_none(produced):
+    path = produced(producers.untraced)
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert (info.format, info.callable, info.pieces) == ("signatures", False, ("triple",))
+    assert info.code == f"HubLayer({path!r}, signature='serving_default', output_key='y')"
+    assert not interface.inspect(produced(producers.untraced, False, False)).callable
+    in_process = tf.Module()
+    in_process.__call__ = tf.function(lambda x: x)
+    assert interface.inspect(in_process).callable
 
 
 def test_nothing_is_loaded(produced, monkeypatch):

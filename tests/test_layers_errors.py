@@ -262,3 +262,11 @@ def test_published_things_of_another_kind_are_taken_for_what_they_are(tmp_path):
     layer = layers.HubLayer(producers.save(root, tmp_path), trainable=True)
     assert [w.name for w in layer.trainable_weights] == ["v"]
     np.testing.assert_allclose(layer.losses, [0.2], rtol=1e-6)
+
+
+def test_a_call_that_was_saved_without_a_trace_lists_the_signatures_and_pieces(produced):
+    path = produced(producers.untraced)
+    with pytest.raises(errors.InterfaceError, match="without any trace, since its publisher never called it") as caught:
+        layers.HubLayer(path)
+    assert f"HubLayer({path!r}, signature='serving_default', output_key='y')" in str(caught.value)
+    assert f"HubLayer({path!r}, piece='triple')" in str(caught.value)
