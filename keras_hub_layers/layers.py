@@ -169,7 +169,7 @@ class HubLayer(_compat.OwnLosses):
         self._warned: frozenset[str] = frozenset()
         self._set_unfreeze(unfreeze)
         self.built = True
-        self._check_trainable()
+        self._check_trainable(asked=not isinstance(handle, embedding.LiveHandle))
 
     # -- public properties ---------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class HubLayer(_compat.OwnLosses):
         if patterns is not None:
             names = [executor.name_of(weight) for weight in executor.candidates]
             matches = selection.matcher(patterns, names, self._where, self._choice.line)
-            if not executor.has_lists:
+            if patterns and not executor.has_lists:
                 blocked = guards.blocked(self._choice, executor) if self.trainable else None
                 self._warn(
                     f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
@@ -351,8 +351,13 @@ class HubLayer(_compat.OwnLosses):
             weight.trainable = executor.has_lists if self._matches is None else self._matches(name)
         guards.changed(self)
 
-    def _check_trainable(self) -> None:
-        """Refuse what cannot be fine-tuned; warn, once, where nothing would be."""
+    def _check_trainable(self, asked: bool = False) -> None:
+        """Refuse what cannot be fine-tuned; warn, once, where nothing would be.
+
+        Args:
+            asked: Whether the user has asked for this very layer to be trained. Else it may be a preprocessor without
+                variables whose model was made trainable. Defaults to `False`.
+        """
         if not self.trainable:
             return
         if self._tf1 or self._settings.signature is not None:
@@ -361,7 +366,7 @@ class HubLayer(_compat.OwnLosses):
         blocked = guards.blocked(self._choice, self._executor)
         if blocked is not None:
             self._warn(blocked)
-        elif not self.trainable_weights:
+        elif not self.trainable_weights and (asked or self.weights):
             candidates = self._executor.candidates
             reason = "the SavedModel publishes none."
             if candidates and self._executor.has_lists:

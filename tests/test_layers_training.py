@@ -524,3 +524,33 @@ def test_two_replicas_compute_what_one_does(produced, producer):
     alone, mirrored = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(mirrored[0], alone[0], rtol=1e-6)
     np.testing.assert_allclose(mirrored[1], alone[1], rtol=1e-6)
+
+
+def texts_model(produced):
+    """A preprocessor without variables, an encoder and a head."""
+    texts = keras.Input((), dtype="string")
+    numbers = layers.HubLayer(produced(producers.tokenizer), name="tokenizer")(texts)
+    encoded = layers.HubLayer(produced(producers.half_plus_one), name="encoder")(numbers)
+    return keras.Model(texts, keras.layers.Dense(1)(encoded))
+
+
+def test_a_preprocessor_without_variables_is_made_trainable_with_its_model_in_silence(produced):
+    model = texts_model(produced)
+    for flag in (False, True):  # Keras hands on a change only
+        model.trainable = flag
+    model.compile("sgd", "mse")
+    model.fit(tf.constant(["a", "bc"]), np.ones((2, 1)), verbose=0)
+    keras.models.clone_model(model)
+    assert model.get_layer("tokenizer").trainable
+    assert model.get_layer("encoder").resolved_object.trainable_variables[0].numpy() != 0.5
+
+
+def test_a_layer_without_variables_that_is_to_be_trained_says_that_there_is_nothing_to_train(produced):
+    with pytest.warns(errors.HubWarning, match="has no trainable weights: the SavedModel publishes none"):
+        layers.HubLayer(produced(producers.tokenizer), trainable=True)
+
+
+def test_no_patterns_of_unfreeze_need_no_warning(produced):
+    layer = layers.HubLayer(produced(producers.raw_module))
+    layer.unfreeze = []
+    assert layer.unfreeze == []
