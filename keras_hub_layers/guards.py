@@ -65,10 +65,11 @@ def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where:
         where: Who exports it, for the warning.
     """
     if not layer.trainable_weights:
-        _say(
-            f"{where}: HubLayer {layer.name!r} is frozen, so its export is what it was loaded from. To fine-tune it: "
-            "layer.trainable = True before compile()."
-        )
+        if layer.weights:
+            _say(
+                f"{where}: HubLayer {layer.name!r} is frozen, so this fit has trained nothing of it. To fine-tune it: "
+                "layer.trainable = True before compile()."
+            )
         moved = [weight.path for weight in layer.weights if before.get(weight.path, _hash(weight)) != _hash(weight)]
         if moved:
             _say(

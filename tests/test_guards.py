@@ -218,7 +218,7 @@ class Assigns(keras.callbacks.Callback):
         weight.assign(weight + 1)
 
 
-@pytest.mark.filterwarnings("ignore:.*is frozen, so its export")
+@pytest.mark.filterwarnings("ignore:.*is frozen, so this fit")
 def test_an_export_of_a_frozen_layer_that_has_moved_names_what_moved(produced, tmp_path):
     hub = layers.HubLayer(produced(producers.half_plus_one), name="hub")
     model = keras.Sequential([keras.Input((1,)), hub, keras.layers.Dense(1)])
@@ -226,6 +226,24 @@ def test_an_export_of_a_frozen_layer_that_has_moved_names_what_moved(produced, t
     export = callbacks.ExportFinetuned(tmp_path / "export", verbose=0)
     with pytest.warns(HubWarning, match=r"'hub' is frozen, and fit has changed hub/\S+kernel all the same"):
         model.fit(X, Y, verbose=0, callbacks=[Assigns(), export])
+
+
+def test_of_a_frozen_layer_that_was_tuned_before_it_is_said_only_that_this_fit_trained_nothing(trained, tmp_path):
+    model, hub = trained(trainable=True)
+    hub.trainable = False
+    model.compile("sgd", "mse")
+    export = callbacks.ExportFinetuned(tmp_path / "export", verbose=0)
+    with pytest.warns(HubWarning, match=r"'hub' is frozen, so this fit has trained nothing of it\. To fine-tune it"):
+        model.fit(X, Y, verbose=0, callbacks=[export])
+
+
+def test_a_layer_without_weights_is_exported_without_a_word_about_training(produced, tmp_path):
+    model = keras.Sequential([keras.Input((), dtype="string"), layers.HubLayer(produced(producers.tokenizer))])
+    model.add(keras.layers.Dense(1))
+    model.compile("sgd", "mse")
+    export = callbacks.ExportFinetuned(tmp_path / "export", verbose=0)
+    model.fit(tf.constant(["a", "bc"]), np.ones((2, 1)), verbose=0, callbacks=[export])
+    assert (tmp_path / "export" / "saved_model.pb").exists()
 
 
 def counter(directory, published=True, nested=False):
