@@ -337,3 +337,48 @@ def test_what_libraries_write_on_import_is_kept_back_unless_it_fails(capfd):
 def test_a_reader_that_has_enough_is_no_error(model):
     code = f"{sys.executable} -m keras_hub_layers resolve {model} | true; exit ${{PIPESTATUS[0]}}"
     assert subprocess.run(["bash", "-c", code], check=False).returncode == 0
+
+
+def shell(line, **environment):
+    """What the program prints and returns when a shell starts it, `{}` for the program."""
+    program = f"{shlex.quote(sys.executable)} -m keras_hub_layers"
+    return subprocess.run(
+        ["bash", "-c", line.format(program)],
+        capture_output=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")
+@pytest.mark.parametrize("command", ["resolve", "resolve --json", "serve --port 0"])
+def test_an_output_that_cannot_be_written_is_one_line_on_stderr(command, model):
+    done = shell(f"{{}} {command} {shlex.quote(str(model))} > /dev/full")
+    assert (done.returncode, done.stderr.decode()) == (1, "keras-hub-layers: [Errno 28] No space left on device\n")
+
+
+def test_a_closed_output_is_one_line_on_stderr(model):
+    done = shell(f"{{}} resolve {shlex.quote(str(model))} >&-")
+    assert done.returncode == 1
+    assert done.stderr == b"keras-hub-layers: the standard output is closed, so nothing can be printed\n"
+
+
+def test_a_closed_standard_error_hinders_nothing(produced):
+    done = shell(f"{{}} inspect {shlex.quote(produced(producers.plus_one))} 2>&-")
+    assert done.returncode == 0
+    assert b"HubLayer(" in done.stdout
+
+
+def test_what_a_terminal_cannot_show_is_escaped_as_python_writes_it(produced):
+    words = f"inspect {shlex.quote(produced(producers.plus_one))}"  # its shape is shown as (…)
+    done = shell(f"{{}} {words}", PYTHONIOENCODING="ascii")
+    assert (done.returncode, b"float32 (\\u2026)" in done.stdout) == (0, True)
+    assert "float32 (…)" in shell(f"{{}} {words}", PYTHONIOENCODING="utf-8").stdout.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_a_path_of_bytes_that_are_no_text_is_printed_as_it_is(model):
+    odd = os.fsencode(model.parent) + b"/\xff"
+    os.rename(model, odd)
+    done = shell("{} resolve " + shlex.quote(os.fsdecode(odd)), PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stdout) == (0, odd + b"\n")
