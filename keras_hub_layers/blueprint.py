@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from keras_hub_layers import loaded, ops
 
 _TF1_OPS = ("__saved_model_init_op", "__saved_model_train_op")
+_CONTAINERS = ("trackable_list_wrapper", "trackable_tuple_wrapper", "trackable_dict_wrapper")
 # TypeSpecProto.TypeSpecClass
 _SPARSE, _RAGGED = 1, 3
 
@@ -73,14 +74,17 @@ class _Objects:
         root = self._children(0)
         function = self._function(root["__call__"]) if "__call__" in root else None
         signatures = {name: self._signature(node) for name, node in self._children(root.get("signatures")).items()}
-        lists = {name: self._list(root.get(name)) for name in ("trainable_variables", "variables")}
+        lists = {
+            name: [self._variable(entry) for entry in self._entries(root.get(name))]
+            for name in ("trainable_variables", "variables")
+        }
         functions = ((function,) if function else ()) + tuple(signatures.values())
         files = [self._meta.asset_file_def[n.asset.asset_file_def_index] for n in self._nodes if n.HasField("asset")]
         return Blueprint(
             function=function,
             signatures=signatures,
             variables=loaded.gather(lists["trainable_variables"], lists["variables"], functions),
-            losses=len(self._children(root.get("regularization_losses"))),
+            losses=len(self._entries(root.get("regularization_losses"))),
             pieces=self._pieces(root),
             assets=sorted({os.path.basename(file.filename) for file in files}),
             missing_ops=missing,
@@ -89,9 +93,17 @@ class _Objects:
     def _children(self, node: int | None) -> dict[str, int]:
         return {} if node is None else {child.local_name: child.node_id for child in self._nodes[node].children}
 
-    def _list(self, node: int | None) -> list[Any]:
-        entries = [(int(name), child) for name, child in self._children(node).items() if name.isdigit()]
-        return [self._variable(child) for _, child in sorted(entries)]
+    def _entries(self, node: int | None) -> list[int]:
+        """The entries of a published list, of lists and dicts in it too; of anything else itself."""
+        if node is None:
+            return []
+        kind = self._nodes[node].user_object.identifier
+        if kind not in _CONTAINERS:
+            return [node]
+        children = list(self._children(node).items())
+        if kind != "trackable_dict_wrapper":
+            children = sorted((int(name), child) for name, child in children if name.isdigit())
+        return [entry for _, child in children for entry in self._entries(child)]
 
     def _variable(self, node: int) -> SavedVariable | None:
         if not self._nodes[node].HasField("variable"):

@@ -140,7 +140,7 @@ def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     if _is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
         return gather((), (), functions, container)
     try:
-        published = [_as_list(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
+        published = [_variables_in(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
     except ValueError as err:  # of a Keras 2 model
         raise _not_built(obj, err) from err
     return gather(published[0], published[1], functions, container)
@@ -305,12 +305,18 @@ def _is_function(obj: Any) -> bool:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """The entries of a published list; of a dict its values, of anything else itself."""
+    """The entries of a published list, of lists and dicts in it too; of anything else itself. `blueprint` does so too."""
     if value is None:
         return []
     if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        value = list(value.values())
+    return [one for part in value for one in _as_list(part)] if isinstance(value, (list, tuple)) else [value]
+
+
+def _variables_in(value: Any) -> list[Any]:
+    """The variables of a published list; what is none is left out, of one of Keras 3 it is what it holds."""
+    entries = [e if isinstance(e, tf.Variable) else getattr(e, "value", None) for e in _as_list(value)]
+    return [entry for entry in entries if isinstance(entry, tf.Variable)]
 
 
 def _captured(function: Any) -> tuple[Any, ...]:

@@ -265,6 +265,30 @@ def test_a_call_that_was_saved_without_a_trace_is_none(produced):
     assert interface.inspect(in_process).callable
 
 
+@pytest.mark.parametrize(
+    ("published", "trainable", "losses", "counts"),
+    [
+        (lambda a, b: {"b": b, "a": a}, lambda a, b: {"a": a}, lambda loss: {"l2": loss}, (2, 1, 1)),
+        (lambda a, b: a, lambda a, b: a, lambda loss: loss, (1, 1, 1)),
+        (lambda a, b: (a, b), lambda a, b: [None, b], lambda loss: (loss,), (2, 1, 1)),
+        (lambda a, b: [[a], [b]], lambda a, b: [[a], {"of": b}], lambda loss: [[loss], [loss]], (2, 2, 2)),
+    ],
+    ids=["a dict", "one alone", "a tuple, and None", "lists in lists"],
+)
+def test_what_is_published_in_other_forms_than_a_list_counts_too(tmp_path, published, trainable, losses, counts):
+    root = tf.train.Checkpoint(a=tf.Variable(2.0, name="a"), b=tf.Variable(1.0, name="b"))
+    root.__call__ = tf.function(lambda x: x * root.a + root.b, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables, root.trainable_variables = published(root.a, root.b), trainable(root.a, root.b)
+    root.regularization_losses = losses(tf.function(lambda: root.a, input_signature=[]))
+    path = producers.save(root, tmp_path / "model")
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert (info.sizes["published"].variables, info.sizes["trainable"].variables) == counts[:2]
+    layer = layers.HubLayer(path, trainable=True)
+    assert (info.fine_tunable, len(layer.trainable_weights), len(layer.losses)) == (True, *counts[1:])
+    assert len({id(weight) for weight in layers.HubLayer(root, trainable=True).trainable_weights}) == counts[1]
+
+
 def test_nothing_is_loaded(produced, monkeypatch):
     path = produced(producers.half_plus_one, True)
     monkeypatch.setattr(tf.saved_model, "load", None)
