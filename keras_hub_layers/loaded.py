@@ -305,7 +305,7 @@ def _is_function(obj: Any) -> bool:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """The entries of a published list, of lists and dicts in it too; of anything else itself. `blueprint` does so too."""
+    """The entries of a published list, of lists and dicts in it too; of anything else itself. As `blueprint` does."""
     if value is None:
         return []
     if isinstance(value, Mapping):
