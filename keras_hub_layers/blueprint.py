@@ -6,6 +6,7 @@ SavedModel that TensorFlow cannot load.
 
 import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,7 @@ class Blueprint:
         pieces: Dotted names of the named callables.
         assets: File names.
         missing_ops: Names of ops that the running TensorFlow does not have.
+        piece: From the name of a piece to its contents.
     """
 
     function: loaded.Function | None
@@ -51,6 +53,7 @@ class Blueprint:
     pieces: list[str]
     assets: list[str]
     missing_ops: list[str]
+    piece: "Callable[[str], Blueprint]"
 
 
 def read(meta_graph: Any) -> Blueprint:
@@ -70,9 +73,10 @@ class _Objects:
         self._nodes = self._graph.nodes
         self._made: dict[int, SavedVariable] = {}
 
-    def blueprint(self, missing: list[str]) -> Blueprint:
-        root = self._children(0)
-        function = self._function(root["__call__"]) if "__call__" in root else None
+    def blueprint(self, missing: list[str], node: int = 0) -> Blueprint:
+        """The contents of the object at a node, or of the function that it is."""
+        root = self._children(node)
+        function = self._function(node)
         signatures = {name: self._signature(node) for name, node in self._children(root.get("signatures")).items()}
         lists = {
             name: [self._variable(entry) for entry in self._entries(root.get(name))]
@@ -88,7 +92,14 @@ class _Objects:
             pieces=self._pieces(root),
             assets=sorted({os.path.basename(file.filename) for file in files}),
             missing_ops=missing,
+            piece=lambda name: self.blueprint(missing, self._node(node, name)),
         )
+
+    def _node(self, node: int, name: str) -> int:
+        """The node at a dotted name below another."""
+        for part in name.split("."):
+            node = self._children(node)[part]
+        return node
 
     def _children(self, node: int | None) -> dict[str, int]:
         return {} if node is None else {child.local_name: child.node_id for child in self._nodes[node].children}
@@ -146,6 +157,7 @@ class _Objects:
         return saved, list(saved.concrete_functions) if kind == "function" else [saved.concrete_function_name]
 
     def _function(self, node: int) -> loaded.Function | None:
+        """The function that a node is, or that can be called below it."""
         saved, names = self._traces(node)
         if saved is None:
             return None
@@ -190,6 +202,7 @@ def _read_tf1(meta_graph: Any, missing: list[str]) -> Blueprint:
         pieces=[],
         assets=_assets(meta_graph),
         missing_ops=missing,
+        piece=_no_piece,
     )
 
 
@@ -268,6 +281,10 @@ def _type_spec(saved: Any) -> Any:
     if saved.type_spec_class == _SPARSE:
         return tf.SparseTensorSpec(*state[:2])
     return saved.type_spec_class_name
+
+
+def _no_piece(name: str) -> Blueprint:
+    raise KeyError(name)
 
 
 def _not_loaded(*args: Any, **kwargs: Any) -> Any:

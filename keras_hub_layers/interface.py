@@ -126,10 +126,24 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     return _describe(loader.describe_source(directory, os.fspath(obj), tags, graph), plan)
 
 
+def of_piece(obj: Any, name: str) -> Interface:
+    """The interface of a piece of a loaded object, with the code that makes a layer of the piece.
+
+    Args:
+        obj: The loaded object.
+        name: Dotted name of the piece.
+    """
+    return _describe(loader.source_of(obj), _plan_of(loaded.piece(obj, name)), name)
+
+
 def _of_object(obj: Any) -> Interface:
+    return _describe(loader.source_of(obj), _plan_of(obj))
+
+
+def _plan_of(obj: Any) -> blueprint.Blueprint:
     function, signatures = loaded.call_function(obj), loaded.signatures(obj)
     functions = ((function,) if function else ()) + tuple(signatures.values())
-    plan = blueprint.Blueprint(
+    return blueprint.Blueprint(
         function=function,
         signatures=signatures,
         variables=loaded.variables(obj, functions),
@@ -137,14 +151,15 @@ def _of_object(obj: Any) -> Interface:
         pieces=loaded.pieces(obj),
         assets=loaded.assets(obj),
         missing_ops=[],
+        piece=lambda name: _plan_of(loaded.piece(obj, name)),
     )
-    return _describe(loader.source_of(obj), plan)
 
 
-def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interface:
-    function = plan.function
+def _describe(source: loader.Source | None, plan: blueprint.Blueprint, piece: str | None = None) -> Interface:
+    function, variables = plan.function, plan.variables
     usable = function is not None and function.is_usable()
     kind = _format(source, usable, plan.signatures)
+    functions = (function,) if function and usable else tuple(plan.signatures.values())
     traces = tuple(_trace_info(trace) for trace in function.usable_traces) if function and usable else ()
     modes = tuple(sorted({t.training for t in traces if isinstance(t.training, bool)}))
     if any(t.training == "tensor" for t in traces):
@@ -152,10 +167,16 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
     infos = {name: _signature_info(f.traces[0]) for name, f in plan.signatures.items()}
     handle = handles.display(source.handle) if source else ""
     accepts = bool(function and function.accepts_training)
-    fine_tunable, reason = usage.verdict(kind, plan.variables, accepts, modes, bool(traces), loaded.blocking(function))
+    runs = usage.Runs(accepts, tuple(trace.training for trace in traces))
+    fine_tunable, reason = usage.verdict(kind, variables, runs, loaded.blocking(function))
+    tunable = fine_tunable
+    if kind == "empty" and plan.pieces:  # what can be used are its pieces
+        parts = {name: plan.piece(name) for name in plan.pieces}
+        functions = tuple(part.function for part in parts.values() if part.function)
+        variables = loaded.together([part.variables for part in parts.values()])
+        piece, tunable, runs, reason = _best_piece(parts)
     inputs = [t.inputs for t in traces] + [i.inputs for i in infos.values()]
-    functions = (function,) if function and usable else tuple(plan.signatures.values())
-    variables = _variable_infos(plan.variables)
+    described = _variable_infos(variables)
     return Interface(
         handle=handle,
         format=kind,
@@ -166,12 +187,12 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
         training_modes=modes,
         traces=traces,
         signatures=infos,
-        variables=tuple(variables.values()),
-        groups=_groups(variables, plan.variables, functions),
+        variables=tuple(described.values()),
+        groups=_groups(described, variables, functions),
         sizes={
-            "all": _extent(variables.values()),
-            "published": _extent(v for v in variables.values() if v.published),
-            "trainable": _extent(v for v in variables.values() if v.trainable),
+            "all": _extent(described.values()),
+            "published": _extent(v for v in described.values() if v.published),
+            "trainable": _extent(v for v in described.values() if v.trainable),
         },
         regularization_losses=plan.losses,
         pieces=tuple(plan.pieces),
@@ -184,9 +205,29 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint) -> Interf
         reason=reason,
         code=usage.code(
             handle or "path/to/saved_model",
-            usage.arguments(kind, fine_tunable, infos, plan.pieces, source.tags_to_give if source else None),
+            usage.arguments(kind, tunable, infos, runs, piece, source.tags_to_give if source else None),
+            usage.note(tunable, runs),
         ),
     )
+
+
+def _best_piece(parts: dict[str, blueprint.Blueprint]) -> tuple[str | None, bool, usage.Runs, str]:
+    """Of the pieces of what cannot be called itself: the one to use, whether and how it is trained, and in words."""
+    found = []
+    for name, part in parts.items():
+        function = part.function
+        if function is None or not function.is_usable():
+            continue
+        traces = [_trace_info(trace) for trace in function.usable_traces]
+        runs = usage.Runs(function.accepts_training, tuple(trace.training for trace in traces))
+        found.append((name, *usage.verdict("reusable", part.variables, runs, loaded.blocking(function)), runs))
+    if not found:
+        return None, False, usage.Runs(False, ()), "it has nothing that can be called"
+    name, tunable, reason, runs = next((one for one in found if one[1]), found[0])
+    words = f"it cannot be called itself, but its piece {name!r} can be fine-tuned: {reason}"
+    if not tunable:
+        words = f"it cannot be called itself; of its piece {name!r}: {reason}"
+    return name, tunable, runs, words
 
 
 def name_of(variable: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import guards, handles, interface, layers, loaded, overview, resolvers, samples, tables, usage
+from keras_hub_layers import guards, handles, interface, layers, overview, resolvers, samples, tables, usage
 from keras_hub_layers.errors import HubError, HubWarning
 from keras_hub_layers.findings import OK, PROBLEM, WARNING, Finding, has_problem, of_error
 from keras_hub_layers.manifests import sizes
@@ -121,8 +121,8 @@ def _resolve(luggage: _Luggage) -> list[Finding]:
 
 def _inspect(luggage: _Luggage) -> list[Finding]:
     info = luggage.info = interface.inspect(luggage.handle, luggage.tags)
-    arguments = usage.arguments(info.format, info.fine_tunable, info.signatures, info.pieces, luggage.tags)
-    extent, text = info.sizes["all"], overview.FORMATS[info.format]
+    arguments = usage.arguments_in(info.code)
+    extent, text = info.sizes["all"], overview.format_of(info)
     if extent.variables:
         text += f", {tables.counted(extent.variables, 'variable')}, {tables.counted(extent.parameters, 'parameter')}"
     if isinstance(arguments, str):
@@ -154,16 +154,17 @@ def _ops(luggage: _Luggage) -> list[Finding]:
 
 def _load(luggage: _Luggage) -> list[Finding]:
     luggage.layer = layers.HubLayer(luggage.handle, **{**luggage.arguments, "trainable": False})
-    if "piece" in luggage.arguments:  # it has an interface of its own
-        luggage.info = interface.inspect(loaded.piece(luggage.layer.resolved_object, luggage.arguments["piece"]))
-        luggage.arguments["trainable"] = luggage.info.fine_tunable
+    luggage.info = luggage.layer.interface  # a piece has one of its own
     return [Finding("load", OK, f"as a layer with {tables.counted(len(luggage.layer.weights), 'weight')}")]
 
 
 def _call(luggage: _Luggage) -> list[Finding]:
     inputs = samples.read(luggage.texts) if luggage.texts else samples.made_up(_expected(luggage))
+    info = luggage.info
+    only_trains = usage.Runs(info.accepts_training, tuple(trace.training for trace in info.traces)).only_trains
+    luggage.layer.trainable = only_trains
     try:
-        outputs = luggage.layer(inputs)
+        outputs = luggage.layer(inputs, training=only_trains)
     except Exception as error:
         if luggage.texts:
             raise

@@ -186,8 +186,9 @@ class HubLayer(_compat.OwnLosses):
 
     @property
     def interface(self) -> interface.Interface:
-        """What the SavedModel offers, as `keras_hub_layers.inspect` says it."""
-        return interface.inspect(self._loaded)
+        """What the SavedModel offers, or its piece that the layer is, as `keras_hub_layers.inspect` says it."""
+        piece = self._settings.piece
+        return interface.inspect(self._loaded) if piece is None else interface.of_piece(self._loaded, piece)
 
     @property
     def trainable(self) -> bool:

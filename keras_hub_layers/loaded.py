@@ -13,7 +13,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -180,6 +180,14 @@ def gather(
     return Variables(published=both, trainable=first, captured=captured, has_lists=bool(both))
 
 
+def together(parts: Iterable[Variables]) -> Variables:
+    """The variables of several pieces, each once."""
+    listed = list(parts)
+    one = gather([v for p in listed for v in p.trainable], [v for p in listed for v in p.published], ())
+    known = {id(v) for v in one.published}
+    return replace(one, captured=_unique(v for p in listed for v in p.captured if id(v) not in known))
+
+
 def losses(obj: Any) -> list[Any]:
     """The published regularization losses, callable or not."""
     return [] if _is_function(obj) else _as_list(getattr(obj, "regularization_losses", None))
@@ -305,7 +313,7 @@ def _is_function(obj: Any) -> bool:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """The entries of a published list, of lists and dicts in it too; of anything else itself. As `blueprint` does."""
+    """The entries of a published list, of lists and dicts in it too; of anything else itself."""
     if value is None:
         return []
     if isinstance(value, Mapping):

@@ -27,7 +27,7 @@ def table(interface: Any) -> tables.Table:
 def _rows(info: Any) -> Iterator[Row]:
     origin = origins.in_words(info.producer, info.tf_version)
     yield Row("handle", (info.handle or "(an object in this process)",))
-    yield Row("format", tables.wrapped(", ".join(filter(None, (FORMATS[info.format], origin))), _TEXT))
+    yield Row("format", tables.wrapped(", ".join(filter(None, (format_of(info), origin))), _TEXT))
     verdict = ("yes: " if info.fine_tunable else "no: ") + info.reason
     yield Row("fine-tunable", tables.wrapped(verdict, _TEXT), "good" if info.fine_tunable else "warn")
     yield Row("use it as", (info.code,), "code")
@@ -47,6 +47,11 @@ def _rows(info: Any) -> Iterator[Row]:
     yield Row("XLA", tables.wrapped(known, _TEXT))
     yield Row("")
     yield from _variables(info)
+
+
+def format_of(info: Any) -> str:
+    """The format in words."""
+    return "pieces only" if info.format == "empty" and info.pieces else FORMATS[info.format]
 
 
 def _calls(info: Any) -> Iterator[Row]:

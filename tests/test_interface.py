@@ -61,7 +61,7 @@ def test_structures_kinds_and_arguments_are_described(produced):
     ("producer", "kwargs", "form", "reason"),
     [
         (producers.tf1, {}, "tf1", "TF1"),
-        (producers.with_pieces, {}, "empty", "nothing that can be called"),
+        (producers.with_pieces, {}, "empty", "cannot be called itself, but its piece 'encoder' can be fine-tuned: 1 "),
         (producers.two_positional, {}, "signatures", "inference only"),
         (producers.raw_module, {}, "reusable", "publishes no variables; unfreeze"),
         (producers.scaled, {}, "reusable", "no variables"),
@@ -287,6 +287,44 @@ def test_what_is_published_in_other_forms_than_a_list_counts_too(tmp_path, publi
     layer = layers.HubLayer(path, trainable=True)
     assert (info.fine_tunable, len(layer.trainable_weights), len(layer.losses)) == (True, *counts[1:])
     assert len({id(weight) for weight in layers.HubLayer(root, trainable=True).trainable_weights}) == counts[1]
+
+
+def test_of_pieces_only_the_one_that_can_be_tuned_is_used_and_all_are_counted(produced):
+    path = produced(producers.with_pieces)
+    info = interface.inspect(path)
+    assert info.code == f"HubLayer({path!r}, piece='encoder', trainable=True)"
+    assert "format        pieces only, saved by" in str(info)
+    assert [(v.name, v.trainable) for v in info.variables] == [("encoder/k", True)]
+    assert (info.sizes["trainable"].parameters, [group.name for group in info.groups]) == (1, ["encoder"])
+    layer = eval(info.code, {"HubLayer": layers.HubLayer})
+    assert len(layer.trainable_weights) == 1
+    assert (layer.interface.format, layer.interface.fine_tunable) == ("reusable", True)
+    assert (layer.interface.code, layer.interface.handle) == (info.code, path)
+    tokenizer = layers.HubLayer(path, piece="text.tokenize").interface
+    assert (tokenizer.fine_tunable, tokenizer.string_inputs) == (False, True)
+    assert tokenizer.code == f"HubLayer({path!r}, piece='text.tokenize', trainable=False)"
+
+
+def test_what_was_saved_for_training_only_says_so_and_how_to_call_it(produced):
+    path = produced(producers.batch_norm, modes=(True,))
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert (info.fine_tunable, "traced for training only" in info.reason) == (True, True)
+    assert info.code == f"HubLayer({path!r}, trainable=True)   # call it with training=True: it has no other mode"
+    layer = eval(info.code, {"HubLayer": layers.HubLayer})
+    assert layer([[1.0], [3.0]], training=True).shape == (2, 1)
+
+
+def test_a_training_mode_with_nothing_published_to_train_is_no_use(tmp_path):
+    root = tf.train.Checkpoint(w=tf.Variable(2.0, name="w"))
+    root.__call__ = producers.traced(
+        lambda x, training=False: root.w * x, (tf.TensorSpec((None, 1)), {"training": True})
+    )
+    serve = tf.function(lambda x: {"y": root.w * x}, input_signature=[tf.TensorSpec((None, 1), name="x")])
+    alone = producers.save(root, tmp_path / "alone")
+    assert interface.inspect(alone).code.startswith("(it has a training mode only, and nothing published to train")
+    signed = producers.save(root, tmp_path / "signed", signatures={"serving_default": serve})
+    assert interface.inspect(signed).code == f"HubLayer({signed!r}, signature='serving_default', output_key='y')"
 
 
 def test_nothing_is_loaded(produced, monkeypatch):

@@ -159,3 +159,10 @@ def test_passwords_are_not_shown(produced, monkeypatch):
     journey = journeys.travel("https://me:secret@example.org/model")
     assert levels(journey)["resolve"] == PROBLEM
     assert "secret" not in repr(journey)
+
+
+def test_what_was_saved_for_training_only_is_called_in_training_mode(produced):
+    journey = journeys.travel(produced(producers.batch_norm, modes=(True,)), ["2,1:float32"])
+    assert levels(journey) == dict.fromkeys(STEPS, OK)
+    assert "traced for training only" in text(journey, "fine-tune")
+    runs(journey.code)
