@@ -6,8 +6,8 @@ SavedModel that TensorFlow cannot load.
 
 import inspect
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from keras_hub_layers import loaded, ops
 
 _TF1_OPS = ("__saved_model_init_op", "__saved_model_train_op")
+REFERENCES = ("Variable", "VariableV2")
 _CONTAINERS = ("trackable_list_wrapper", "trackable_tuple_wrapper", "trackable_dict_wrapper")
 # TypeSpecProto.TypeSpecClass
 _SPARSE, _RAGGED = 1, 3
@@ -189,21 +190,33 @@ def _read_tf1(meta_graph: Any, missing: list[str]) -> Blueprint:
         if name not in _TF1_OPS:
             one = loaded.Trace(inputs=_inputs(saved.inputs), outputs=_outputs(saved.outputs))
             signatures[name] = loaded.Function(call=_not_loaded, traces=(one,), is_signature=True)
-    handles = [node for node in meta_graph.graph_def.node if node.op == "VarHandleOp"]
-    variables = [
-        SavedVariable(node.name, tf.TensorShape(node.attr["shape"].shape), tf.as_dtype(node.attr["dtype"].type))
-        for node in handles
-    ]
+    nodes = meta_graph.graph_def.node
+    variables = [_variable_of(node) for node in nodes if node.op == "VarHandleOp"]
     return Blueprint(
         function=None,
         signatures=signatures,
-        variables=loaded.gather([], variables, ()),
+        variables=with_references(loaded.gather([], variables, ()), nodes),
         losses=0,
         pieces=[],
         assets=_assets(meta_graph),
         missing_ops=missing,
         piece=_no_piece,
     )
+
+
+def with_references(variables: loaded.Variables, nodes: Iterable[Any]) -> loaded.Variables:
+    """Variables, and those of TF1 that only the nodes of a graph tell of, since TensorFlow 2 makes no objects of them.
+
+    Args:
+        variables: The others.
+        nodes: The nodes, protobufs of type `NodeDef`.
+    """
+    references = tuple(_variable_of(node) for node in nodes if node.op in REFERENCES)
+    return replace(variables, captured=(*variables.captured, *references))
+
+
+def _variable_of(node: Any) -> SavedVariable:
+    return SavedVariable(node.name, tf.TensorShape(node.attr["shape"].shape), tf.as_dtype(node.attr["dtype"].type))
 
 
 def _inputs(infos: Any) -> dict[str, Any]:

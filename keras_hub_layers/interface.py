@@ -137,7 +137,11 @@ def of_piece(obj: Any, name: str) -> Interface:
 
 
 def _of_object(obj: Any) -> Interface:
-    return _describe(loader.source_of(obj), _plan_of(obj))
+    source, plan = loader.source_of(obj), _plan_of(obj)
+    if source is not None and source.format != "tf2":
+        nodes = [op.node_def for op in obj.graph.get_operations() if op.type in blueprint.REFERENCES]
+        plan = dataclasses.replace(plan, variables=blueprint.with_references(plan.variables, nodes))
+    return _describe(source, plan)
 
 
 def _plan_of(obj: Any) -> blueprint.Blueprint:

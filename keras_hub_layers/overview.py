@@ -111,9 +111,6 @@ def _takes_strings(inputs: Any) -> bool:
 
 
 def _variables(info: Any) -> Iterator[Row]:
-    if not info.variables and info.format in ("tf1", "tf1_hub"):
-        yield Row("size", ("unknown: a TF1 graph does not describe its variables",))
-        return
     head = ("", "variables", "parameters", "MB")
     sizes = [(name, f"{s.variables:,}", f"{s.parameters:,}", megabytes(s.size)) for name, s in info.sizes.items()]
     yield Row("size", tables.columns([head, *sizes]))

@@ -398,6 +398,18 @@ def untraced(directory, signature=True, piece=True):
     return save(root, directory, **({"signatures": {"serving_default": root.serve}} if signature else {}))
 
 
+def tf1_references(directory):
+    """A TF1 SavedModel whose variables are references: y = w·x + b with w = 2 and b = [1, 1]."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        x = v1.placeholder(tf.float32, [None, 2], name="x")
+        w, b = (v1.get_variable(name, initializer=value, use_resource=False) for name, value in
+                (("dense/w", 2.0), ("dense/b", [1.0, 1.0])))  # fmt: skip
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(directory), {"x": x}, {"y": w * x + b})
+    return str(directory)
+
+
 def several_graphs(directory):
     """A TF1 SavedModel with two graphs, tagged ["serve"] and ["train", "gpu"]: y = w·x with w = 2."""
     v1 = tf.compat.v1

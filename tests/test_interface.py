@@ -327,6 +327,19 @@ def test_a_training_mode_with_nothing_published_to_train_is_no_use(tmp_path):
     assert interface.inspect(signed).code == f"HubLayer({signed!r}, signature='serving_default', output_key='y')"
 
 
+def test_references_of_tf1_are_variables_too(produced):
+    path = produced(producers.tf1_references)
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert [(v.name, v.shape, v.dtype) for v in info.variables] == [
+        ("dense/w", (), "float32"),
+        ("dense/b", (2,), "float32"),
+    ]
+    assert info.sizes["all"] == interface.Extent(2, 3, 12)
+    layer = eval(info.code, {"HubLayer": layers.HubLayer})
+    assert layer([[1.0, 2.0]]).numpy().tolist() == [[3.0, 5.0]]
+
+
 def test_nothing_is_loaded(produced, monkeypatch):
     path = produced(producers.half_plus_one, True)
     monkeypatch.setattr(tf.saved_model, "load", None)
