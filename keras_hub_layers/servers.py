@@ -8,6 +8,7 @@ import hashlib
 import html
 import os
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -224,13 +225,25 @@ def serve(
     """
     hub = Hub(directory)
     try:
-        server = _server(hub, host, port, WSGIRequestHandler)
+        server = _server(hub, host, port, WSGIRequestHandler if _shows_colours() else _Plain)
         ready(_base_url(server))
         with suppress(KeyboardInterrupt):
             server.serve_forever()
         server.server_close()
     finally:
         hub.close()
+
+
+def _shows_colours() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+class _Plain(WSGIRequestHandler):
+    """Writes its line per request without colours."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        line = self.requestline.encode("unicode_escape").decode("ascii")
+        self.log("info", '"%s" %s %s', line, getattr(code, "value", code), size)
 
 
 class _Quiet(WSGIRequestHandler):

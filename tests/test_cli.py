@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import producers
@@ -149,11 +150,13 @@ def test_serve_prints_its_address_first_then_answers_and_tidies_up(model, tmp_pa
         base = process.stdout.readline().strip()
         with urllib.request.urlopen(f"{base}/encoder?tf-hub-format=compressed") as answer:
             assert answer.read(2) == b"\x1f\x8b"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{base}/nothing%1b%5b31m")
         process.send_signal(signal)
         _, log = process.communicate()
     assert process.returncode == 0
     assert '"GET /encoder?tf-hub-format=compressed HTTP/1.1" 200' in log
-    assert "Traceback" not in log
+    assert ("Traceback" in log, "\x1b" in log) == (False, False)
     assert os.listdir(tmp_path / "tmp") == []
 
 

@@ -7,12 +7,13 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from hostile import FILES
 from test_local import files, write
 
-from keras_hub_layers import pack, resolve
+from keras_hub_layers import pack, resolve, servers
 from keras_hub_layers.errors import HandleNotFoundError, ResolveError
 from keras_hub_layers.servers import running, serve
 
@@ -231,3 +232,14 @@ def test_an_address_that_is_taken_is_said(root, base):
 def test_the_server_needs_neither_tensorflow_nor_keras(root):
     code = "import sys, keras_hub_layers.servers; print({'tensorflow', 'keras'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "refused", "colours"), [(True, "", True), (True, "1", False), (False, "", False)]
+)
+def test_requests_are_logged_in_colours_on_a_terminal_that_does_not_refuse_them(
+    is_terminal, refused, colours, monkeypatch
+):
+    monkeypatch.setenv("NO_COLOR", refused)
+    monkeypatch.setattr(servers.sys, "stderr", SimpleNamespace(isatty=lambda: is_terminal))
+    assert servers._shows_colours() is colours
