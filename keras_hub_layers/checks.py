@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from keras_hub_layers import loader
+from keras_hub_layers import damage, loader
 from keras_hub_layers.errors import ExportWriteError, LoadError, explain
 
 __all__ = ["broken", "check_files", "check_outputs", "close", "sample"]
@@ -29,7 +29,7 @@ def check_files(directory: str) -> None:
         graphs = loader.read_meta_graphs(directory)
     except LoadError as err:
         raise broken(directory, "a saved_model.pb that parses", str(err)) from err
-    for name in loader.missing_files(directory, graphs):
+    for name in damage.missing_files(directory, graphs):
         raise broken(directory, f"the file {name!r}, which the graph needs", "no such file")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers import blueprint, handles, loaded, loader, naming, overview, packages, resolvers, usage
+from keras_hub_layers import blueprint, damage, handles, loaded, loader, naming, overview, packages, resolvers, usage
 from keras_hub_layers.records import Extent, GroupInfo, Requirement, SignatureInfo, TraceInfo, VariableInfo
 from keras_hub_layers.tensors import Spec, flatten, spec_of
 
@@ -123,7 +123,8 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     directory = resolvers.resolve(obj)
     graph = loader.select_graph(directory, os.fspath(obj), tags)
     plan = blueprint.read(graph)
-    return _describe(loader.describe_source(directory, os.fspath(obj), tags, graph), plan)
+    lost = damage.missing_files(directory, [graph])
+    return _incomplete(_describe(loader.describe_source(directory, os.fspath(obj), tags, graph), plan), lost)
 
 
 def of_piece(obj: Any, name: str) -> Interface:
@@ -213,6 +214,14 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint, piece: st
             usage.note(tunable, runs),
         ),
     )
+
+
+def _incomplete(info: Interface, lost: list[str]) -> Interface:
+    """The interface of a SavedModel some of whose files are missing."""
+    if not lost:
+        return info
+    reason = damage.verdict(lost)
+    return dataclasses.replace(info, fine_tunable=False, reason=reason, code=f"({reason})")
 
 
 def _best_piece(parts: dict[str, blueprint.Blueprint]) -> tuple[str | None, bool, usage.Runs, str]:

@@ -11,7 +11,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers import guards, handles, interface, layers, overview, resolvers, samples, tables, usage
+from keras_hub_layers import (
+    damage,
+    guards,
+    handles,
+    interface,
+    layers,
+    loader,
+    overview,
+    resolvers,
+    samples,
+    tables,
+    usage,
+)
 from keras_hub_layers.errors import HubError, HubWarning
 from keras_hub_layers.findings import OK, PROBLEM, WARNING, Finding, has_problem, of_error
 from keras_hub_layers.manifests import sizes
@@ -126,6 +138,8 @@ def _inspect(luggage: _Luggage) -> list[Finding]:
     if extent.variables:
         text += f", {tables.counted(extent.variables, 'variable')}, {tables.counted(extent.parameters, 'parameter')}"
     if isinstance(arguments, str):
+        if arguments.startswith(damage.MISSING):
+            loader.load(luggage.handle, luggage.tags)  # its error says what to do
         return [Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {luggage.words}")]
     luggage.arguments = arguments
     return [Finding("inspect", OK, text)]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_hub_layers import handles, ops, origins, packages, resolvers
+from keras_hub_layers import damage, handles, ops, origins, packages, resolvers
 from keras_hub_layers.errors import HubError, InterfaceError, LoadError, MissingOpError, explain
 
 TF1_HUB_MARKER = "tfhub_module.pb"
@@ -236,9 +236,9 @@ def _load_error(
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     if (len(available) > 1) if tags is None else (sorted(tags) not in available):
         return _tags_error(directory, handle, tags, meta)
-    lost = missing_files(directory, meta)
-    if lost:
-        return _incomplete(lost, handle, where)
+    lost = damage.missing_files(directory, meta)
+    if lost or damage.is_told_by(err):
+        return damage.error(lost, err, handle, where)
     return LoadError(
         explain(
             "TensorFlow cannot load the SavedModel.",
@@ -247,32 +247,6 @@ def _load_error(
             where=where,
             fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
             f"saved_model_cli show --all --dir {directory}",
-        )
-    )
-
-
-def missing_files(directory: str, graphs: list[Any]) -> list[str]:
-    """The files that the graphs of a SavedModel need and that are not in its directory: assets and the checkpoint."""
-    names = [_join("assets", asset.filename) for graph in graphs for asset in graph.asset_file_def]
-    if any(graph.saver_def.restore_op_name for graph in graphs):
-        index = _join("variables", "variables.index")
-        found = tf.io.gfile.glob(_join(directory, "variables", "variables.data-*-of-*"))
-        number = max((int(path.rpartition("-of-")[2]) for path in found if path[-5:].isdigit()), default=1)
-        names += [index, *(_join("variables", f"variables.data-{i:05}-of-{number:05}") for i in range(number))]
-    return [name for name in dict.fromkeys(names) if not tf.io.gfile.exists(_join(directory, name))]
-
-
-def _incomplete(lost: list[str], handle: str, where: str) -> LoadError:
-    is_cached = handle.startswith(("http://", "https://"))
-    return LoadError(
-        explain(
-            "The SavedModel is not whole: files that its graph needs are missing.",
-            expected=", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else ""),
-            received="no such file" if len(lost) == 1 else "no such files",
-            where=where,
-            fix=f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
-            if is_cached
-            else "copy or download the whole directory anew: saved_model.pb with the folders variables and assets",
         )
     )
 

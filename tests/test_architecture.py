@@ -10,7 +10,7 @@ ROAD = [
     "errors", "cards", "naming", "tables", "findings", "swapping", "handles", "formats", "pages", "settings", "web",
     "download", "tarballs", "archives", "manifests", "locks", "cache", "local", "hubs", "resolvers", "publishers",
     "probes", "installation", "surroundings", "servers",
-    "packages", "ops", "origins", "loader", "tensors", "loaded", "effects", "blueprint", "records",
+    "packages", "ops", "origins", "damage", "loader", "tensors", "loaded", "effects", "blueprint", "records",
     "usage", "overview", "interface", "options", "selection", "checkpoints", "comparison", "checks", "signing",
     "embedding", "executors", "guards", "calls", "opening", "layers", "grouping", "slots", "rates", "unfreezing",
     "data", "fingerprints", "stores", "features", "finetuning", "graphs", "pieces", "specs", "advice", "flags",
@@ -22,6 +22,7 @@ PLAIN = ROAD[: ROAD.index("servers") + 1]
 SAVED_MODEL = [
     "ops",
     "origins",
+    "damage",
     "loader",
     "tensors",
     "loaded",

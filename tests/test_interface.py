@@ -340,6 +340,14 @@ def test_references_of_tf1_are_variables_too(produced):
     assert layer([[1.0, 2.0]]).numpy().tolist() == [[3.0, 5.0]]
 
 
+def test_files_that_are_missing_are_named_in_the_place_of_the_code(tmp_path):
+    path = producers.half_plus_one(tmp_path / "model")
+    (tmp_path / "model" / "variables" / "variables.index").unlink()
+    info = interface.inspect(path)
+    assert (info.fine_tunable, info.code) == (False, "(files are missing: variables/variables.index)")
+    assert info.callable
+
+
 def test_nothing_is_loaded(produced, monkeypatch):
     path = produced(producers.half_plus_one, True)
     monkeypatch.setattr(tf.saved_model, "load", None)

@@ -166,3 +166,12 @@ def test_what_was_saved_for_training_only_is_called_in_training_mode(produced):
     assert levels(journey) == dict.fromkeys(STEPS, OK)
     assert "traced for training only" in text(journey, "fine-tune")
     runs(journey.code)
+
+
+def test_files_that_are_missing_end_it_with_what_to_do(tmp_path):
+    path = producers.half_plus_one(tmp_path / "model")
+    (tmp_path / "model" / "variables" / "variables.index").unlink()
+    journey = journeys.travel(path)
+    assert (journey.findings[-1].topic, journey.findings[-1].level) == ("inspect", PROBLEM)
+    assert "variables/variables.index" in journey.findings[-1].text
+    assert "download the whole directory anew" in journey.findings[-1].fix

@@ -1,5 +1,6 @@
 """Each deliberate mistake gives an early error of our own that shows what to paste."""
 
+import os
 import shutil
 
 import keras
@@ -35,6 +36,15 @@ def test_a_missing_checkpoint_is_an_error_with_its_cause(tmp_path):
     with pytest.raises(errors.HubError, match="variables") as caught:
         layers.HubLayer(path)
     assert isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize("file", ["variables.index", "variables.data-00000-of-00001"])
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_checkpoint_that_is_cut_off_is_to_be_fetched_anew(tmp_path, file, length):
+    path = producers.batch_norm(tmp_path / "model", True)
+    os.truncate(tmp_path / "model" / "variables" / file, length)
+    with pytest.raises(errors.LoadError, match=r"(?s)is damaged: its checkpoint.*download the whole directory anew"):
+        layers.HubLayer(path)
 
 
 def test_unknown_ops_are_named_with_the_package_that_brings_them(tmp_path):
