@@ -162,7 +162,9 @@ class _Objects:
         saved, names = self._traces(node)
         if saved is None:
             return None
-        input_name, parameters, is_open = _parameters(_decode(saved.function_spec.fullargspec))
+        input_name, parameters, is_open = _parameters(
+            {pair.key: _decode(pair.value) for pair in saved.function_spec.fullargspec.named_tuple_value.values}
+        )
         traces = []
         for name in names:
             concrete = self._graph.concrete_functions[name]
@@ -258,7 +260,7 @@ def _parameters(spec: dict[str, Any]) -> tuple[str, dict[str, Any], bool]:
     parameters.update(zip(names[len(names) - len(defaults) :], defaults, strict=True))
     given = spec["kwonlydefaults"] or {}
     parameters.update({name: given.get(name, inspect.Parameter.empty) for name in spec["kwonlyargs"] or ()})
-    first = next(iter(parameters), "inputs")
+    first = next(iter(names), "inputs")  # what comes by name only is no input
     parameters.pop(first, None)
     return first, parameters, spec["varkw"] is not None
 
@@ -275,7 +277,7 @@ def _decode(value: Any) -> Any:
     if kind == "dict_value":
         return {key: _decode(part) for key, part in sorted(one.fields.items())}
     if kind == "named_tuple_value":
-        return {pair.key: _decode(pair.value) for pair in one.values}
+        return [_decode(pair.value) for pair in one.values]
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
         return tf.TensorSpec(tf.TensorShape(one.shape), tf.as_dtype(one.dtype))
     if kind == "tensor_dtype_value":

@@ -70,6 +70,21 @@ def second_input(inputs: Any, training: Any, where: str) -> InputError:
     )
 
 
+def no_input(given: Mapping[str, Any], where: str) -> InputError:
+    """A call without an input, or with its inputs as arguments of their names: `layer(input_ids=x)`."""
+    names = [name for name in given if name != "training"]
+    entries = ", ".join(f"{name!r}: {name}" for name in names)
+    return InputError(
+        explain(
+            "The layer was called without an input. It takes one argument; several inputs are a dict or a list.",
+            expected="layer(x), or layer({'name': x, 'other': y})",
+            received=", ".join(f"{name}={_shown(given[name])}" for name in names) or "no input, or None",
+            where=where,
+            fix=f"y = layer({{{entries}}})" if names else "y = layer(x)",
+        )
+    )
+
+
 def unknown_arguments(given: Mapping[str, Any], where: str, line: Callable[..., str]) -> InputError:
     """Arguments of the SavedModel's function stand in the call of the layer."""
     names = sorted(set(given) - {"training"})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ __all__ = [
     "inspect",
     "name_of",
 ]
+
+
+_FLAG = re.compile(r"(is_)?(train|training)(_mode)?|trainable")
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,11 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     """
     obj = handle_or_object
     if not isinstance(obj, (str, os.PathLike)):
+        described = getattr(obj, "interface", None)
+        if isinstance(described, Interface):  # of a HubLayer
+            return described
+        if not loaded.is_object(obj) or tf.is_tensor(obj):
+            handles.parse(obj)  # says which forms there are
         return _of_object(obj)
     directory = resolvers.resolve(obj)
     graph = loader.select_graph(directory, os.fspath(obj), tags)
@@ -142,7 +151,10 @@ def _of_object(obj: Any) -> Interface:
     if source is not None and source.format != "tf2":
         nodes = [op.node_def for op in obj.graph.get_operations() if op.type in blueprint.REFERENCES]
         plan = dataclasses.replace(plan, variables=blueprint.with_references(plan.variables, nodes))
-    return _describe(source, plan)
+    info = _describe(source, plan)
+    if any(base.__module__.startswith("keras.") for base in type(obj).__mro__):
+        return dataclasses.replace(info, code="(it is a layer of Keras 3: use itself, or keras_hub_layers.export it)")
+    return info
 
 
 def _plan_of(obj: Any) -> blueprint.Blueprint:
@@ -172,7 +184,7 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint, piece: st
     infos = {name: _signature_info(f.traces[0]) for name, f in plan.signatures.items()}
     handle = handles.display(source.handle) if source else ""
     accepts = bool(function and function.accepts_training)
-    runs = usage.Runs(accepts, tuple(trace.training for trace in traces))
+    runs = _runs(function, traces)
     fine_tunable, reason = usage.verdict(kind, variables, runs, loaded.blocking(function))
     tunable = fine_tunable
     if kind == "empty" and plan.pieces:  # what can be used are its pieces
@@ -216,6 +228,12 @@ def _describe(source: loader.Source | None, plan: blueprint.Blueprint, piece: st
     )
 
 
+def _runs(function: loaded.Function | None, traces: Iterable[TraceInfo]) -> usage.Runs:
+    names = function.parameters if function and not function.accepts_training else ()
+    flag = next((name for name in names if _FLAG.fullmatch(name)), "")
+    return usage.Runs(bool(function and function.accepts_training), tuple(trace.training for trace in traces), flag)
+
+
 def _incomplete(info: Interface, lost: list[str]) -> Interface:
     """The interface of a SavedModel some of whose files are missing."""
     if not lost:
@@ -232,7 +250,7 @@ def _best_piece(parts: dict[str, blueprint.Blueprint]) -> tuple[str | None, bool
         if function is None or not function.is_usable():
             continue
         traces = [_trace_info(trace) for trace in function.usable_traces]
-        runs = usage.Runs(function.accepts_training, tuple(trace.training for trace in traces))
+        runs = _runs(function, traces)
         found.append((name, *usage.verdict("reusable", part.variables, runs, loaded.blocking(function)), runs))
     if not found:
         return None, False, usage.Runs(False, ()), "it has nothing that can be called"

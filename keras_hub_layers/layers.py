@@ -229,7 +229,9 @@ class HubLayer(_compat.OwnLosses):
 
     # -- Keras' protocol -----------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = None, training: Any = None, **kwargs: Any) -> Any:
+        if inputs is None:
+            raise calls.no_input(kwargs, self._where)
         if not calls.is_flag(training):
             raise calls.second_input(inputs, training, self._where)
         if training is not None:

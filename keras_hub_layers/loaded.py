@@ -28,6 +28,9 @@ NOT_PIECES = re.compile(
 )
 
 
+_TENSORS = (tf.TensorSpec, tf.RaggedTensorSpec, tf.SparseTensorSpec)
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """One way to call a function: the one input, and the other arguments that were fixed with it.
@@ -37,12 +40,18 @@ class Trace:
         arguments: Argument name to Python value, or to a `tf.TypeSpec` for arguments that are tensors.
         outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
         variables: The `tf.Variable`s that the function captured.
+        form: The inputs as the function itself takes them, if they hold a named tuple, which is a list here; or `None`.
     """
 
     inputs: Any
     arguments: Mapping[str, Any] = field(default_factory=dict)
     outputs: Any = None
     variables: tuple[Any, ...] = ()
+    form: Any = None
+
+    def formed(self, inputs: Any) -> Any:
+        """Inputs, structured as the trace's, in the form that the function takes."""
+        return inputs if self.form is None else tf.nest.pack_sequence_as(self.form, tf.nest.flatten(inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +255,7 @@ def is_object(obj: Any) -> bool:
 def is_input(inputs: Any) -> bool:
     """Whether a trace's first argument is one tensor, or one list or dict of tensors."""
     leaves = tf.nest.flatten(inputs)
-    return bool(leaves) and all(isinstance(leaf, tf.TypeSpec) for leaf in leaves)
+    return bool(leaves) and all(isinstance(leaf, _TENSORS) for leaf in leaves)
 
 
 def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
@@ -262,12 +271,14 @@ def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
         found = found[1:]
     is_open = any(p.kind is p.VAR_KEYWORD for p in found)
     named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return {p.name: p.default for p in named[1:]}, is_open
+    first = 0 if named and named[0].kind is inspect.Parameter.KEYWORD_ONLY else 1  # what comes by name only is no input
+    return {p.name: p.default for p in named[first:]}, is_open
 
 
 def _input_name(call: Any) -> str:
     try:
-        names = [name for name in inspect.signature(call).parameters if name != "self"]
+        found = inspect.signature(call).parameters.values()
+        names = [p.name for p in found if p.name != "self" and p.kind is not p.KEYWORD_ONLY]
     except (TypeError, ValueError):
         names = []
     return names[0] if names else "inputs"
@@ -294,7 +305,8 @@ def trace(args: Any, kwargs: Any, names: list[str], outputs: Any, variables: tup
     """A trace from a canonical input signature; `names` are those of all arguments, the input first."""
     bound = {**dict(zip(names, args, strict=False)), **kwargs}
     inputs = bound.pop(names[0], None)
-    return Trace(inputs=_as_plain(inputs), arguments=bound, outputs=outputs, variables=variables)
+    form = inputs if _holds_named_tuple(inputs) else None
+    return Trace(_as_plain(inputs), arguments=bound, outputs=outputs, variables=variables, form=form)
 
 
 def _as_plain(inputs: Any) -> Any:
@@ -304,6 +316,13 @@ def _as_plain(inputs: Any) -> Any:
     if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
         return type(inputs)(_as_plain(value) for value in inputs) if type(inputs) in (list, tuple) else list(inputs)
     return inputs
+
+
+def _holds_named_tuple(inputs: Any) -> bool:
+    if isinstance(inputs, Mapping):
+        inputs = list(inputs.values())
+    is_list = isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec)
+    return is_list and (hasattr(inputs, "_fields") or any(map(_holds_named_tuple, inputs)))
 
 
 def _is_function(obj: Any) -> bool:

@@ -16,6 +16,7 @@ FORMATS = {
 }
 _TEXT = tables.WIDTH - 14  # beside the longest label, "fine-tunable"
 _FEW = 12  # variables that are listed one by one; more are folded into their groups
+_NAME = 48  # characters of a variable's or group's name
 _MANY = 30  # lines of one row
 
 
@@ -118,16 +119,23 @@ def _variables(info: Any) -> Iterator[Row]:
         return
     if len(info.variables) <= _FEW:
         states = {(True, True): "trainable", (False, True): "published", (False, False): "not published"}
-        rows = [(v.name, f"{v.dtype} {shown(v.shape)}", states[v.trainable, v.published]) for v in info.variables]
+        rows = [
+            (_name(v.name), f"{v.dtype} {shown(v.shape)}", states[v.trainable, v.published]) for v in info.variables
+        ]
         yield Row("variables", tables.columns(rows, left=3))
         return
     head = ("", "variables", "parameters", "MB", "trainable")
     rows = [
-        (g.name, f"{len(g.variables):,}", f"{g.parameters:,}", megabytes(g.size), f"{g.trainable:,}")
+        (_name(g.name), f"{len(g.variables):,}", f"{g.parameters:,}", megabytes(g.size), f"{g.trainable:,}")
         for g in info.groups
     ]
     first, *lines = tables.columns([head, *rows])
     yield Row("groups", (first, *tables.folded(lines, _MANY, "more groups (--json lists all)")))
+
+
+def _name(name: str) -> str:
+    """A name that fits into a column."""
+    return tables.shortened(name, _NAME)
 
 
 def shown(shape: Any) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_hub_layers import interface, loaded, options
+from keras_hub_layers import interface, loaded, options, tensors, usage
 from keras_hub_layers.errors import InterfaceError, TrainingError, explain
 from keras_hub_layers.options import Settings, nearest
 
@@ -51,6 +51,16 @@ def _signature(obj: Any, settings: Settings, where: str) -> loaded.Function:
     name = settings.signature
     if name not in signatures:
         raise _no_such("signature", str(name), list(signatures), settings, where, signatures)
+    if not _takes_tensors(signatures[name]):
+        raise InterfaceError(
+            explain(
+                "The signature takes no tensors.",
+                expected="a signature with one input or more, each of them a tensor",
+                received=f"signature={name!r} with the inputs {signatures[name].traces[0].inputs or 'none'}",
+                where=where,
+                fix=_instead(obj, settings, signatures),
+            )
+        )
     outputs = sorted(signatures[name].traces[0].outputs)
     if (settings.output_key is not None) == bool(settings.signature_outputs_as_dict):
         raise InterfaceError(
@@ -76,23 +86,36 @@ def _callable(obj: Any, settings: Settings, where: str) -> loaded.Function:
     if function is None:
         received = "an object that cannot be called"
     elif set(function.required) - set(settings.arguments):
-        received = f"a function that needs several positional inputs (also {function.required})"
+        received = f"a function that needs several positional inputs, or some by name (also {function.required})"
     elif not function.traces:
         received = "a function that was saved without any trace, since its publisher never called it"
     else:
         received = "a function whose traces take no tensors"
-    usual = sorted(signatures, key=lambda name: name != "serving_default")
-    fixes = [_signature_line(settings, name, sorted(signatures[name].traces[0].outputs)) for name in usual]
-    fixes += [settings.line(piece=name) for name in pieces]
     raise InterfaceError(
         explain(
             "The SavedModel cannot be called as the Reusable SavedModel interface defines it.",
             expected="__call__ with one tensor, or one list or dict of tensors",
             received=f"{received}; signatures: {list(signatures) or 'none'}; pieces: {pieces or 'none'}",
             where=where,
-            fix="\n".join(fixes) or "ask its publisher for a Reusable SavedModel; this one offers nothing to call",
+            fix=_instead(obj, settings, signatures),
         )
     )
+
+
+def _instead(obj: Any, settings: Settings, signatures: Mapping[str, loaded.Function]) -> str:
+    """The lines that use what can be used of an object."""
+    usual = sorted(signatures, key=lambda name: name != "serving_default")
+    fixes = [
+        _signature_line(settings, name, sorted(signatures[name].traces[0].outputs))
+        for name in usual
+        if _takes_tensors(signatures[name])
+    ]
+    fixes += [settings.line(piece=name, signature=None, output_key=None) for name in loaded.pieces(obj)]
+    return "\n".join(fixes) or "ask its publisher for a Reusable SavedModel; this one offers nothing to call"
+
+
+def _takes_tensors(signature: loaded.Function) -> bool:
+    return usage.takes_tensors(tensors.spec_of(signature.traces[0].inputs))
 
 
 def not_tunable(obj: Any, settings: Settings, tf1: bool, line: Callable[..., str], where: str) -> TrainingError:

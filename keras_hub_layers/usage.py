@@ -17,10 +17,12 @@ class Runs:
     Attributes:
         accepts: Whether it has a `training` argument.
         traced: Its value in each trace, as `TraceInfo.training` has it.
+        flag: Name of another argument that seems to mean the same. Defaults to `""`.
     """
 
     accepts: bool
     traced: tuple[Any, ...]
+    flag: str = ""
 
     @property
     def only_trains(self) -> bool:
@@ -58,8 +60,9 @@ def verdict(kind: str, variables: Any, runs: Runs, blocking: str = "") -> tuple[
             if variables.captured
             else "it has no variables"
         )
-    if not variables.trainable:
-        return False, "it publishes no trainable variables"
+    trained = [v for v in variables.trainable if v.shape.is_fully_defined()]
+    if not trained:
+        return False, "it publishes no trainable variables" + (" of a fixed shape" if variables.trainable else "")
     if runs.only_infers:
         return False, (
             'it was saved for inference only; arguments={"training": False} tunes its weights in inference mode'
@@ -68,7 +71,9 @@ def verdict(kind: str, variables: Any, runs: Runs, blocking: str = "") -> tuple[
         modes = ", traced for training only: there is no inference mode for evaluate, predict and export"
     else:
         modes = ", traced for training and inference" if runs.accepts else ", one mode for training and inference"
-    return True, counted(len(variables.trainable), "published trainable variable") + modes
+    if runs.flag:
+        modes += f"; {runs.flag!r} is no `training`: arguments={{{runs.flag!r}: True}} sets it for good"
+    return True, counted(len(trained), "published trainable variable") + modes
 
 
 def arguments(
@@ -104,6 +109,8 @@ def _arguments(
     if any(spec.dtype.endswith("_ref") for info in signatures.values() for spec in flatten(info.outputs)):
         return "TensorFlow 2 cannot load it: a signature returns a TF1 reference"
     name = first_signature(signatures)
+    if name is None and signatures:
+        return "its signatures take no tensors: no inputs at all, or datasets and optionals"
     if name is not None:
         outputs = signatures[name].outputs
         if len(outputs) == 1:
@@ -135,5 +142,11 @@ def arguments_in(code: str) -> dict[str, Any] | str:
 
 
 def first_signature(signatures: Mapping[str, Any]) -> str | None:
-    """The signature to use where none is asked for."""
-    return "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
+    """The signature to use where none is asked for: one that takes tensors."""
+    names = [name for name, info in signatures.items() if takes_tensors(info.inputs)]
+    return "serving_default" if "serving_default" in names else next(iter(names), None)
+
+
+def takes_tensors(inputs: Mapping[str, Any]) -> bool:
+    """Whether the inputs of a signature, name to `Spec`, are some and all tensors."""
+    return bool(inputs) and not any(spec.dtype in ("variant", "resource") for spec in flatten(inputs))

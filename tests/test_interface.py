@@ -6,7 +6,9 @@ import inspect
 import json
 import pickle
 import re
+from typing import NamedTuple
 
+import keras
 import producers
 import pytest
 import tensorflow as tf
@@ -346,6 +348,97 @@ def test_files_that_are_missing_are_named_in_the_place_of_the_code(tmp_path):
     info = interface.inspect(path)
     assert (info.fine_tunable, info.code) == (False, "(files are missing: variables/variables.index)")
     assert info.callable
+
+
+class Pair(NamedTuple):
+    left: object
+    right: object
+
+
+ROW = tf.TensorSpec((None, 1))
+
+
+def saved(directory, call=None, **signatures):
+    """A SavedModel of a function without variables."""
+    root = tf.train.Checkpoint()
+    if call is not None:
+        root.__call__ = call
+    return producers.save(root, directory, signatures=signatures)
+
+
+def test_a_named_tuple_of_inputs_is_a_list_of_them(tmp_path):
+    path = saved(tmp_path / "model", tf.function(lambda x: Pair(x.left - x.right, x.left), [Pair(ROW, ROW)]))
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert info.traces[0].inputs == info.traces[0].outputs == [FLOAT, FLOAT]
+    layer = layers.HubLayer(path)
+    for inputs in ([[[3.0]], [[1.0]]], Pair(tf.constant([[3.0]]), tf.constant([[1.0]]))):
+        difference, left = layer(inputs)
+        assert (float(difference[0, 0]), float(left[0, 0])) == (2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "spec", [tf.data.DatasetSpec(ROW), tf.OptionalSpec(ROW), None], ids=["dataset", "optional", "nothing"]
+)
+def test_signatures_that_take_no_tensors_cannot_be_used_and_say_so(tmp_path, spec):
+    function = tf.function(lambda *x: {"y": tf.ones((1,))}, [] if spec is None else [spec])
+    path = saved(tmp_path / "model", function if spec is not None else None, serving_default=function)
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert (info.callable, info.code[:36]) == (False, "(its signatures take no tensors: no ")
+    with pytest.raises(errors.InterfaceError, match=r"(?s)signature takes no tensors.*Received: signature='serving"):
+        layers.HubLayer(path, signature="serving_default", output_key="y")
+
+
+def test_what_takes_its_input_by_name_only_cannot_be_called_with_one(tmp_path):
+    def double(*, x):
+        return 2 * x
+
+    function = tf.function(double)
+    function.get_concrete_function(x=ROW)
+    path = saved(tmp_path / "model", function)
+    info = interface.inspect(path)
+    assert info == interface.inspect(loader.load(path))
+    assert not info.callable
+    for handle in (path, double):
+        with pytest.raises(errors.InterfaceError, match=r"or some by name \(also \['x'\]\)"):
+            layers.HubLayer(handle)
+
+
+def test_variables_of_no_fixed_shape_are_not_trained(tmp_path):
+    root = tf.train.Checkpoint(w=tf.Variable([1.0], shape=[None], name="w"))
+    root.__call__ = tf.function(lambda x: x * root.w, input_signature=[ROW])
+    root.variables = root.trainable_variables = [root.w]
+    info = interface.inspect(producers.save(root, tmp_path / "model"))
+    assert (info.fine_tunable, info.reason) == (False, "it publishes no trainable variables of a fixed shape")
+
+
+def test_a_flag_of_another_name_for_training_comes_with_the_argument_that_sets_it(tmp_path):
+    root = tf.train.Checkpoint(w=tf.Variable(2.0, name="w"))
+    root.__call__ = producers.traced(
+        lambda x, is_training=False: x * root.w * (10.0 if is_training else 1.0),
+        *[(ROW, {"is_training": mode}) for mode in (True, False)],
+    )
+    root.variables = root.trainable_variables = [root.w]
+    path = producers.save(root, tmp_path / "model")
+    reason = interface.inspect(path).reason
+    assert reason.endswith("'is_training' is no `training`: arguments={'is_training': True} sets it for good")
+    assert float(layers.HubLayer(path, arguments={"is_training": True})([[1.0]])[0, 0]) == 20.0
+
+
+def test_the_interface_of_a_layer_is_what_inspect_says_of_it(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one))
+    assert interface.inspect(layer) == layer.interface
+
+
+@pytest.mark.parametrize("value", [None, 3, b"", [], object(), tf.ones((1,)), layers.HubLayer])
+def test_what_is_neither_a_handle_nor_an_object_lists_the_forms(value):
+    with pytest.raises(errors.HandleError, match="one of these forms"):
+        interface.inspect(value)
+
+
+def test_a_layer_of_keras_3_is_to_be_used_itself():
+    assert interface.inspect(keras.layers.Dense(1)).code.startswith("(it is a layer of Keras 3: use itself")
 
 
 def test_nothing_is_loaded(produced, monkeypatch):

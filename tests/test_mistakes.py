@@ -561,3 +561,17 @@ def test_the_input_is_given_in_the_place_of_the_handle(x):
     with Mistake(errors.HandleError, "was given its input in the place of its handle") as mistake:
         HubLayer(x)
     assert mistake.fix.endswith("y = layer(x)")
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ({"ids": 1, "mask": 2}, "y = layer({'ids': ids, 'mask': mask})"),
+        ({}, "y = layer(x)"),
+        ({"training": True}, "y = "),
+    ],
+)
+def test_a_call_without_an_input_names_the_call_that_was_meant(produced, given, fix):
+    layer = HubLayer(produced(producers.half_plus_one))
+    with pytest.raises(errors.InputError, match=f"(?s)called without an input.*{re.escape(fix)}"):
+        layer(**given)

@@ -85,3 +85,11 @@ def test_megabytes_are_millions_of_bytes():
         "0.01",
         "1,234.57",
     ]
+
+
+def test_a_long_name_is_shortened_in_its_middle(produced):
+    info = interface.inspect(produced(producers.half_plus_one))
+    long = dataclasses.replace(info.variables[0], name="a" * 100 + "/kernel")
+    line = rows(dataclasses.replace(info, variables=(long,)))["variables"][0]
+    assert line.startswith("a" * 32 + " … ")
+    assert "/kernel  float32 (1, 1)" in line

@@ -102,7 +102,7 @@ class Matcher:
         _, value, trace = best
         value, checked = guarded(value, trace.inputs)
         self._warn_of(checked)
-        return value, {name: _as_traced(one, trace.arguments[name]) for name, one in arguments.items()}
+        return trace.formed(value), {name: _as_traced(one, trace.arguments[name]) for name, one in arguments.items()}
 
     def infers(self, arguments: Mapping[str, Any]) -> bool:
         """Whether there is a trace for inference with these arguments; true where there are no traces at all."""
