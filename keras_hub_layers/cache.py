@@ -118,9 +118,23 @@ class Cache:
                 return found or self._make(text, fill, sha256, label or text)
 
     def entries(self) -> list[Entry]:
-        """All entries, ours and those of tensorflow_hub, newest first."""
+        """All entries, ours and those of tensorflow_hub, newest first.
+
+        Raises:
+            ResolveError: The root is a file.
+        """
         found = []
-        with suppress(FileNotFoundError, NotADirectoryError):
+        if os.path.isfile(self.root):
+            raise ResolveError(
+                explain(
+                    "The cache is a file, not a directory.",
+                    expected="a directory, or a path where one can be made",
+                    received="a file",
+                    where=self.root,
+                    fix="choose another directory:\nexport TFHUB_CACHE_DIR=/large/disk/tfhub",
+                )
+            )
+        with suppress(FileNotFoundError):
             for name in os.listdir(self.root):
                 with suppress(FileNotFoundError):  # another process may be removing it
                     if re.fullmatch("[0-9a-f]{40}", name):

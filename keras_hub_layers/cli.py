@@ -103,7 +103,7 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
     if chosen.handle is None:
         if chosen.input or chosen.tags is not None:
-            _parser().error(f"{'--input' if chosen.input else '--tags'} is for doctor HANDLE")
+            chosen.usage_error(f"{'--input' if chosen.input else '--tags'} is for doctor HANDLE")
         from keras_hub_layers import installation, surroundings
 
         found: list[Any] = [*installation.check(), *surroundings.check()]
@@ -217,7 +217,12 @@ def _publish(chosen: argparse.Namespace) -> int:
     from keras_hub_layers.publishers import publish
 
     options = {"license": chosen.license, "notes": chosen.notes, "private": not chosen.public}
-    print(publish(chosen.directory, chosen.handle, dry_run=chosen.dry_run, **options))
+    publication = publish(chosen.directory, chosen.handle, dry_run=chosen.dry_run, **options)
+    if chosen.json:
+        files = [{"name": name, "size": size} for name, size in publication.files]
+        _print_json({"handle": publication.handle, "sent": publication.sent, "files": files})
+    else:
+        print(publication)
     return 0
 
 

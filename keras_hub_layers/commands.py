@@ -155,7 +155,7 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
             name.split()[-1], help=text, description=about, epilog=examples, formatter_class=_Formatter
         )
         if name in run:
-            one.set_defaults(run=run[name])
+            one.set_defaults(run=run[name], usage_error=one.error)
         return one
 
     inspect = add("inspect")
@@ -199,6 +199,7 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     publish.add_argument("--notes", default="", metavar="TEXT", help="what is new")
     publish.add_argument("--public", action="store_true", help="create a repository that everybody sees")
     publish.add_argument("--dry-run", action="store_true", help="check everything, send nothing")
+    publish.add_argument("--json", action="store_true", help=_JSON)
     serve = add("serve")
     serve.add_argument("directory", metavar="DIRECTORY", help="it holds SavedModels, at any depth")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="0 for a free one (%(default)s)")

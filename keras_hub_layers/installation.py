@@ -120,7 +120,7 @@ def _named_backend() -> tuple[str, str]:
 def _is_of_backend(error: str) -> bool:
     """Whether an import failed because of the chosen backend; TensorFlow imports Keras, too."""
     name = _named_backend()[0]
-    return name != "tensorflow" and (name in error or "backend" in error)
+    return name != "tensorflow" and (name in error or "backend" in error or "Keras cannot be imported" in error)
 
 
 def _backend(seen: Probe) -> Iterator[Finding]:

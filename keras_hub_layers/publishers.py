@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shlex
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
         The absolute path of the archive.
 
     Raises:
-        ExportError: The directory holds no SavedModel, or something that cannot be packed.
+        ExportError: The directory holds no SavedModel, or something that cannot be packed, or the archive would lie
+            in it.
         ExportWriteError: The archive cannot be written.
 
     Example:
@@ -52,10 +54,21 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
                 fix=f"keras-hub-layers pack {os.fspath(directory)} {os.path.basename(source)}.tar.gz",
             )
         )
+    inside, outside = os.path.realpath(source), os.path.realpath(target)
+    if outside.startswith(os.path.join(inside, "")):
+        raise ExportError(
+            explain(
+                "The archive would lie in the SavedModel itself, and be packed with it the next time.",
+                expected="a path outside of the directory",
+                received=repr(os.fspath(archive_path)),
+                where=source,
+                fix=f"keras-hub-layers pack {shlex.quote(source)} {shlex.quote(source + '.tar.gz')}",
+            )
+        )
     draft = f"{target}.{uuid.uuid4().hex[:12]}.tmp"
     try:
         with open(draft, "xb") as file, gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
-            write_tar(source, packed, leave_out=(target, draft))
+            write_tar(source, packed)
         os.replace(draft, target)
     except HubError:
         raise
@@ -172,12 +185,10 @@ def publish(
     return Publication(handle, files, sent=True)
 
 
-def write_tar(directory: str, stream: gzip.GzipFile, *, leave_out: tuple[str, ...] = ()) -> None:
+def write_tar(directory: str, stream: gzip.GzipFile) -> None:
     """Write the regular files below a directory as a tar stream, always the same bytes for the same files."""
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, path in _walk(directory):
-            if path in leave_out:
-                continue
             info = tarfile.TarInfo(name)
             if os.path.isdir(path):
                 info.type, info.mode = tarfile.DIRTYPE, 0o755

@@ -4,6 +4,7 @@
 `ETag` and ranges. A path without its version leads to the newest one; a path that ends in a version is immutable.
 """
 
+import errno
 import hashlib
 import html
 import os
@@ -264,7 +265,9 @@ def _server(hub: Hub, host: str, port: int, handler: type[WSGIRequestHandler]) -
                 expected="an address of this machine, and a port that is free",
                 received=str(error),
                 where=f"{host}:{port}",
-                fix="let the system choose a port: keras-hub-layers serve DIRECTORY --port 0",
+                fix="let the system choose a port: keras-hub-layers serve DIRECTORY --port 0"
+                if isinstance(error, OverflowError) or error.errno in (errno.EADDRINUSE, errno.EACCES)
+                else "keras-hub-layers serve DIRECTORY --host 127.0.0.1   # or 0.0.0.0, for all of its addresses",
             )
         ) from error
     with listening:

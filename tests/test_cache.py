@@ -357,6 +357,8 @@ def test_a_cache_that_is_a_file_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(HubError, match="cannot be written"):
         Cache(tmp_path / "file").put(HANDLE, refuse)
+    with pytest.raises(HubError, match="is a file, not a directory"):
+        Cache(tmp_path / "file").entries()
 
 
 def test_a_manifest_is_json_for_other_programs(cache):

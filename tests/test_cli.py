@@ -84,6 +84,12 @@ def test_wrong_usage_leaves_with_2(words, capsys):
     assert "usage: keras-hub-layers" in capsys.readouterr().err
 
 
+def test_wrong_usage_of_doctor_shows_the_usage_of_doctor(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doctor", "--input", "1:float32"])
+    assert capsys.readouterr().err.startswith("usage: keras-hub-layers doctor ")
+
+
 def test_the_version_is_the_package_s(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--version"])
@@ -138,6 +144,12 @@ def test_pack_prints_the_checksum_to_pin(model, tmp_path, capsys):
 def test_a_dry_run_of_publish_shows_what_would_be_sent(model, capsys):
     assert cli.main(["publish", str(model), "hf://owner/repo", "--dry-run"]) == 0
     assert capsys.readouterr().out == "would publish hf://owner/repo\n           5  saved_model.pb\n"
+    assert cli.main(["publish", str(model), "hf://owner/repo", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "handle": "hf://owner/repo",
+        "sent": False,
+        "files": [{"name": "saved_model.pb", "size": 5}],
+    }
 
 
 @pytest.mark.parametrize("signal", [signal.SIGTERM, signal.SIGINT])

@@ -107,6 +107,12 @@ def test_an_old_tensorflow_hub_is_mended_by_an_older_setuptools(check):
     assert found["tensorflow_hub"].fix == 'pip install "setuptools<82"'
 
 
+def test_a_tensorflow_hub_that_lacks_keras_for_the_backend_s_sake_needs_no_advice(check, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    found = check(errors={"tensorflow_hub": "ImportError: Keras cannot be imported. Check that it is installed."})
+    assert (found["tensorflow_hub"].level, found["tensorflow_hub"].fix) == (OK, "")
+
+
 def test_another_backend_is_a_problem_and_its_source_is_named(check, monkeypatch, tmp_path):
     (tmp_path / "keras").mkdir()
     (tmp_path / "keras" / "keras.json").write_text(json.dumps({"backend": "torch"}))

@@ -113,13 +113,12 @@ pack({str(model)!r}, {str(tmp_path / "m.tar.gz")!r})
     assert sorted(os.listdir(tmp_path)) == ["export", "m.tar.gz"]
 
 
-def test_an_archive_within_the_model_is_not_packed_into_itself(model):
-    pack(model, model / "m.tar.gz")
-    first = sha256_of(model / "m.tar.gz")
-    pack(model, model / "m.tar.gz")
-    assert sha256_of(model / "m.tar.gz") == first
-    with tarfile.open(model / "m.tar.gz") as archive:
-        assert "m.tar.gz" not in archive.getnames()
+@pytest.mark.parametrize("place", [".", "assets"])
+def test_an_archive_within_the_model_is_refused_with_a_place_beside_it(model, place):
+    before = sorted(os.listdir(model))
+    with pytest.raises(ExportError, match=f"(?s)would lie in the SavedModel itself.* {model}.tar.gz"):
+        pack(model, model / place / "m.tar.gz")
+    assert sorted(os.listdir(model)) == before
 
 
 @pytest.mark.parametrize("handle", ["https://tfhub.dev/x", "/a/path", "google/nnlm/tensorFlow2/en/1", "gs://b/m"])

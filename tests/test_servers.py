@@ -229,6 +229,12 @@ def test_an_address_that_is_taken_is_said(root, base):
         serve(root, port=int(base.rsplit(":", 1)[1]))
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_said_with_one_of_this(root, host):
+    with pytest.raises(ResolveError, match=r"(?s)cannot listen there.*What to do: .*--host 127\.0\.0\.1"):
+        serve(root, host=host, port=0)
+
+
 def test_the_server_needs_neither_tensorflow_nor_keras(root):
     code = "import sys, keras_hub_layers.servers; print({'tensorflow', 'keras'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
