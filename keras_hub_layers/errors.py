@@ -27,6 +27,11 @@ Each error also derives from the built-in that a caller would catch, pickles, an
 message string, because Keras re-raises what `call` raises as `type(error)(message)`.
 """
 
+import sys
+import warnings
+
+_FRAMEWORKS = ("keras_hub_layers", "keras", "tensorflow", "keras_tuner", "contextlib", "functools", "wrapt")
+
 __all__ = [
     "ArchiveError",
     "BackendError",
@@ -152,3 +157,16 @@ def explain(problem: str, *, expected: object, received: object, where: object, 
     parts = {"Expected": expected, "Received": received, "Where": where, "What to do": fix}
     lines = [f"  {title}: {str(text).replace(chr(10), chr(10) + '    ')}" for title, text in parts.items()]
     return "\n".join([problem, *lines])
+
+
+def warn(text: str) -> None:
+    """Warn, as a `HubWarning`, at the line of the user that it is about: the nearest one outside of the frameworks."""
+    frame, level = sys._getframe(1), 2
+    while frame is not None and _is_of_framework(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, HubWarning, stacklevel=2 if frame is None else level)
+
+
+def _is_of_framework(module: str) -> bool:
+    # What AutoGraph makes of a user's function is a file that is gone, and no line of theirs.
+    return module.partition(".")[0] in _FRAMEWORKS or module.startswith("__autograph_generated_file")

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers import _compat, effects, executors, loaded, naming
-from keras_hub_layers.errors import HubWarning
+from keras_hub_layers.errors import warn
 
 __all__ = ["apart", "blocked", "changed", "check_trained", "fingerprint", "idle", "moving", "traced"]
 
@@ -66,18 +65,18 @@ def check_trained(layer: keras.layers.Layer, before: Mapping[str, bytes], where:
     """
     if not layer.trainable_weights:
         if layer.weights:
-            _say(
+            warn(
                 f"{where}: HubLayer {layer.name!r} is frozen, so this fit has trained nothing of it. To fine-tune it: "
                 "layer.trainable = True before compile()."
             )
         moved = [weight.path for weight in layer.weights if before.get(weight.path, _hash(weight)) != _hash(weight)]
         if moved:
-            _say(
+            warn(
                 f"{where}: HubLayer {layer.name!r} is frozen, and fit has changed {_listed(moved)} all the same: the "
                 "SavedModel or a callback assigns to it. The export holds the changed values."
             )
     elif before and all(before.get(weight.path) == _hash(weight) for weight in layer.trainable_weights):
-        _say(
+        warn(
             f"{where}: nothing of HubLayer {layer.name!r} was fine-tuned: its {len(layer.trainable_weights)} trainable "
             "weights are bit by bit what they were before fit. Was it made trainable after compile, is it not part of "
             "what the loss is computed from, is the learning rate 0, or are gradients accumulated over more batches "
@@ -182,7 +181,7 @@ def _warn(model: keras.Model) -> None:
         if then != (now := _state(layer))
     ]
     if stale:
-        _say(
+        warn(
             f"What is trained of {', '.join(stale)} was changed after the model {model.name!r} had been compiled and "
             "trained, and Keras goes on with the training step that it has. To have the change take effect:\n"
             "model.compile(keras.optimizers.Adam(1e-5), loss, metrics=metrics)   # before fit"
@@ -204,7 +203,3 @@ def _hash(weight: Any) -> bytes:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _say(text: str) -> None:
-    warnings.warn(text, HubWarning, stacklevel=4)

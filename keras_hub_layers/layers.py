@@ -2,7 +2,6 @@
 
 import functools
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +22,8 @@ from keras_hub_layers import (
 from keras_hub_layers.errors import (
     ConfigError,
     HubError,
-    HubWarning,
     explain,
+    warn,
 )
 
 __all__ = ["HubLayer"]
@@ -329,12 +328,10 @@ class HubLayer(_compat.OwnLosses):
         handle = config.get("handle")
         opening.check_safe_mode(handle)
         if isinstance(handle, embedding.EmbeddedHandle):
-            warnings.warn(
+            warn(
                 f"handle {options.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
                 "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
-                "copy.set_weights(model.get_weights())",
-                HubWarning,
-                stacklevel=2,
+                "copy.set_weights(model.get_weights())"
             )
         config = dict(config)
         packed = config.pop("embedded", None)
@@ -384,7 +381,7 @@ class HubLayer(_compat.OwnLosses):
     def _warn(self, text: str | None) -> None:
         if text is not None and text not in self._warned:
             self._warned |= {text}
-            warnings.warn(f"{self._where}: {text}", HubWarning, stacklevel=4)
+            warn(f"{self._where}: {text}")
 
 
 def weight_names(layer: HubLayer) -> dict[str, str]:

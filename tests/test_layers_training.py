@@ -554,3 +554,16 @@ def test_no_patterns_of_unfreeze_need_no_warning(produced):
     layer = layers.HubLayer(produced(producers.raw_module))
     layer.unfreeze = []
     assert layer.unfreeze == []
+
+
+def test_a_warning_is_given_at_the_line_of_the_user(produced):
+    layer = layers.HubLayer(produced(producers.raw_module))
+    model = keras.Sequential([keras.Input((1,)), layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.warns(errors.HubWarning, match="trainable but has no trainable weights") as made:
+        layers.HubLayer(produced(producers.raw_module), trainable=True)
+    layer.trainable = True
+    with pytest.warns(errors.HubWarning, match="trainable but has no trainable weights") as fitted:
+        model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0)
+    for one in (made[0], next(w for w in fitted if w.category is errors.HubWarning)):
+        assert one.filename == __file__

@@ -1,7 +1,6 @@
 """Which trace answers a call: its inputs in the traced form, its arguments among the traced values."""
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers import loaded
-from keras_hub_layers.errors import HubWarning, InputError, InterfaceError, TrainingError, explain
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain, warn
 from keras_hub_layers.executors import words
 from keras_hub_layers.executors.fixes import example, repair
 from keras_hub_layers.executors.inputs import Mismatch, conform, guarded, to_tensor
@@ -190,11 +189,9 @@ class Matcher:
         line = f"x = keras.Input(batch_shape={shape}, dtype={dtype!r})"
         if shape[0] is not None:
             line += f"   # and batch_size={shape[0]} in fit, evaluate and predict"
-        warnings.warn(
+        warn(
             f"{self._where}: the SavedModel takes {dtype} {shape} and nothing else, and the model that is being built "
-            f"does not say that its inputs have these lengths. Others will fail when it runs. To say so:\n{line}",
-            HubWarning,
-            stacklevel=5,
+            f"does not say that its inputs have these lengths. Others will fail when it runs. To say so:\n{line}"
         )
 
     def _is_for_bytes(self) -> bool:

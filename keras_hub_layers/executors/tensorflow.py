@@ -1,6 +1,5 @@
 """The native executor: adopt the loaded `tf.Variable`s and call the restored functions."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_hub_layers import _compat, interface, loaded, tensors
-from keras_hub_layers.errors import HubWarning, InputError, InterfaceError, TrainingError, explain
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain, warn
 from keras_hub_layers.executors import Choice, failures
 from keras_hub_layers.executors.inputs import Mismatch, to_tensor
 from keras_hub_layers.executors.matching import Matcher
@@ -127,11 +126,9 @@ class TensorFlowExecutor:
             name = f"{base}_{number}"
         if variable.dtype in _UNSAVED or not variable.shape.is_fully_defined():
             if trainable:
-                warnings.warn(
+                warn(
                     f"{self._choice.where}: the variable {variable.name!r} has no fixed shape, or a dtype that Keras "
-                    "has no weights of. It stays as it is and is not trained.",
-                    HubWarning,
-                    stacklevel=5,
+                    "has no weights of. It stays as it is and is not trained."
                 )
             return  # it stays inside the loaded object, and goes into a `.keras` file with it
         weight = _compat.adopt(variable, trainable, name)
@@ -203,13 +200,11 @@ class TensorFlowExecutor:
             return
         self._checked_pixels = True
         if wanted_range(self._function) == "unit":
-            warnings.warn(
+            warn(
                 f"{self._choice.where}: uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and nothing in "
                 "the SavedModel rescales them before its first weights. If those were trained on [0, 1], as TF Hub's "
                 "image models are:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
-                f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})",
-                HubWarning,
-                stacklevel=4,
+                f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})"
             )
 
     # -- at each call --------------------------------------------------------------------------------------------
