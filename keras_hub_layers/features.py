@@ -1,5 +1,6 @@
 """The outputs of a frozen layer, computed once for all epochs, trials and processes."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -54,8 +55,11 @@ def features(
     ```
     """
     where = f"features of {layer.name!r}"
-    _check_layer(layer, where)
     batches = _batches(data, batch_size, where)
+    if not all(part.built for part in _compat.flatten_layers(layer)):  # its weights are not there yet
+        for batch in itertools.islice(batches(), 1):
+            layer(_tensors(batch[0] if isinstance(batch, tuple) else batch), training=False)
+    _check_layer(layer, where)
     before, after = fingerprints.Reading(), fingerprints.Reading()
     is_paired = False
     for batch in batches():
@@ -111,6 +115,7 @@ def _stored(
         x, rest = (batch[0], batch[1:]) if isinstance(batch, tuple) else (batch, ())
         outputs = keras.tree.map_structure(_values, compute(_tensors(x)))
         if not checked:
+            _check_rows(x, outputs, where)
             _check_random(layer, x, outputs, where)
             checked = True
         store.add((outputs, *(keras.tree.map_structure(_values, part) for part in rest)) if rest else outputs)
@@ -131,6 +136,20 @@ def _check_layer(layer: keras.layers.Layer, where: str) -> None:
     random = [part.name for part in inside if any(map(_draws, vars(part).values()))]
     if random:
         raise _random(f"{random}", where)
+
+
+def _check_rows(x: Any, outputs: Any, where: str) -> None:
+    """Refuse outputs that are not one for each example."""
+    count = len(fingerprints.array(keras.tree.flatten(x)[0]))
+    shapes = [leaf.shape for leaf in keras.tree.flatten(outputs)]
+    if any(shape[:1] != (count,) for shape in shapes):
+        raise _refused(
+            "The features have no row for each example.",
+            f"outputs of {count} rows for a batch of {count}",
+            f"shapes {shapes}",
+            where,
+            "finetuning.features(hub_layer, (x, y))   # a layer that keeps the batch axis",
+        )
 
 
 def _check_random(layer: keras.layers.Layer, x: Any, outputs: Any, where: str) -> None:

@@ -42,7 +42,11 @@ class Reading:
             digest = hashlib.blake2b(form.encode(), digest_size=16)
             for leaf in leaves:
                 value = leaf[row]
-                digest.update(repr(value).encode() if leaf.dtype == object else np.ascontiguousarray(value).tobytes())
+                if leaf.dtype == object:
+                    value = value.tolist() if isinstance(value, np.ndarray) else value  # all of it, however long
+                    digest.update(repr(value).encode())
+                else:
+                    digest.update(np.ascontiguousarray(value).tobytes())
             total = (total + int.from_bytes(digest.digest(), "big")) % (1 << 128)
             count += 1
             self._order.update(digest.digest())

@@ -9,7 +9,7 @@ import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, finetuning, layers
+from keras_hub_layers import errors, finetuning, fingerprints, layers
 
 X = np.arange(10, dtype="float32")[:, None]
 Y = np.arange(10, dtype="int32")
@@ -34,7 +34,9 @@ class Counted(keras.layers.Layer):
 @pytest.fixture
 def counted():
     Counted.calls = 0
-    return Counted()
+    layer = Counted()
+    layer.build((None, 1))
+    return layer
 
 
 def test_arrays_give_arrays_in_their_order(hub):
@@ -376,3 +378,28 @@ def test_lists_of_targets_and_missing_ones_are_taken(hub):
     _, y = finetuning.features(hub, (X, list(Y)))
     np.testing.assert_array_equal(y, Y)
     np.testing.assert_array_equal(finetuning.features(hub, (X, None)), X / 2 + 1)
+
+
+def test_a_layer_that_its_first_call_builds_is_looked_at_with_its_weights(tmp_path):
+    with pytest.raises(errors.TrainingError, match="change with it"):
+        finetuning.features(keras.layers.Dense(1), X)
+    found = [
+        finetuning.features(keras.layers.Dense(1, kernel_initializer=kind, trainable=False), X, cache=tmp_path)[3, 0]
+        for kind in ("ones", "zeros")
+    ]
+    assert found == [3.0, 0.0]
+
+
+def test_outputs_without_a_row_for_each_example_are_refused():
+    with pytest.raises(errors.TrainingError, match=r"no row for each example[\s\S]*10 rows"):
+        finetuning.features(keras.layers.Lambda(lambda x: keras.ops.sum(x, axis=0, keepdims=True)), X)
+
+
+def test_long_rows_of_texts_are_read_to_their_end(counted):
+    rows = np.full((1, 3000), "a", object)
+    other = rows.copy()
+    other[0, 1500] = "b"
+    readings = [fingerprints.Reading() for _ in range(2)]
+    for reading, batch in zip(readings, (rows, other), strict=True):
+        reading.add(batch)
+    assert readings[0].order != readings[1].order
