@@ -20,14 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 CORE = (
-    "test_layers_*.py",
-    "test_executors.py",
-    "test_interface.py",
-    "test_loader.py",
-    "test_guards.py",
-    "test_compat*.py",
-    "test_exporters.py",
-    "test_zoo.py",
+    "layers/test_*.py",
+    "executors/test_executors.py",
+    "inspect/test_inspect.py",
+    "savedmodel/test_load.py",
+    "compat/test_*.py",
+    "export/test_export.py",
+    "whole/test_zoo.py",
 )
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # up to 1.6 GB of memory each
 

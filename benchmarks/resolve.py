@@ -38,9 +38,9 @@ def timed(work) -> float:
 
 
 def main(megabytes: int) -> None:
-    from keras_hub_layers.download import download
-    from keras_hub_layers.resolvers import resolve
-    from keras_hub_layers.servers import running
+    from keras_hub_layers._src.publish.server import running
+    from keras_hub_layers._src.resolve.download import download
+    from keras_hub_layers._src.resolve.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")

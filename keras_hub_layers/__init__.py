@@ -1,5 +1,8 @@
 """Use, fine-tune and share SavedModels in Keras 3.
 
+What is outside of `_src` is public; `_src` is the road: resolve -> savedmodel -> inspect -> layers -> finetuning,
+tuners -> export, callbacks -> publish. `keras_hub_layers.VERB` is defined in `_src/*/VERB.py`.
+
 The names below are resolved when they are first used, so that what needs neither TensorFlow nor
 Keras (`resolve`, `cache`, `pack`, the command line's help) imports neither.
 """
@@ -9,44 +12,33 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_hub_layers import callbacks, errors, finetuning, layers, tuners
-    from keras_hub_layers.exporters import export
-    from keras_hub_layers.interface import inspect
-    from keras_hub_layers.loader import load
-    from keras_hub_layers.pieces import cut
-    from keras_hub_layers.publishers import pack, publish
-    from keras_hub_layers.resolvers import resolve
-    from keras_hub_layers.saving import save
+    from keras_hub_layers import callbacks, errors, finetuning, interface, layers, tuners
+    from keras_hub_layers._src.cut.cut import cut
+    from keras_hub_layers._src.export.export import export
+    from keras_hub_layers._src.export.save import save
+    from keras_hub_layers._src.inspect.inspect import inspect
+    from keras_hub_layers._src.publish.pack import pack
+    from keras_hub_layers._src.publish.publish import publish
+    from keras_hub_layers._src.resolve.resolve import resolve
+    from keras_hub_layers._src.savedmodel.load import load
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__",
-    "callbacks",
-    "cut",
-    "errors",
-    "export",
-    "finetuning",
-    "inspect",
-    "layers",
-    "load",
-    "pack",
-    "publish",
-    "resolve",
-    "save",
-    "tuners",
-]
+    "__version__", "callbacks", "cut", "errors", "export", "finetuning", "inspect", "interface", "layers", "load",
+    "pack", "publish", "resolve", "save", "tuners",
+]  # fmt: skip
 
-_NAMESPACES = ("callbacks", "errors", "finetuning", "layers", "tuners")
+_NAMESPACES = ("callbacks", "errors", "finetuning", "interface", "layers", "tuners")
 _VERBS = {
-    "cut": "pieces",
-    "export": "exporters",
-    "inspect": "interface",
-    "load": "loader",
-    "pack": "publishers",
-    "publish": "publishers",
-    "resolve": "resolvers",
-    "save": "saving",
+    "resolve": "resolve.resolve",
+    "load": "savedmodel.load",
+    "inspect": "inspect.inspect",
+    "cut": "cut.cut",
+    "export": "export.export",
+    "save": "export.save",
+    "pack": "publish.pack",
+    "publish": "publish.publish",
 }
 
 
@@ -54,7 +46,7 @@ def __getattr__(name: str) -> Any:
     if name in _NAMESPACES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _VERBS:
-        return getattr(importlib.import_module(f"{__name__}.{_VERBS[name]}"), name)
+        return getattr(importlib.import_module(f"{__name__}._src.{_VERBS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
@@ -63,4 +55,4 @@ def __dir__() -> list[str]:
 
 
 if {"keras", "tensorflow"} <= sys.modules.keys():
-    importlib.import_module(f"{__name__}.layers")  # both are here already; so files with a HubLayer find its class
+    importlib.import_module(f"{__name__}._src.saved_classes")  # so that saved files find their classes

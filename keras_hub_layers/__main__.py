@@ -2,7 +2,7 @@
 
 import sys
 
-from keras_hub_layers.cli import main
+from keras_hub_layers._src.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -30,8 +30,6 @@ message string, because Keras re-raises what `call` raises as `type(error)(messa
 import sys
 import warnings
 
-_FRAMEWORKS = ("keras_hub_layers", "keras", "tensorflow", "keras_tuner", "contextlib", "functools", "wrapt")
-
 __all__ = [
     "ArchiveError",
     "BackendError",
@@ -55,6 +53,9 @@ __all__ = [
     "SafeModeError",
     "TrainingError",
 ]
+
+
+_FRAMEWORKS = ("keras_hub_layers", "keras", "tensorflow", "keras_tuner", "contextlib", "functools", "wrapt")
 
 
 class HubError(Exception):

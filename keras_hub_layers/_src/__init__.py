@@ -1,0 +1,1 @@
+"""The road: resolve -> savedmodel -> inspect -> executors -> layers -> finetuning, tuners -> export -> publish."""

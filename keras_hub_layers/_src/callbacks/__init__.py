@@ -1,0 +1,1 @@
+"""Export during `fit`. Keras, no TensorFlow."""

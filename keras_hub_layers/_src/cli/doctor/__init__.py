@@ -1,0 +1,1 @@
+"""keras-hub-layers doctor: the installation, or the road of one handle."""

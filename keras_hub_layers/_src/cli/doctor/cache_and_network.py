@@ -1,0 +1,140 @@
+"""Where models come from and are kept: the cache's directory, the network's settings. Passwords are not shown."""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+
+from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, of_error
+from keras_hub_layers._src.files.layout import is_whole
+from keras_hub_layers._src.files.manifests import Manifest
+from keras_hub_layers._src.resolve import environment
+from keras_hub_layers._src.resolve.cache import Cache
+from keras_hub_layers._src.resolve.handles import display
+from keras_hub_layers._src.text.words import counted, readable
+from keras_hub_layers.errors import HubError
+
+_SMALL = 2e9  # bytes: less free space than this is too little for many models
+
+
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+
+
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+def check() -> list[Finding]:
+    """Look at the cache and at the network's settings; nothing is sent.
+
+    Returns:
+        A list of `Finding`.
+    """
+    return [*_cache(), *_network(), *_certificates(), *_limits()]
+
+
+def _cache() -> Iterator[Finding]:
+    try:
+        cache = Cache()
+    except HubError as error:
+        yield of_error(error, "cache")
+        return
+    source = next((name for name in ("TFHUB_CACHE_DIR", "KERAS_HUB_LAYERS_CACHE") if os.environ.get(name)), "default")
+    refusal = _refusal(cache.root)
+    if refusal:
+        elsewhere = "export TFHUB_CACHE_DIR=/large/disk/tfhub"
+        yield Finding("cache", PROBLEM, f"{cache.root} ({source}) cannot be written: {refusal}", elsewhere)
+        return
+    entries = cache.entries()
+    text = f"{cache.root} ({source}), {counted(len(entries), 'model')}, {readable(sum(e.size for e in entries))}"
+    yield Finding("cache", OK, text)
+    free = shutil.disk_usage(_existing(cache.root)).free
+    if free < _SMALL:
+        yield Finding("cache", WARNING, f"only {readable(free)} are free", "keras-hub-layers cache list")
+    broken = [entry for entry in entries if not _is_whole(entry.path)]
+    if broken:
+        lines = [f"keras-hub-layers cache remove {entry.handle or entry.key}" for entry in broken]
+        names = ", ".join(entry.handle or entry.key for entry in broken)
+        yield Finding("cache", PROBLEM, f"files are missing or cut short: {names}", "\n".join(lines))
+    left = _left_over(cache.root)
+    if left:
+        text = f"{counted(left, 'unfinished download')}; those of killed processes go with the next download"
+        yield Finding("cache", WARNING, text)
+
+
+def _refusal(root: str) -> str:
+    """Why nothing can be written, `""` if it can."""
+    place = _existing(root)
+    if not os.path.isdir(place):
+        return f"{place} is a file"
+    probe = os.path.join(place, f".{uuid.uuid4().hex}.tmp")
+    try:
+        with open(probe, "xb"):
+            pass
+        os.unlink(probe)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _existing(path: str) -> str:
+    """The path, or the nearest directory above it that is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _is_whole(path: str) -> bool:
+    manifest = Manifest.read(path)
+    return manifest.fits(path) if manifest else is_whole(path)
+
+
+def _left_over(root: str) -> int:
+    names = os.listdir(root) if os.path.isdir(root) else []
+    return sum(bool(re.fullmatch(r"[0-9a-f]{40}\..+\.tmp", name)) for name in names)
+
+
+def _network() -> Iterator[Finding]:
+    if environment.offline():
+        text = "KERAS_HUB_LAYERS_OFFLINE is set: only what is local or in the cache can be used"
+        yield Finding("network", WARNING, text, "unset KERAS_HUB_LAYERS_OFFLINE")
+    else:
+        yield Finding("network", OK, "allowed (KERAS_HUB_LAYERS_OFFLINE is not set)")
+    if os.environ.get("HF_HUB_OFFLINE"):
+        yield Finding("network", WARNING, "HF_HUB_OFFLINE is set, for hf:// handles", "unset HF_HUB_OFFLINE")
+    try:
+        table = environment.mirrors()
+    except HubError as error:
+        yield of_error(error, "mirrors")
+        table = {}
+    if table:
+        yield Finding("mirrors", OK, "\n".join(f"{display(key)} -> {display(table[key])}" for key in table))
+    proxies = [f"{name}={_without_password(os.environ[name])}" for name in _PROXIES if os.environ.get(name)]
+    if proxies:
+        yield Finding("proxy", OK, "\n".join(proxies))
+
+
+def _without_password(text: str) -> str:
+    """A proxy's address; it may stand without a scheme."""
+    return display(text) if "://" in text else re.sub(r"^[^@/,]*@", "***@", text)
+
+
+def _certificates() -> Iterator[Finding]:
+    for name in _CERTIFICATES:
+        path = os.environ.get(name)
+        if path and not os.path.exists(path):
+            yield Finding("certificates", PROBLEM, f"{name} names {path!r}, which is not there", f"unset {name}")
+        elif path:
+            yield Finding("certificates", OK, f"{name}={path}")
+    if environment.unchecked_certificates():
+        text = "TFHUB_DISABLE_CERT_VALIDATION is true: anybody on the way can replace a model"
+        yield Finding("certificates", WARNING, text, "unset TFHUB_DISABLE_CERT_VALIDATION")
+
+
+def _limits() -> Iterator[Finding]:
+    readers: tuple[Callable[[], object], ...] = (environment.timeout, environment.max_bytes, environment.max_members)
+    for read in readers:
+        try:
+            read()
+        except HubError as error:
+            yield of_error(error, "settings")

@@ -1,0 +1,84 @@
+"""A finding: one thing that `doctor` looked at, what it saw, and the line that mends it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from keras_hub_layers._src.text import tables, words
+from keras_hub_layers.errors import HubError
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+
+_STYLES = {OK: "good", WARNING: "warn", PROBLEM: "bad"}
+
+
+# What Keras and TensorFlow write around the reason of an error.
+_NOISE = re.compile(
+    r"\s*(File \"|Exception encountered|Graph execution error|Detected at node|Arguments received by|<stack traces"
+    r"|• |\[\[\{\{|\[Op:|$)"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was seen.
+
+    Attributes:
+        topic: What was looked at, in one or two words.
+        level: `"ok"`, `"warning"` (it may matter) or `"problem"` (it will not work).
+        text: What was seen, one sentence or more.
+        fix: Lines to paste; `""` where nothing needs to be done.
+    """
+
+    topic: str
+    level: str
+    text: str
+    fix: str = ""
+
+
+def of_error(error: BaseException, topic: str, level: str = PROBLEM) -> Finding:
+    """A finding from an error; the last of its four parts is the fix.
+
+    Args:
+        error: One of this package, or any other.
+        topic: What was looked at.
+        level: Defaults to `"problem"`.
+    """
+    text, _, fix = str(error).partition("\n  What to do: ")
+    if not isinstance(error, HubError):
+        lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if not _NOISE.match(line)]
+        text = words.shortened(f"{type(error).__name__}: " + "\n".join(lines), 1000)
+    return Finding(topic, level, re.sub(r"\n +", "\n", text), re.sub(r"\n +", "\n", fix))
+
+
+def has_problem(findings: Iterable[Finding]) -> bool:
+    """Whether anything will not work."""
+    return any(finding.level == PROBLEM for finding in findings)
+
+
+def to_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """The findings for JSON."""
+    return [asdict(finding) for finding in findings]
+
+
+def table(findings: Iterable[Finding]) -> tables.Table:
+    """The findings as a table: level and topic on the left, text and fix on the right."""
+    listed = list(findings)
+    labels = [f"{finding.level:<7}  {finding.topic}" for finding in listed]
+    width = tables.WIDTH - 2 - max((len(label) for label in labels), default=0)
+    rows = []
+    for label, finding in zip(labels, listed, strict=True):
+        lines = [part for line in finding.text.splitlines() for part in tables.wrapped(line, width)]
+        rows.append(tables.Row(label, tuple(lines), _STYLES[finding.level]))
+        if finding.fix:
+            rows.append(tables.Row("", tuple(finding.fix.splitlines()), "code"))
+    return tables.Table(rows)
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """How many problems and warnings there are."""
+    levels = [finding.level for finding in findings]
+    counts = [words.counted(levels.count(level), level) for level in (PROBLEM, WARNING)]
+    return ", ".join(re.sub("^0 ", "no ", count) for count in counts)

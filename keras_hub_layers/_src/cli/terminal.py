@@ -1,0 +1,67 @@
+"""Output on terminals: tables, JSON, and TensorFlow's notes held back."""
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from keras_hub_layers.errors import MissingPackageError, explain
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2))
+
+
+def _print_table(table: Any) -> None:
+    """Print a table; in colours on a terminal, unless `NO_COLOR` is set."""
+    if not sys.stdout.isatty():  # rich need not be imported
+        print(table)
+        return
+    from rich.console import Console
+
+    Console().print(table.rich(), soft_wrap=True)
+
+
+def _quiet_tensorflow() -> None:
+    """Import TensorFlow without the notes that its libraries write before it can be told not to."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        try:
+            with _held_stderr():
+                importlib.import_module("tensorflow")
+        except Exception as error:  # it imports Keras, which refuses an unknown backend by a ValueError
+            raise MissingPackageError(
+                explain(
+                    "TensorFlow cannot be imported.",
+                    expected="TensorFlow, to read SavedModels",
+                    received=f"{type(error).__name__}: {error}",
+                    where=sys.executable,
+                    fix="keras-hub-layers doctor",
+                )
+            ) from error
+
+
+@contextlib.contextmanager
+def _held_stderr() -> Iterator[None]:
+    """Keep back what libraries write to the standard error, unless it ends in an error or is asked for."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        before = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(before, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)

@@ -1,0 +1,63 @@
+"""Private names of Keras' layers and variables, each with its versions, its reason and a test."""
+
+from typing import Any
+
+import keras
+
+
+def take_inputs_as_they_are(layer: keras.layers.Layer) -> None:
+    """Let a layer see its inputs unconverted: Python values, strings and ragged tensors of any dtype.
+
+    Keras 3.8 to 3.15: `Layer.__call__` casts inputs to the compute dtype and refuses Python values as
+    positional arguments. `autocast=False` is public but does not stop the conversion.
+    """
+    layer._convert_input_args = False
+    layer._allow_non_tensor_positional_args = True
+
+
+class _Adopted(keras.Variable):
+    def _initialize(self, value: Any) -> None:
+        self._value = value
+
+
+def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:
+    """A Keras variable that is the given `tf.Variable`, not a copy of it.
+
+    Keras 3.15: `keras.Variable(tf_variable)` shares it, as long as the dtype is the same. Keras 3.8 copies; there
+    the one method that makes the copy is overridden.
+    """
+    options = {"dtype": variable.dtype.name, "trainable": trainable, "autocast": False, "name": name}
+    weight = keras.Variable(variable, **options)
+    return weight if weight.value is variable else _Adopted(variable, **options)
+
+
+def forget_input_shape(layer: keras.layers.Layer) -> None:
+    """Drop the `input_shape=` of a layer, so that `Sequential` asks for the layer's dtype when it is built.
+
+    Keras 3.8 to 3.15: `Sequential.add` makes a float `Input` of it, whatever the layer takes; `dtype=` has no say.
+    """
+    layer.__dict__.pop("_input_shape_arg", None)
+
+
+def track(layer: keras.layers.Layer, variable: keras.Variable) -> None:
+    """Make a layer own a variable that it did not create.
+
+    Keras 3.8 to 3.15: `add_weight` copies; an attribute puts a frozen variable among the model's trainable ones.
+    """
+    layer._track_variable(variable)
+
+
+class OwnLosses(keras.layers.Layer):
+    """A layer whose published losses are computed anew whenever `losses` is read.
+
+    Keras 3.8 to 3.15: `Model.losses` asks each layer for `_get_own_losses()`. `add_loss` takes no callables and,
+    in `call`, counts a shared layer twice; a `regularizer` on a variable merges losses and vanishes when that one
+    variable is frozen.
+    """
+
+    def published_losses(self) -> list[Any]:
+        """The scalar losses to count; an empty list while frozen."""
+        raise NotImplementedError
+
+    def _get_own_losses(self) -> list[Any]:
+        return [*super()._get_own_losses(), *self.published_losses()]

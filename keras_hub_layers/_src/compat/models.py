@@ -1,0 +1,59 @@
+"""Private names of Keras around layers inside models, each with its versions, its reason and a test."""
+
+from typing import Any
+
+import keras
+from keras.src.random import seed_generator
+
+# -- exporting -------------------------------------------------------------------------------------------------------
+
+
+def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """A layer and every layer inside it, at any depth, each once.
+
+    Keras 3.8 to 3.15: `_flatten_layers`. `Model.layers` is public, and neither goes deeper nor exists on layers.
+    """
+    return list(layer._flatten_layers())
+
+
+def added_losses(layer: keras.layers.Layer) -> list[Any]:
+    """The losses that depend on inputs: those of `add_loss` and of activity regularizers in the last call.
+
+    Keras 3.8 to 3.15: `Layer.losses` mixes them with the regularizers of the weights.
+    """
+    return [loss for part in flatten_layers(layer) for loss in keras.layers.Layer._get_own_losses(part)]
+
+
+def clear_losses(layer: keras.layers.Layer) -> None:
+    """Forget the losses that a trace left in a layer: tensors of a graph that has ended.
+
+    Keras 3.8 to 3.15: only `Layer.__call__` in eager mode and the trainer clear them, by this name.
+    """
+    layer._clear_losses()
+
+
+def make_global_seed_generator() -> None:
+    """Create the variable behind `keras.random` without `seed=`, which cannot be created inside a trace.
+
+    Keras 3.8 to 3.15: it is made by the first draw. Drawing a number would make it too, and would change the
+    numbers that training draws next.
+    """
+    seed_generator.global_seed_generator()
+
+
+def graph_of(model: Any) -> Any:
+    """The functional graph of a model, itself a model: of a `Sequential` the one inside it; `None` if there is none.
+
+    Keras 3.8 to 3.15: `Sequential._functional` and `Functional._nodes_by_depth`. No public name tells the layers'
+    applications in this model from those in others: `Layer.output` is the first one anywhere.
+    """
+    functional = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    return functional if hasattr(functional, "_nodes_by_depth") else None
+
+
+def graph_nodes(model: Any) -> list[Any]:
+    """The applications of layers and operations in a functional graph (`graph_of`), from the inputs to the outputs.
+
+    Keras 3.8 to 3.15: each has `operation`, `arguments` (`args`, `kwargs`), `output_tensors` and `is_input`.
+    """
+    return [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]

@@ -1,0 +1,79 @@
+"""Private names of TensorFlow, each with its versions, its reason and a test. Does not import Keras."""
+
+import contextlib
+import importlib.util
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def watched(variables: Iterable[Any], is_trained: Callable[[Any], bool]) -> Iterator[None]:
+    """Have a gradient tape watch just those `tf.Variable`s that are trained, within this block.
+
+    TensorFlow 2.18 to 2.21: the flag is fixed at creation, and a restored function records what the flag says,
+    not what the SavedModel publishes: a published variable with a false flag would get no gradient, a frozen one
+    with a true flag is recorded in vain.
+    """
+    changed = []
+    with _flags:
+        for variable in variables:
+            wanted = is_trained(variable)
+            for part in (variable, *getattr(variable, "values", ())):
+                if hasattr(part, "_trainable") and (part.trainable != wanted or id(part) in _changed):
+                    count, before = _changed.get(id(part), (0, part._trainable))
+                    _changed[id(part)] = (count + 1, before)
+                    part._trainable = wanted
+                    changed.append(part)
+    try:
+        yield
+    finally:
+        with _flags:
+            for part in changed:
+                count, before = _changed.pop(id(part))
+                if count > 1:  # another thread is still inside
+                    _changed[id(part)] = (count - 1, before)
+                else:
+                    part._trainable = before
+
+
+# id of a variable -> how many blocks are inside `watched`, and its own flag
+_changed: dict[int, tuple[int, bool]] = {}
+
+
+_flags = threading.Lock()
+
+
+def restore_optimizers_without_keras_2() -> None:
+    """Have TensorFlow load SavedModels that hold an optimizer of Keras 2, also where Keras 2 is not installed.
+
+    TensorFlow 2.18 to 2.21: the slots of such an optimizer are made by a class that only `tf_keras` registers; without
+    it, loading ends with "'_UserObject' object has no attribute 'add_slot'", and most models that Keras 2 saved after
+    `compile` have slots. TensorFlow's own copy of the class is registered under another name.
+    """
+    from tensorflow.python.keras.optimizer_v2 import optimizer_v2
+    from tensorflow.python.saved_model import revived_types
+
+    if "optimizer" in revived_types.registered_identifiers() or _is_installed("tf_keras"):
+        return  # TensorFlow imports `tf_keras` by itself
+    restored = optimizer_v2.RestoredOptimizer
+    revived_types.register_revived_type(
+        "optimizer",
+        lambda obj: isinstance(obj, restored),
+        versions=[
+            revived_types.VersionedTypeRegistration(
+                object_factory=lambda proto: restored(),
+                version=2,
+                min_producer_version=1,
+                min_consumer_version=1,
+                setter=restored._set_hyper,
+            )
+        ],
+    )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # something that is no module stands in its place
+        return False

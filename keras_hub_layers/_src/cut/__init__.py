@@ -1,0 +1,1 @@
+"""A part of a functional model as a model. Keras, no TensorFlow."""

@@ -1,0 +1,73 @@
+"""What a layer needs of a backend (`Executor`), and what of a SavedModel it computes (`Choice`)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.text import snippets
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What of a loaded object a layer uses.
+
+    Attributes:
+        target: The object, or the piece of it, whose variables and losses count.
+        function: What is called.
+        arguments: Further keyword arguments, fixed by the user.
+        output_key: Key of the one output to keep, or `None`.
+        output_shape: Shapes without batch, structured as the outputs, or `None`.
+        where: Layer and handle, for error texts.
+        line: The line of code that makes the layer, with the given arguments changed; for error texts.
+    """
+
+    target: Any
+    function: contents.Function
+    arguments: Mapping[str, Any]
+    output_key: str | None
+    output_shape: Any
+    where: str
+    line: Callable[..., str] = snippets.line
+
+
+class Executor(Protocol):
+    """What a layer needs of a backend.
+
+    Attributes:
+        weights: The Keras variables, in a stable order: published trainable ones, other published ones, captured ones.
+        published: Those of `weights` that the SavedModel publishes.
+        candidates: Those of `weights` that may ever be trained.
+        has_lists: Whether the SavedModel itself says which those are.
+        input_dtype: Dtype of the one input if there is only one, else `None`.
+    """
+
+    weights: list[Any]
+    published: list[Any]
+    candidates: list[Any]
+    has_lists: bool
+    input_dtype: str | None
+
+    def name_of(self, weight: Any) -> str:
+        """A weight's name in the SavedModel, with its slashes."""
+        ...
+
+    def prepare(self, inputs: Any) -> Any:
+        """Inputs that Keras lets through: no arrays or Python values beside tensors, no keys that nobody takes."""
+        ...
+
+    def call(self, inputs: Any, training: bool) -> Any:
+        """Compute the outputs for inputs of any accepted form."""
+        ...
+
+    def output_spec(self, inputs: Any) -> Any:
+        """The outputs' shapes and dtypes for symbolic inputs, as `keras.KerasTensor`s."""
+        ...
+
+    def symbolic_inputs(self, shapes: Any) -> Any:
+        """`keras.KerasTensor`s of the traced dtypes for shapes with the batch axis, structured as the inputs."""
+        ...
+
+    def regularization_losses(self) -> list[Any]:
+        """The current values of the published losses, scalars."""
+        ...

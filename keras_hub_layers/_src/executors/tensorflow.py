@@ -1,0 +1,299 @@
+"""The native executor: adopt the loaded `tf.Variable`s and call the restored functions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers._src.compat import layers, tensorflow
+from keras_hub_layers._src.executors import failures
+from keras_hub_layers._src.executors.base import Choice
+from keras_hub_layers._src.executors.inputs import Mismatch, is_image, to_tensor
+from keras_hub_layers._src.executors.matching import Matcher
+from keras_hub_layers._src.executors.outputs import as_plain, keras_tensor, picked, shaped
+from keras_hub_layers._src.inspect import specs as specs_lib
+from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain, warn
+
+# Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
+_UNSAVED = (tf.string, tf.variant, tf.resource)
+
+
+class TensorFlowExecutor:
+    """Computes a `Choice` on the TensorFlow backend; see `executors/README.md` for the members."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        self._function = choice.function
+        self._traces = choice.function.usable_traces
+        self._matcher = Matcher(choice.function, choice.where, choice.line)
+        self._matcher.check_arguments(choice.arguments)
+        self._losses = [] if choice.function.is_signature else live_object.losses(choice.target)
+        self._check_losses()
+        variables = live_object.variables(choice.target, (choice.function,))
+        self.has_lists = variables.has_lists
+        trainable = {id(v) for v in variables.candidates}
+        self.weights, self._names = [], {}
+        for variable in (*variables.published, *variables.captured):
+            self._adopt(variable, id(variable) in trainable)
+        self.candidates = [weight for weight in self.weights if id(weight.value) in trainable]
+        published = {id(v) for v in variables.published}
+        self.published = [weight for weight in self.weights if id(weight.value) in published]
+        self._checked_pixels = False
+        self._strategy = tf.distribute.get_strategy()
+        self.input_dtype = self._single_dtype()
+
+    # -- the seam ------------------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool) -> Any:
+        trained = any(weight.trainable for weight in self.weights)
+        if trained:
+            self._check_strategy()
+        arguments = dict(self._choice.arguments)
+        if self._function.accepts_training:
+            arguments["training"] = training and arguments.get("training", True)
+        if self._function.is_signature:
+            inputs = self._by_name(inputs)
+        given = inputs
+        inputs, arguments = self._matcher.match(inputs, arguments)
+        self._check_pixels(given, inputs)
+        variables = [weight.value for weight in self.weights]
+        flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
+        with tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained)):
+            outputs = self._invoke(inputs, arguments)
+        outputs = picked(as_plain(outputs), self._choice)
+        return shaped(outputs, _batch(inputs), self._choice)
+
+    def prepare(self, inputs: Any) -> Any:
+        parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        if not isinstance(parts, (list, tuple)) or not any(_is_symbolic(leaf) for leaf in keras.tree.flatten(inputs)):
+            return inputs
+        if not isinstance(inputs, Mapping):
+            return type(inputs)(map(_as_tensor, inputs)) if type(inputs) in (list, tuple) else inputs
+        wanted = [set(trace.inputs) for trace in self._traces if isinstance(trace.inputs, Mapping)]
+        keys = set().union(*(some for some in wanted if some <= set(inputs)))  # else one may be misspelt
+        return {key: _as_tensor(value) for key, value in inputs.items() if key in keys or not keys}
+
+    def output_spec(self, inputs: Any) -> Any:
+        specs = keras.tree.map_structure(self._spec_of, inputs)
+        training = not self._matcher.infers(self._choice.arguments)
+        traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
+        self._matcher.is_building = True
+        try:
+            outputs = traced.get_concrete_function(specs).structured_outputs
+        finally:
+            self._matcher.is_building = False
+        return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice), as_plain(outputs))
+
+    def symbolic_inputs(self, shapes: Any) -> Any:
+        if not self._traces:
+            return keras.KerasTensor(shapes)
+        specs = self._traces[0].inputs
+        if self._function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
+            specs = next(iter(specs.values()))
+        try:
+            return self._symbolic(shapes, specs)
+        except (AttributeError, KeyError, TypeError, ValueError) as err:
+            raise InputError(
+                explain(
+                    "The shapes are not structured as the inputs are.",
+                    expected=f"shapes with the batch axis for {specs_lib.describe(specs_lib.spec_of(specs))}",
+                    received=repr(shapes),
+                    where=self._choice.where,
+                    fix="layer.compute_output_shape(" + _example(specs) + ")",
+                )
+            ) from err
+
+    def _symbolic(self, shapes: Any, specs: Any) -> Any:
+        if isinstance(specs, Mapping):
+            return {key: self._symbolic(shapes[key], spec) for key, spec in specs.items()}
+        if isinstance(specs, (list, tuple)):
+            return [self._symbolic(shape, spec) for shape, spec in zip(shapes, specs, strict=True)]
+        return keras_tensor(_with_shape(specs, tuple(shapes)), self._choice)
+
+    def regularization_losses(self) -> list[Any]:
+        flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
+        variables = [weight.value for weight in self.weights]
+        with tensorflow.watched(variables, lambda variable: flags.get(id(variable), False)):
+            return [_as_default_float(loss()) for loss in self._losses]
+
+    # -- at construction -----------------------------------------------------------------------------------------
+
+    def _adopt(self, variable: Any, trainable: bool) -> None:
+        base = name = contents.name_of(variable).replace("/", ".")
+        number = 0
+        while name in self._names:
+            number += 1
+            name = f"{base}_{number}"
+        if variable.dtype in _UNSAVED or not variable.shape.is_fully_defined():
+            if trainable:
+                warn(
+                    f"{self._choice.where}: the variable {variable.name!r} has no fixed shape, or a dtype that Keras "
+                    "has no weights of. It stays as it is and is not trained."
+                )
+            return  # it stays inside the loaded object, and goes into a `.keras` file with it
+        weight = layers.adopt(variable, trainable, name)
+        if weight.value is not variable:
+            raise InterfaceError(
+                explain(
+                    "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
+                    expected="keras.Variable(v).value is v",
+                    received=f"a copy of {variable.name!r} ({variable.dtype.name})",
+                    where=self._choice.where,
+                    fix="report this together with keras.__version__ and tf.__version__",
+                )
+            )
+        self._names[name] = contents.name_of(variable)
+        self.weights.append(weight)
+
+    def name_of(self, weight: Any) -> str:
+        """A weight's name in the SavedModel."""
+        return self._names[weight.name]
+
+    def _check_losses(self) -> None:
+        for loss in self._losses:
+            if not callable(loss):
+                raise InterfaceError(
+                    explain(
+                        "A published regularization loss cannot be called.",
+                        expected="regularization_losses: a list of functions without arguments that return a scalar",
+                        received=f"an entry of type {type(loss).__name__}: {loss!r}",
+                        where=self._choice.where,
+                        fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
+                    )
+                )
+
+    def _single_dtype(self) -> str | None:
+        """The dtype of a single input; of several float traces the widest."""
+        specs = [trace.inputs for trace in self._traces]
+        if self._function.is_signature and specs and len(specs[0]) == 1:
+            specs = list(specs[0].values())
+        if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
+            return None
+        dtypes = {spec.dtype for spec in specs}
+        if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
+            return None
+        return max(dtypes, key=lambda dtype: dtype.size).name
+
+    def _check_strategy(self) -> None:
+        if not tf.distribute.has_strategy() or tf.distribute.get_strategy() is self._strategy:
+            return
+        raise TrainingError(
+            explain(
+                "The layer was created outside the distribution strategy that trains it.",
+                expected="a HubLayer created within the scope of the strategy",
+                received=f"one created under {type(self._strategy).__name__}, "
+                f"called under {type(tf.distribute.get_strategy()).__name__}",
+                where=self._choice.where,
+                fix=f"with strategy.scope():\n    layer = {self._choice.line(trainable=True)}\n"
+                "    # and the model that holds it, with its compile",
+            )
+        )
+
+    def _check_pixels(self, given: Any, inputs: Any) -> None:
+        """Warn, once, where pixels from 0 to 255 become floats for weights that expect 0 to 1."""
+        if self._checked_pixels or not isinstance(inputs, tf.Tensor) or not inputs.dtype.is_floating:
+            return
+        if self._function.is_signature:
+            return  # what is done to its inputs is up to the signature
+        is_uint8 = getattr(getattr(given, "dtype", None), "name", None) == "uint8"
+        if not is_uint8 or not is_image(tf.TensorSpec(inputs.shape, inputs.dtype)):
+            return
+        self._checked_pixels = True
+        if wanted_range(self._function) == "unit":
+            warn(
+                f"{self._choice.where}: uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and nothing in "
+                "the SavedModel rescales them before its first weights. If those were trained on [0, 1], as TF Hub's "
+                "image models are:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
+                f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})"
+            )
+
+    # -- at each call --------------------------------------------------------------------------------------------
+
+    def _by_name(self, inputs: Any) -> Any:
+        """The one input of a signature under its name; of several inputs the caller has to say which is which."""
+        names = list(self._traces[0].inputs)
+        return {names[0]: inputs} if len(names) == 1 and not isinstance(inputs, Mapping) else inputs
+
+    def _invoke(self, inputs: Any, arguments: dict[str, Any]) -> Any:
+        try:
+            if self._function.is_signature:
+                return self._function.call(**inputs)
+            return self._function.call(inputs, **arguments)
+        except (TypeError, ValueError) as err:
+            if "matching concrete function" not in str(err):
+                raise
+            raise self._matcher.no_match(inputs, arguments, "TensorFlow refuses them") from err
+        except tf.errors.FailedPreconditionError as err:
+            raise failures.explained(err, self._choice) from err
+
+    # -- symbolic calls ------------------------------------------------------------------------------------------
+
+    def _spec_of(self, tensor: Any) -> Any:
+        if not isinstance(tensor, keras.KerasTensor):
+            return tensor
+        shape, dtype = tensor.shape, tensor.dtype
+        if getattr(tensor, "ragged", False):
+            rank = getattr(tensor, "ragged_rank", None) or 1
+            splits = getattr(tensor, "row_splits_dtype", None) or "int64"
+            return tf.RaggedTensorSpec(shape, tf.as_dtype(dtype), rank, tf.as_dtype(splits))
+        # Keras' hints are not to be trusted: some dense results (`x * 2`) are marked as sparse, and a Sequential
+        # model without Input declares dense inputs for whatever it is given. What the traces take decides.
+        kinds = {type(leaf) for trace in self._traces for leaf in tf.nest.flatten(trace.inputs)}
+        if tensor.sparse and tf.SparseTensorSpec in kinds:
+            return tf.SparseTensorSpec(shape, dtype)
+        if kinds == {tf.RaggedTensorSpec}:
+            ragged: Any = tf.nest.flatten(self._traces[0].inputs)[0]
+            return tf.RaggedTensorSpec(shape, tf.as_dtype(dtype), ragged.ragged_rank, ragged.row_splits_dtype)
+        if kinds == {tf.SparseTensorSpec}:
+            return tf.SparseTensorSpec(shape, dtype)
+        return tf.TensorSpec(shape, dtype)
+
+
+def _batch(inputs: Any) -> tf.TensorShape:
+    """The batch axis, as a shape of rank 1: unknown unless all inputs agree."""
+    sizes = {leaf.shape[0] if leaf.shape.rank else None for leaf in tf.nest.flatten(inputs)}
+    return tf.TensorShape([sizes.pop() if len(sizes) == 1 else None])
+
+
+def _is_symbolic(value: Any) -> bool:
+    return tf.is_tensor(value) or isinstance(value, (keras.KerasTensor, keras.Variable))
+
+
+def _as_tensor(value: Any) -> Any:
+    """A tensor of an array or of Python values; what holds tensors stays."""
+    if any(_is_symbolic(leaf) for leaf in keras.tree.flatten(value)):
+        return value
+    try:
+        return to_tensor(value)
+    except Mismatch:
+        return value
+
+
+def _with_shape(spec: Any, shape: tuple[int | None, ...]) -> Any:
+    """The same kind of tensor with another shape."""
+    if isinstance(spec, tf.RaggedTensorSpec):
+        ragged: Any = spec
+        return tf.RaggedTensorSpec(shape, ragged.dtype, ragged.ragged_rank, ragged.row_splits_dtype)
+    return (
+        tf.SparseTensorSpec(shape, spec.dtype)
+        if isinstance(spec, tf.SparseTensorSpec)
+        else tf.TensorSpec(shape, spec.dtype)
+    )
+
+
+def _example(specs: Any) -> str:
+    """Shapes to paste, structured as the inputs are."""
+    if isinstance(specs, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_example(spec)}" for key, spec in specs.items()) + "}"
+    if isinstance(specs, (list, tuple)):
+        return "[" + ", ".join(map(_example, specs)) + "]"
+    return str(tuple(specs.shape)) if specs.shape.rank is not None else "(None, 1)"
+
+
+def _as_default_float(loss: Any) -> Any:
+    """A loss in the dtype that Keras sums losses in."""
+    loss = tf.convert_to_tensor(loss)
+    return tf.cast(loss, keras.config.floatx()) if loss.dtype.is_floating else loss

@@ -1,0 +1,1 @@
+"""HubLayer, Keras model or loaded object -> Reusable SavedModel. Keras and TensorFlow."""

@@ -1,0 +1,84 @@
+"""What the makers of a Reusable SavedModel are told by the guide, checked on a Keras model before it is exported.
+
+Reference:
+
+- [Creating Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers._src.compat import models
+
+__all__ = ["assets", "preprocessing", "warnings_of"]
+
+
+_L = keras.layers
+
+
+_PREPROCESSING = (
+    (_L.Rescaling, lambda layer: f"values are rescaled: x * {layer.scale} + {layer.offset}"),
+    (_L.Normalization, lambda layer: "values are normalized with the mean and variance of the training data"),
+    (_L.Resizing, lambda layer: f"images of any size are resized to {layer.height} x {layer.width}"),
+    (_L.CenterCrop, lambda layer: f"images are cropped to {layer.height} x {layer.width}"),
+    (_L.TextVectorization, lambda layer: "any text: it is split and looked up in a vocabulary inside"),
+    (_L.StringLookup, lambda layer: "words are looked up in a vocabulary inside"),
+    (_L.IntegerLookup, lambda layer: "integers are looked up in a vocabulary inside"),
+    (_L.Hashing, lambda layer: f"values are hashed to {layer.num_bins} bins"),
+)
+
+
+def preprocessing(layer: Any) -> Iterator[str]:
+    """What the model does to its inputs itself, in words; the value range that it expects follows from it."""
+    for part in reversed(models.flatten_layers(layer)):
+        for kind, words in _PREPROCESSING:
+            if isinstance(part, kind):
+                text = words(part)
+                if isinstance(part, _L.Rescaling) and part.offset == 0 and part.scale == 1 / 255:
+                    text += ", so pixels go in as 0 to 255"
+                yield text
+
+
+def warnings_of(layer: Any) -> Iterator[str]:
+    """What consumers of an export will miss or stumble over, in words."""
+    decay = getattr(getattr(layer, "optimizer", None), "weight_decay", None)
+    if decay:
+        yield (
+            f"the optimizer's weight_decay={float(decay):g} is no regularization loss and is not part of the export: "
+            "whoever fine-tunes it has to set it again. A kernel_regularizer would be published."
+        )
+    for end in _ends(layer):
+        if isinstance(end, _L.Dropout):
+            yield (
+                f"the output is that of {type(end).__name__} {end.name!r}: leave dropout on features to whoever trains "
+                "on them."
+            )
+        elif isinstance(end, _L.Softmax) or getattr(getattr(end, "activation", None), "__name__", "") == "softmax":
+            yield (
+                f"the output of {end.name!r} is a softmax: logits are better to fine-tune, with "
+                "from_logits=True in the loss."
+            )
+
+
+def assets(resources: Iterable[Any]) -> Iterator[str]:
+    """File names of the assets among some resources."""
+    for resource in resources:
+        if isinstance(resource, tf.saved_model.Asset):
+            yield resource.asset_path.numpy().decode().rpartition("/")[2]
+
+
+def _ends(model: Any) -> Iterator[Any]:
+    """The layers or operations whose outputs are those of a functional model; nested models are followed."""
+    graph = models.graph_of(model) if isinstance(model, keras.Model) else None
+    if graph is None:
+        return
+    outputs = {id(tensor) for tensor in graph.outputs}
+    for node in models.graph_nodes(graph):
+        if any(id(tensor) in outputs for tensor in node.output_tensors) and not node.is_input:
+            if models.graph_of(node.operation) is not None:
+                yield from _ends(node.operation)
+            else:
+                yield node.operation

@@ -1,0 +1,109 @@
+"""save(model, path): write a Keras file without the optimizer's state, whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers._src.compat import saving
+from keras_hub_layers._src.export import destinations
+from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
+
+__all__ = ["SUFFIXES", "save"]
+
+
+SUFFIXES = (".weights.h5", ".h5", ".keras")
+
+
+@public()
+def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bool = False) -> str:
+    """Save a Keras model to one file, by default without the state of its optimizer.
+
+    Keras itself ignores `include_optimizer=False` for `.keras` and `.weights.h5` files, which with Adam are three
+    times as large as the weights. The model itself is as before: it trains on with the same optimizer. The
+    file is written beside its place and moved there when it is complete.
+
+    Args:
+        model: A built `keras.Model` of any class.
+        path: A path that ends in `.keras` or `.h5` (architecture and weights) or `.weights.h5` (weights only). A file
+            that is there is replaced.
+        include_optimizer: Whether to save the optimizer's state and the losses and metrics of `compile` too.
+            Defaults to `False`; the optimizers of compiled models inside the model are left out with it.
+
+    Returns:
+        The path, a `str`.
+
+    Raises:
+        errors.ExportError: It is no Keras model, it was never built, or the path ends in something else.
+        errors.ExportWriteError: Writing failed; a file that was there is untouched.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_hub_layers as khl
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    khl.save(model, "model.keras")
+    again = keras.saving.load_model("model.keras")
+    ```
+    """
+    target = destinations.local_path(path)
+    _check(model, target)
+    hidden = contextlib.nullcontext() if include_optimizer else saving.without_optimizers(model)
+    try:
+        if destinations.is_remote(target):
+            with tempfile.TemporaryDirectory() as folder:
+                local = os.path.join(folder, target.rpartition("/")[2])
+                with hidden:
+                    _write(model, local)
+                tf.io.gfile.copy(local, target, overwrite=True)
+        else:
+            with atomic.replacing_file(target) as local, hidden:
+                _write(model, local)
+    except (OSError, tf.errors.OpError) as err:
+        if isinstance(err, HubError):
+            raise
+        raise ExportWriteError(
+            explain(
+                "The file could not be written; what was there before is untouched.",
+                expected="a place with room that can be written to",
+                received=f"{type(err).__name__}: {err}",
+                where=target,
+                fix='free space or choose another place: khl.save(model, "another/model.keras")',
+            )
+        ) from err
+    return target
+
+
+def _write(model: keras.Model, path: str) -> None:
+    if path.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        model.save(path)
+
+
+def _check(model: Any, path: str) -> None:
+    problem = None
+    if not isinstance(model, keras.Model):
+        problem = f"an object of type {type(model).__name__}"
+    elif not model.built:
+        problem = f"{type(model).__name__} {model.name!r}, which was never built: call it on one batch first"
+    elif not path.endswith(SUFFIXES):
+        problem = f"the path {path!r}"
+    if problem is not None:
+        raise ExportError(
+            explain(
+                "This cannot be saved to a Keras file.",
+                expected="a built keras.Model, and a path that ends in .keras, .h5 or .weights.h5",
+                received=problem,
+                where="khl.save",
+                fix='khl.save(model, "model.keras"), or for a SavedModel khl.export(model, "directory")',
+            )
+        )

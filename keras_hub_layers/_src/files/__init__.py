@@ -1,0 +1,1 @@
+"""Directories and files: names, hashes, locks, atomic replacement. Plain."""

@@ -1,0 +1,1 @@
+"""What is trained, when, and how fast. Keras, no TensorFlow."""

@@ -1,0 +1,118 @@
+"""What features are known by: digests of the layer and of the data, which differ where the features would."""
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.layers import hub_layer
+from keras_hub_layers._src.savedmodel import source as source_lib
+from keras_hub_layers.errors import TrainingError, explain
+
+__all__ = ["Reading", "array", "of_layer"]
+
+
+_IRRELEVANT = ("build_config", "compile_config")  # there or not, the layer computes the same
+
+
+class Reading:
+    """What one reading of some data has seen.
+
+    Attributes:
+        examples: What says which examples there are, with their structure and dtypes, in any order; and how many.
+        order: The same in their order.
+    """
+
+    def __init__(self) -> None:
+        self.examples = (0, 0)
+        self._order = hashlib.blake2b(digest_size=16)
+
+    @property
+    def order(self) -> str:
+        return self._order.hexdigest()
+
+    def add(self, batch: Any) -> None:
+        """Look at a batch."""
+        leaves = [array(leaf) for leaf in keras.tree.flatten(batch)]
+        form = repr(keras.tree.map_structure(lambda leaf: None, batch))
+        form += "".join(f"{leaf.dtype.name}{leaf.shape[1:]}" for leaf in leaves)
+        total, count = self.examples
+        for row in range(len(leaves[0])):
+            digest = hashlib.blake2b(form.encode(), digest_size=16)
+            for leaf in leaves:
+                value = leaf[row]
+                if leaf.dtype == object:
+                    value = value.tolist() if isinstance(value, np.ndarray) else value  # all of it, however long
+                    digest.update(repr(value).encode())
+                else:
+                    digest.update(np.ascontiguousarray(value).tobytes())
+            total = (total + int.from_bytes(digest.digest(), "big")) % (1 << 128)
+            count += 1
+            self._order.update(digest.digest())
+        self.examples = (total, count)
+
+
+def of_layer(layer: keras.layers.Layer) -> str:
+    """A digest of all that decides what a layer computes: graphs and assets of SavedModels, configs, weights.
+
+    Names do not count, so that the same architecture has the same digest when it is made again. The code of layers of
+    one's own is not seen.
+
+    Raises:
+        errors.TrainingError: A layer has no config.
+    """
+    digest = hashlib.blake2b(digest_size=20)
+    parts = models.flatten_layers(layer)
+    try:
+        configs = [keras.saving.serialize_keras_object(part) for part in parts]
+        digest.update(json.dumps(_nameless(configs), sort_keys=True).encode())
+    except Exception as err:
+        raise TrainingError(
+            explain(
+                "What a layer computes cannot be told from its config, so its features cannot be kept on disk.",
+                expected="layers with a config",
+                received=f"{type(err).__name__}: {str(err)[:500]}",
+                where=f"features of {layer.name!r}",
+                fix="finetuning.features(layer, data)   # without cache: in memory",
+            )
+        ) from err
+    for part in parts:
+        source = source_lib.source_of(part.resolved_object) if isinstance(part, hub_layer.HubLayer) else None
+        if source is not None:
+            digest.update(f"{source.digest} {source_lib.digest_of_assets(source)}".encode())
+    for weight in layer.weights:
+        digest.update(f"{tuple(weight.shape)} {weight.dtype}".encode() + array(weight).tobytes())
+    return digest.hexdigest()
+
+
+def array(value: Any) -> np.ndarray:
+    """A tensor or variable as a NumPy array."""
+    return value if isinstance(value, np.ndarray) else np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def _nameless(configs: Any) -> Any:
+    """Configs in which each name is the number of its first occurrence."""
+    names: dict[str, str] = {}
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                names.setdefault(value["name"], f"#{len(names)}")
+            for part in value.values():
+                collect(part)
+        elif isinstance(value, (list, tuple)):
+            for part in value:
+                collect(part)
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): replaced(part) for key, part in value.items() if key not in _IRRELEVANT}
+        if isinstance(value, (list, tuple)):
+            return [replaced(part) for part in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    collect(configs)
+    return replaced(configs)

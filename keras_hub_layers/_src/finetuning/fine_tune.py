@@ -1,0 +1,159 @@
+"""fine_tune(model, data, epochs): the head first, then the `HubLayer` too."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
+from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
+from keras_hub_layers._src.finetuning.unfreeze import Unfreeze
+from keras_hub_layers._src.layers.access import hub_layers
+from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import TrainingError, explain
+
+__all__ = ["fine_tune"]
+
+
+@public("finetuning")
+def fine_tune(
+    model: keras.Model,
+    data: Any,
+    epochs: int,
+    *,
+    head_epochs: int = 1,
+    which: Any = "all",
+    learning_rate: float | None = None,
+    rate_factor: float = 0.5,
+    warmup: float = 0.1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **kwargs: Any,
+) -> keras.callbacks.History:
+    """Train a compiled model in the order that keeps what was learned: the head first, then the `HubLayer` too.
+
+    For the first `head_epochs` the HubLayers are frozen, so that a head with random weights cannot spoil them. Then
+    they are unfrozen, and all goes on with a lower learning rate, which rises linearly from 0 at first: the optimizer
+    knows nothing about the new variables yet. It is one `fit` with `callbacks.Unfreeze` and returns its one history;
+    the layers stay unfrozen.
+
+    Args:
+        model: A compiled model with at least one `HubLayer` and something behind it to train; its optimizer has a
+            float learning rate.
+        data: What `fit` takes as `x` (a dataset), or a tuple `(x, y)` or `(x, y, sample_weight)`, where lists and NumPy
+            arrays of texts are welcome.
+        epochs: Number of epochs in all, those for the head included.
+        head_epochs: Number of epochs with frozen HubLayers. Defaults to 1, as `freeze_epochs` of fastai's `fine_tune`.
+        which: What is unfrozen then, as `finetuning.patterns` takes it. Defaults to `"all"`.
+        learning_rate: Learning rate of the head's epochs. Defaults to `None`: that of the optimizer now, which a
+            `fine_tune` before has lowered.
+        rate_factor: What it is multiplied by afterwards. Defaults to 0.5, as fastai's `fine_tune` halves it. With many
+            examples, or a head that is trained for long, less is usual: TensorFlow's tutorial on transfer learning
+            and fine-tuning takes a tenth.
+        warmup: Share of the batches after unfreezing in which the learning rate rises. Defaults to 0.1, as in
+            TensorFlow's tutorial on classifying text with BERT (`num_warmup_steps = 0.1 * num_train_steps`). Where the
+            number of batches of a dataset is unknown, one epoch's worth cannot be told, and there is no warm-up.
+        callbacks: Further callbacks; they come after the one that unfreezes.
+        **kwargs: Further arguments of `fit`, such as `batch_size` and `validation_data`.
+
+    Returns:
+        The `History` of all epochs.
+
+    Raises:
+        errors.TrainingError: The model is not compiled, has no HubLayer or no head to train, or `head_epochs` leaves no
+            epoch for the rest.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_hub_layers import finetuning, layers
+
+    model = keras.Sequential([layers.HubLayer("path/to/saved_model"), keras.layers.Dense(10)])
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = finetuning.fine_tune(model, (images, labels), epochs=5, validation_split=0.1)
+    ```
+
+    Reference:
+
+    - [Fine-tuning can distort pretrained features, Kumar et al. 2022](https://arxiv.org/abs/2202.10054): why.
+    - [fastai: `Learner.fine_tune`](https://docs.fast.ai/callback.schedule.html#learner.fine_tune).
+    - [Transfer learning and fine-tuning](https://www.tensorflow.org/tutorials/images/transfer_learning).
+    - [Classify text with BERT](https://www.tensorflow.org/text/tutorials/classify_text_with_bert).
+    """
+    _check(model, data, epochs, head_epochs)
+    rate = learning_rate_of(model) if learning_rate is None else learning_rate
+    schedule: Mapping[int, Any] = {0: None, head_epochs: which} if head_epochs else {0: which}
+    rates = {0: rate, head_epochs: rate * rate_factor} if head_epochs else {0: rate * rate_factor}
+    x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
+    names = ("y", "sample_weight")[: len(rest)]
+    batches = _batches(x, kwargs) * (epochs - head_epochs)
+    once = Unfreeze(schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=0)
+    arguments = {**dict(zip(names, rest, strict=True)), **kwargs}
+    arguments.update({name: as_validation(kwargs[name]) for name in ("validation_data",) if name in kwargs})
+    return model.fit(x, epochs=epochs, callbacks=[once, *callbacks], **arguments)
+
+
+def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None:
+    where = f"fine_tune, model {model.name!r}"
+    is_pair = isinstance(data, list) and len(data) == 2 and len(getattr(model, "inputs", None) or [0]) == 1
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or is_pair:
+        raise TrainingError(
+            explain(
+                "Data and targets are one argument, and the number of epochs follows.",
+                expected="a dataset or a tuple (x, y), and an integer",
+                received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
+                where=where,
+                fix="finetuning.fine_tune(model, (x, y), epochs=5)",
+            )
+        )
+    if not model.compiled or model.optimizer is None:
+        raise TrainingError(
+            explain(
+                "The model is not compiled.",
+                expected="a model with an optimizer and a loss",
+                received="a model without",
+                where=where,
+                fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
+            )
+        )
+    found = hub_layers(model)
+    inside = {id(weight) for layer in found for weight in layer.weights}
+    head = [weight for weight in model.trainable_variables if id(weight) not in inside]
+    is_bare = all(part in found or isinstance(part, keras.Model) for part in models.flatten_layers(model))
+    if not found or (head_epochs and not head and (model.built or is_bare)):
+        raise TrainingError(
+            explain(
+                "The model has no head to train before its HubLayer." if found else "The model has no HubLayer.",
+                expected="a model with a HubLayer, and with trainable layers besides",
+                received=f"HubLayers: {[layer.name for layer in found]}, other trainable weights: {len(head)}",
+                where=where,
+                fix="finetuning.fine_tune(model, data, epochs, head_epochs=0)" if found else "model.fit(x, y)",
+            )
+        )
+    if not 0 <= head_epochs < epochs:
+        raise TrainingError(
+            explain(
+                "The epochs for the head leave none for the rest.",
+                expected=f"head_epochs from 0 to {epochs - 1}, less than epochs={epochs}",
+                received=f"head_epochs={head_epochs!r}",
+                where=where,
+                fix=f"finetuning.fine_tune(model, data, epochs={head_epochs + 1})",
+            )
+        )
+
+
+def _batches(x: Any, arguments: Mapping[str, Any]) -> int:
+    """Batches in an epoch of `fit`; 0 if it cannot be told beforehand."""
+    steps = arguments.get("steps_per_epoch")
+    if steps:
+        return int(steps)
+    leaf = keras.tree.flatten(x)[0] if isinstance(x, (list, tuple, dict)) else x
+    if hasattr(leaf, "shape") and leaf.shape:
+        examples = int(leaf.shape[0] * (1 - arguments.get("validation_split", 0.0)))
+        return -(-examples // (arguments.get("batch_size") or 32))
+    try:
+        return len(x)
+    except TypeError:  # a dataset or generator of unknown length
+        return 0

@@ -1,0 +1,1 @@
+"""loaded object or files -> Interface. TensorFlow, no Keras."""

@@ -1,0 +1,88 @@
+"""`Interface`: what a SavedModel offers, as pure data."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from keras_hub_layers._src.inspect import table
+from keras_hub_layers._src.inspect.records import Extent, GroupInfo, Requirement, SignatureInfo, TraceInfo, VariableInfo
+from keras_hub_layers._src.public import public
+
+__all__ = ["Interface"]
+
+
+@public("interface")
+@dataclass(frozen=True)
+class Interface:
+    """What a SavedModel offers. Comparable and picklable; `str()` gives a table, `to_dict()` JSON.
+
+    Attributes:
+        handle: The handle as given, without passwords; `""` for an object that was not loaded from one.
+        format: `"reusable"`, `"signatures"`, `"tf1"`, `"tf1_hub"` or `"empty"`.
+        producer: The program that wrote it, `"keras2"`, `"keras2_layers"` (TensorFlow code with Keras 2 layers inside),
+            `"keras3"`, `"keras3_export"`, `"keras_hub_layers"`, `"tensorflow"`, `"tf1"`, `"tf1_hub"`; `""` if unknown.
+        tf_version: The TensorFlow that wrote it; `""` if unknown.
+        callable: Whether the object itself can be called with one input.
+        accepts_training: Whether its function has a `training` argument.
+        training_modes: The values of `training` that were traced, a tuple of `bool`.
+        traces: Tuple of `TraceInfo`.
+        signatures: Name to `SignatureInfo`.
+        variables: Tuple of `VariableInfo`.
+        groups: Tuple of `GroupInfo`, from the input to the output.
+        sizes: `"all"`, `"published"` and `"trainable"`, each to an `Extent`.
+        regularization_losses: Number of published losses.
+        pieces: Names of the named callables.
+        assets: File names of the assets.
+        string_inputs: Whether any input takes strings.
+        missing_ops: Names of ops that the running TensorFlow does not have.
+        requires: Tuple of `Requirement`: packages to import before loading, whether or not they are installed.
+        jit: Whether XLA can compile what the object computes: `"no: "` and what hinders it, or `"unknown"`. `HubLayer`
+            keeps `supports_jit` at `False` in both cases.
+        fine_tunable: Whether `HubLayer(handle, trainable=True)` trains it.
+        reason: Why, or why not.
+        code: A line to paste.
+    """
+
+    handle: str
+    format: str
+    producer: str
+    tf_version: str
+    callable: bool
+    accepts_training: bool
+    training_modes: tuple[bool, ...]
+    traces: tuple[TraceInfo, ...]
+    signatures: dict[str, SignatureInfo]
+    variables: tuple[VariableInfo, ...]
+    groups: tuple[GroupInfo, ...]
+    sizes: dict[str, Extent]
+    regularization_losses: int
+    pieces: tuple[str, ...]
+    assets: tuple[str, ...]
+    string_inputs: bool
+    missing_ops: tuple[str, ...]
+    requires: tuple[Requirement, ...]
+    jit: str
+    fine_tunable: bool
+    reason: str
+    code: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and scalars, for JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    def __str__(self) -> str:
+        return str(table.table(self))
+
+    def __rich__(self) -> Any:
+        return table.table(self).rich()
+
+    def _repr_html_(self) -> str:
+        return table.table(self).html()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

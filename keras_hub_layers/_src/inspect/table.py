@@ -1,0 +1,157 @@
+"""An Interface in words: the rows of the table that `inspect` prints."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from keras_hub_layers._src.inspect.specs import describe, flatten
+from keras_hub_layers._src.savedmodel import producers
+from keras_hub_layers._src.text import tables, words
+from keras_hub_layers._src.text.tables import Row
+
+FORMATS = {
+    "reusable": "Reusable SavedModel",
+    "signatures": "signatures only",
+    "tf1": "TF1 SavedModel",
+    "tf1_hub": "TF1 Hub format",
+    "empty": "nothing that can be called",
+}
+
+
+_TEXT = tables.WIDTH - 14  # beside the longest label, "fine-tunable"
+
+
+_FEW = 12  # variables that are listed one by one; more are folded into their groups
+
+
+_NAME = 48  # characters of a variable's or group's name
+
+
+_MANY = 30  # lines of one row
+
+
+def table(interface: Any) -> tables.Table:
+    """The table of an `Interface`."""
+    return tables.Table(_rows(interface))
+
+
+def _rows(info: Any) -> Iterator[Row]:
+    origin = producers.in_words(info.producer, info.tf_version)
+    yield Row("handle", (info.handle or "(an object in this process)",))
+    yield Row("format", tables.wrapped(", ".join(filter(None, (format_of(info), origin))), _TEXT))
+    verdict = ("yes: " if info.fine_tunable else "no: ") + info.reason
+    yield Row("fine-tunable", tables.wrapped(verdict, _TEXT), "good" if info.fine_tunable else "warn")
+    yield Row("use it as", (info.code,), "code")
+    if info.missing_ops:
+        yield Row("missing ops", tables.wrapped(", ".join(info.missing_ops), _TEXT), "bad")
+    for need in info.requires:
+        yield Row("needs", tables.wrapped(f"{need.package}, for {', '.join(need.ops)}", _TEXT))
+        yield Row("", (need.advice,), "code")
+    yield Row("")
+    yield from _calls(info)
+    yield from _signatures(info)
+    yield Row("pieces", tables.wrapped(", ".join(info.pieces) or "none", _TEXT))
+    yield Row("assets", tables.wrapped(", ".join(info.assets) or "none", _TEXT))
+    yield Row("losses", (f"{info.regularization_losses} for regularization" if info.regularization_losses else "none",))
+    yield Row("strings", tables.wrapped(_strings(info), _TEXT))
+    known = info.jit if info.jit != "unknown" else "unknown: no op is known to hinder it (HubLayer does not use XLA)"
+    yield Row("XLA", tables.wrapped(known, _TEXT))
+    yield Row("")
+    yield from _variables(info)
+
+
+def format_of(info: Any) -> str:
+    """The format in words."""
+    return "pieces only" if info.format == "empty" and info.pieces else FORMATS[info.format]
+
+
+def _calls(info: Any) -> Iterator[Row]:
+    if not info.callable:
+        yield Row("call", ("it cannot be called itself",))
+        return
+    calls = dict.fromkeys((_flow(t.inputs, t.outputs), _arguments(t.arguments)) for t in info.traces)
+    lines = [line for flow, fixed in calls for line in (*flow, *((f"  with {fixed}",) if fixed else ()))]
+    yield Row("call", tables.folded(lines, _MANY, "more lines") or ("any input: it was not traced yet",))
+    if not info.accepts_training:
+        mode = "no such argument: one mode for training and inference"
+    elif any(trace.training == "tensor" for trace in info.traces):
+        mode = "a tensor: both modes"
+    else:
+        mode = "traced for " + (" and ".join(str(mode) for mode in info.training_modes) or "no mode")
+    yield Row("training", (mode,))
+
+
+def _signatures(info: Any) -> Iterator[Row]:
+    lines: list[str] = []
+    for name, signature in info.signatures.items():
+        lines += [name, *("  " + line for line in _flow(signature.inputs, signature.outputs, _TEXT - 2))]
+    yield Row("signatures", tables.folded(lines, _MANY, "more lines") or ("none",))
+
+
+def _flow(inputs: Any, outputs: Any, width: int = _TEXT) -> tuple[str, ...]:
+    """Inputs and outputs in one line if they fit, else a line for each tensor."""
+    line = f"{describe(inputs)} -> {describe(outputs)}"
+    if len(line) <= width:
+        return (line,)
+    entering = tables.folded(_entries(inputs), _FEW, "more")
+    leaving = tables.folded(_entries(outputs), _FEW, "more")
+    return (*entering, *(("-> " if place == 0 else "   ") + line for place, line in enumerate(leaving)))
+
+
+def _entries(nest: Any) -> list[str]:
+    if isinstance(nest, dict) and nest:
+        width = max(len(str(key)) for key in nest)
+        return [f"{key!s:<{width}}  {describe(value)}" for key, value in nest.items()]
+    if isinstance(nest, (list, tuple)):
+        return [f"[{place}]  {describe(value)}" for place, value in enumerate(nest)]
+    return [describe(nest)]
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={describe(value)}" for name, value in arguments.items())
+
+
+def _strings(info: Any) -> str:
+    takers = ["the call"] if any(_takes_strings(trace.inputs) for trace in info.traces) else []
+    takers += [f"the signature {name!r}" for name, one in info.signatures.items() if _takes_strings(one.inputs)]
+    return f"taken by {', '.join(takers)}" if takers else "no input takes strings"
+
+
+def _takes_strings(inputs: Any) -> bool:
+    return any(spec.dtype == "string" for spec in flatten(inputs))
+
+
+def _variables(info: Any) -> Iterator[Row]:
+    head = ("", "variables", "parameters", "MB")
+    sizes = [(name, f"{s.variables:,}", f"{s.parameters:,}", megabytes(s.size)) for name, s in info.sizes.items()]
+    yield Row("size", tables.columns([head, *sizes]))
+    if not info.variables:
+        return
+    if len(info.variables) <= _FEW:
+        states = {(True, True): "trainable", (False, True): "published", (False, False): "not published"}
+        rows = [
+            (_name(v.name), f"{v.dtype} {shown(v.shape)}", states[v.trainable, v.published]) for v in info.variables
+        ]
+        yield Row("variables", tables.columns(rows, left=3))
+        return
+    head = ("", "variables", "parameters", "MB", "trainable")
+    rows = [
+        (_name(g.name), f"{len(g.variables):,}", f"{g.parameters:,}", megabytes(g.size), f"{g.trainable:,}")
+        for g in info.groups
+    ]
+    first, *lines = tables.columns([head, *rows])
+    yield Row("groups", (first, *tables.folded(lines, _MANY, "more groups (--json lists all)")))
+
+
+def _name(name: str) -> str:
+    """A name that fits into a column."""
+    return words.shortened(name, _NAME)
+
+
+def shown(shape: Any) -> str:
+    """A shape, `None` for one whose rank is unknown."""
+    return "(…)" if shape is None else str(shape)
+
+
+def megabytes(size: int) -> str:
+    """Bytes in MB of 10⁶ bytes."""
+    return "<0.01" if 0 < size < 10_000 else f"{size / 1e6:,.2f}"

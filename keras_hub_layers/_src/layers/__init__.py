@@ -1,0 +1,1 @@
+"""Interface -> HubLayer. Keras, no TensorFlow."""

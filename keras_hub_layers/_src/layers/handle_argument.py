@@ -1,0 +1,118 @@
+"""`HubLayer(handle)`: from the first argument to the loaded object, and errors for what is no handle."""
+
+import os
+from typing import Any
+
+import keras
+
+from keras_hub_layers._src.compat import saving
+from keras_hub_layers._src.layers import serialization
+from keras_hub_layers._src.layers.call_argument import _shown
+from keras_hub_layers._src.resolve import handles
+from keras_hub_layers._src.savedmodel import live_object
+from keras_hub_layers._src.savedmodel import load as load_lib
+from keras_hub_layers._src.text import snippets
+from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError, explain
+
+__all__ = ["check_safe_mode", "load"]
+
+
+def check_safe_mode(handle: Any) -> None:
+    """Refuse to make a layer while Keras loads a file in safe mode, before any file or network access.
+
+    Raises:
+        errors.SafeModeError: It does, and the handle is not that of a living layer.
+    """
+    if not saving.in_safe_mode() or isinstance(handle, serialization.LiveHandle):
+        return
+    raise SafeModeError(
+        explain(
+            "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
+            expected="safe_mode=False, for a file whose author you trust",
+            received="safe_mode=True",
+            where=f"HubLayer({snippets.shown(handle)})",
+            fix="keras.saving.load_model(path, safe_mode=False)\n"
+            "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
+        )
+    )
+
+
+def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
+    """The loaded object of a layer: what its handle leads to, or the object that the handle is.
+
+    Args:
+        handle: As `layers.HubLayer` takes it, or as its config holds it.
+        tags: As `layers.HubLayer` takes it, like the following.
+        load_options: Likewise.
+        sha256: Likewise.
+
+    Raises:
+        errors.HandleError, errors.ResolveError, errors.LoadError: As `keras_hub_layers.load` raises them.
+        errors.InterfaceError: An object with arguments for loading, or one that is a layer or a tensor.
+    """
+    if isinstance(handle, serialization.LentHandle):
+        return handle.obj
+    if isinstance(handle, serialization.EmbeddedHandle):
+        return serialization.load(handle, tags, load_options)
+    if isinstance(handle, (str, os.PathLike)):
+        return load_lib.load(handle, tags=tags, options=load_options, sha256=sha256)
+    if keras.ops.is_tensor(handle) or isinstance(handle, keras.KerasTensor) or hasattr(handle, "__array_interface__"):
+        raise input_as_handle(handle)
+    if not live_object.is_object(handle):
+        handles.parse(handle)  # says which forms there are
+    given = {"tags": tags, "load_options": load_options, "sha256": sha256}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        raise InterfaceError(
+            explain(
+                "An object that is already loaded takes no arguments for loading.",
+                expected="an object alone, or a handle with these arguments",
+                received=f"an object of type {type(handle).__name__} with {given!r}",
+                where="HubLayer(handle)",
+                fix="HubLayer(obj)",
+            )
+        )
+    if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
+        raise layer_as_handle(handle)
+    return handle
+
+
+def input_as_handle(value: Any) -> HandleError:
+    """The layer's input stands where its handle belongs: `HubLayer(x)`."""
+    return HandleError(
+        explain(
+            "The layer was given its input in the place of its handle. It is made first, and called then.",
+            expected=f"one of these forms\n{handles.FORMS}",
+            received=_shown(value),
+            where="HubLayer(handle)",
+            fix="layer = HubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')\ny = layer(x)",
+        )
+    )
+
+
+def layer_as_handle(layer: Any) -> InterfaceError:
+    """A layer stands where its handle belongs."""
+    fix = "y = model(x)   # it is a layer of Keras 3 already: use itself, as in keras.Sequential([model, ...])"
+    source = _source_of(layer)
+    if source is not None:
+        fix = f"HubLayer({handles.display(source)!r})"
+    elif not isinstance(layer, keras.layers.Layer):
+        fix = "HubLayer(layer.resolved_object)"
+    return InterfaceError(
+        explain(
+            "The handle is a layer already.",
+            expected="a path, a URL, a model id, or a loaded object",
+            received=f"{type(layer).__module__}.{type(layer).__name__}",
+            where="HubLayer(handle)",
+            fix=fix,
+        )
+    )
+
+
+def _source_of(layer: Any) -> str | None:
+    """The path or URL that a layer was made from, as far as it says so in public."""
+    try:
+        found = layer.get_config().get("handle") or getattr(layer, "filepath", None)
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        found = None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,141 @@
+"""pack(directory, archive_path): one `.tar.gz` that any web server can offer as a handle."""
+
+import gzip
+import os
+import shlex
+import tarfile
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+
+from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
+from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
+
+_LEVEL = 6  # of gzip; weights hardly shrink at any level
+
+
+@public()
+def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]) -> str:
+    """Pack a SavedModel into a `.tar.gz` that any web server can offer as a handle.
+
+    The same files give the same bytes: names are sorted; dates, owners and modes are left out. The archive
+    is written beside its destination and moved there when it is whole.
+
+    Args:
+        directory: A directory that holds a SavedModel.
+        archive_path: The file to write; ends in `.tar.gz` or `.tgz`.
+
+    Returns:
+        The absolute path of the archive.
+
+    Raises:
+        ExportError: The directory holds no SavedModel, or something that cannot be packed, or the archive would lie
+            in it.
+        ExportWriteError: The archive cannot be written.
+
+    Example:
+
+    ```python
+    keras_hub_layers.pack("export", "encoder.tar.gz")
+    layer = keras_hub_layers.layers.HubLayer("encoder.tar.gz")
+    ```
+    """
+    source, target = os.path.abspath(os.fspath(directory)), os.path.abspath(os.fspath(archive_path))
+    check_saved_model(source)
+    if not target.lower().endswith((".tar.gz", ".tgz")):
+        raise ExportError(
+            explain(
+                "An archive of a SavedModel is a .tar.gz.",
+                expected="a path that ends in .tar.gz or .tgz",
+                received=repr(os.fspath(archive_path)),
+                where="archive_path",
+                fix=f"keras-hub-layers pack {os.fspath(directory)} {os.path.basename(source)}.tar.gz",
+            )
+        )
+    inside, outside = os.path.realpath(source), os.path.realpath(target)
+    if outside.startswith(os.path.join(inside, "")):
+        raise ExportError(
+            explain(
+                "The archive would lie in the SavedModel itself, and be packed with it the next time.",
+                expected="a path outside of the directory",
+                received=repr(os.fspath(archive_path)),
+                where=source,
+                fix=f"keras-hub-layers pack {shlex.quote(source)} {shlex.quote(source + '.tar.gz')}",
+            )
+        )
+    draft = f"{target}.{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        with open(draft, "xb") as file, gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
+            write_tar(source, packed)
+        os.replace(draft, target)
+    except HubError:
+        raise
+    except OSError as error:
+        raise ExportWriteError(
+            explain(
+                "The archive cannot be written.",
+                expected="files that this user may read, and a directory that they may write to, with enough room",
+                received=f"{type(error).__name__}: {error.strerror or error} ({error.filename or target})",
+                where=target,
+                fix="look at the permissions, or choose another path: keras-hub-layers pack DIRECTORY /tmp/m.tar.gz",
+            )
+        ) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
+    return target
+
+
+def write_tar(directory: str, stream: gzip.GzipFile) -> None:
+    """Write the regular files below a directory as a tar stream, always the same bytes for the same files."""
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, path in _walk(directory):
+            info = tarfile.TarInfo(name)
+            if os.path.isdir(path):
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(info)
+                continue
+            with open(path, "rb") as file:
+                info.size, info.mode = os.fstat(file.fileno()).st_size, 0o644
+                archive.addfile(info, file)
+
+
+def check_saved_model(directory: str) -> None:
+    """Refuse what holds no SavedModel."""
+    if not any(os.path.isfile(os.path.join(directory, name)) for name in SAVED_MODEL_FILES):
+        there = os.path.isdir(directory)
+        raise ExportError(
+            explain(
+                "There is no SavedModel to share.",
+                expected="a directory that holds saved_model.pb",
+                received=(", ".join(sorted(os.listdir(directory))[:20]) or "an empty directory")
+                if there
+                else "no such directory",
+                where=directory,
+                fix="export one first: keras_hub_layers.export(layer, 'export')",
+            )
+        )
+
+
+def _walk(directory: str) -> Iterator[tuple[str, str]]:
+    """Name in the archive and path of every directory and file, sorted; links are followed to regular files only."""
+    with os.scandir(directory) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield entry.name, entry.path
+            for name, path in _walk(entry.path):
+                yield f"{entry.name}/{name}", path
+        elif entry.is_file():
+            yield entry.name, entry.path
+        else:
+            raise ExportError(
+                explain(
+                    "Only regular files and directories can be packed.",
+                    expected="files, directories, or links to files",
+                    received="a link to a directory, a broken link, a pipe, a socket or a device",
+                    where=entry.path,
+                    fix=f"remove it, or put its content in its place: rm {entry.path!r}",
+                )
+            )

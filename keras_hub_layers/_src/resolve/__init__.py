@@ -1,0 +1,1 @@
+"""handle -> local directory: resolvers, download, archives, cache. Plain: no TensorFlow, no Keras."""

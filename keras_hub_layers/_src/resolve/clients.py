@@ -1,0 +1,163 @@
+"""Models of Kaggle and Hugging Face, through their own clients, which are optional packages.
+
+The clients keep their own caches (`KAGGLEHUB_CACHE`, `HF_HOME`), credentials and endpoints; what is added here is
+that a half-deleted download is noticed, that processes wait for each other, and that errors say what to do.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from types import ModuleType
+from typing import TypeVar
+
+from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_whole
+from keras_hub_layers._src.resolve.cache import Cache
+from keras_hub_layers._src.resolve.environment import offline
+from keras_hub_layers._src.resolve.handles import Handle, HuggingFaceModel, KaggleModel
+from keras_hub_layers._src.resolve.local import check_directory, refuse_pin
+from keras_hub_layers.errors import (
+    DownloadError,
+    HandleNotFoundError,
+    MissingPackageError,
+    OfflineError,
+    ResolveError,
+    explain,
+)
+
+# a repository often holds the weights for other frameworks, too
+_FILES = (*SAVED_MODEL_FILES, "fingerprint.pb", "tfhub_module.pb", "keras_metadata.pb", "variables/*", "assets*/*")
+
+
+T = TypeVar("T")
+
+
+def resolve_kaggle(handle: Handle, sha256: str | None) -> str:
+    """A Kaggle model from kagglehub's cache, or by kagglehub."""
+    refuse_pin(handle, sha256, "a Kaggle model, which is sent file by file")
+    model = handle.kaggle
+    assert model is not None
+    if (offline() or model.version) and (found := _in_kaggle_cache(model)):
+        return found
+    if offline():
+        raise not_cached(handle, "the cache of kagglehub")
+    kagglehub = client("kagglehub", "kaggle", str(model))
+    with Cache().lock(handle.text):  # kagglehub unpacks in place, without a lock
+        path = call(lambda: kagglehub.model_download(str(model)), handle.text)
+        if not is_whole(path):
+            path = call(lambda: kagglehub.model_download(str(model), force_download=True), handle.text)
+    check_directory(path)
+    return path
+
+
+def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
+    """A SavedModel in a repository of Hugging Face, by huggingface_hub and its cache."""
+    refuse_pin(handle, sha256, "a Hugging Face repository, which is sent file by file")
+    model = handle.hugging_face
+    assert model is not None
+    hub = client("huggingface_hub", "hf", handle.text)
+    prefix = f"{model.subfolder}/" if model.subfolder else ""
+
+    def download() -> str:
+        snapshot = hub.snapshot_download(
+            model.repo,
+            revision=model.revision,
+            allow_patterns=[prefix + pattern for pattern in _FILES],
+            local_files_only=offline(),
+        )
+        return os.path.join(snapshot, *model.subfolder.split("/")).rstrip(os.sep)
+
+    path = call(download, handle.text)
+    if not os.path.isdir(path) or not os.listdir(path):
+        raise _nothing(handle.text, model)
+    check_directory(path)
+    return path
+
+
+def client(name: str, extra: str, where: str) -> ModuleType:
+    """An optional package, or the error that says how to install it."""
+    try:
+        with redirect_stdout(sys.stderr):  # kagglehub's log goes to what is stdout when it is imported
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(
+            explain(
+                f"The package {name} is needed and cannot be imported.",
+                expected=f"an installed {name}",
+                received=str(error),
+                where=where,
+                fix=f"pip install 'keras-hub-layers[{extra}]'",
+            )
+        ) from error
+
+
+def call(work: Callable[[], T], where: str) -> T:
+    """Let a client work: what it prints goes to stderr, what it raises becomes an error of this package."""
+    try:
+        with redirect_stdout(sys.stderr):
+            return work()
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        name = type(error).__name__
+        kind: type[ResolveError] = DownloadError
+        fix = "check the network and try again"
+        if name in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
+            if offline() or os.environ.get("HF_HUB_OFFLINE"):
+                kind, fix = (
+                    OfflineError,
+                    "fetch it with the network: unset KERAS_HUB_LAYERS_OFFLINE HF_HUB_OFFLINE",
+                )
+        elif status == 404 or name.endswith("NotFoundError"):
+            kind, fix = HandleNotFoundError, "check the spelling and the version, and sign in if the model is private"
+        elif status in (401, 403) or name in ("UnauthenticatedError", "CredentialError", "GatedRepoError"):
+            fix = "sign in and accept the model's licence: export KAGGLE_API_TOKEN=… or HF_TOKEN=…"
+        raise kind(
+            explain(
+                "The model hub's client failed.",
+                expected="the files of a SavedModel",
+                received=f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}",
+                where=where,
+                fix=fix,
+            )
+        ) from error
+
+
+def not_cached(handle: Handle, where: str) -> OfflineError:
+    """The error for what would need the network while it is switched off."""
+    return OfflineError(
+        explain(
+            "The model is not in the cache, and the network is switched off.",
+            expected="an entry in the cache, or KERAS_HUB_LAYERS_OFFLINE unset",
+            received=f"KERAS_HUB_LAYERS_OFFLINE={os.environ.get('KERAS_HUB_LAYERS_OFFLINE')}",
+            where=f"{handle} in {where}",
+            fix=f"fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE keras-hub-layers resolve '{handle}'",
+        )
+    )
+
+
+def _in_kaggle_cache(model: KaggleModel) -> str | None:
+    """The version asked for, or the newest that is there; kagglehub marks a finished download with a file."""
+    root = os.environ.get("KAGGLEHUB_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "kagglehub")
+    folder = os.path.join(root, "models", model.owner, model.model, model.framework, model.variation)
+    try:
+        versions = sorted((int(name) for name in os.listdir(folder) if name.isdecimal()), reverse=True)
+    except OSError:
+        return None
+    for version in versions:
+        path = os.path.join(folder, str(version))
+        if model.version in (None, version) and os.path.exists(f"{path}.complete") and is_whole(path):
+            return path
+    return None
+
+
+def _nothing(text: str, model: HuggingFaceModel) -> HandleNotFoundError:
+    return HandleNotFoundError(
+        explain(
+            "The repository holds no SavedModel there.",
+            expected=f"saved_model.pb in {model.subfolder or 'the top folder'} of {model.repo}",
+            received="no file of a SavedModel",
+            where=text,
+            fix=f"name the folder that holds saved_model.pb: hf://{model.repo}/FOLDER",
+        )
+    )

@@ -1,0 +1,184 @@
+"""What a local path stands for: a directory with a SavedModel, or an archive that is unpacked into the cache."""
+
+import difflib
+import os
+import stat
+from contextlib import suppress
+
+from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
+from keras_hub_layers._src.files.manifests import sha256_of
+from keras_hub_layers._src.resolve import other_formats, page_urls
+from keras_hub_layers._src.resolve.archives import find_saved_model, unpack
+from keras_hub_layers._src.resolve.cache import Cache
+from keras_hub_layers._src.resolve.handles import FRAMEWORKS, Handle, display
+from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError, explain
+
+
+def resolve_path(handle: Handle, sha256: str | None) -> str:
+    """A directory stays where it is; an archive is unpacked into the cache."""
+    path = os.path.abspath(handle.location)
+    with suppress(OSError):
+        atomic.recover(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise HandleNotFoundError(
+            explain(
+                "There is nothing at this path.",
+                expected="a directory with a SavedModel, or an archive of one",
+                received="no such file or directory",
+                where=path if handle.text == path else f"{handle.text!r}, which is {path}",
+                fix=_meant(handle, path) or _neighbours(path),
+            )
+        ) from error
+    except OSError as error:
+        raise ResolveError(
+            explain(
+                "The path cannot be read.",
+                expected="a directory or archive that this user may read",
+                received=f"{type(error).__name__}: {error.strerror}",
+                where=path,
+                fix=f"look at its permissions: ls -ld {path!r}",
+            )
+        ) from error
+    if stat.S_ISDIR(status.st_mode):
+        refuse_pin(handle, sha256, "a directory")
+        check_directory(path)
+        return path
+    if not handle.is_archive:
+        raise _not_an_archive(path)
+    # the same path may hold another archive tomorrow: its identity is part of the key
+    key = f"{path}#{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+    def fill(work: str) -> tuple[str, str | None]:
+        found = sha256_of(path)
+        if sha256 and found != sha256:
+            raise ChecksumError(
+                explain(
+                    "The archive is not the one that was pinned.",
+                    expected=f"SHA-256 {sha256}",
+                    received=f"SHA-256 {found}",
+                    where=path,
+                    fix=f"if it was replaced on purpose, pin the new one: sha256={found!r}",
+                )
+            )
+        return unpack_into(path, work, path), found
+
+    cache = Cache()
+    return cache.find(key, sha256) or cache.put(key, fill, sha256, label=path)
+
+
+def unpack_into(archive: str, work: str, source: str) -> str:
+    """Unpack an archive into a work directory of the cache; the directory in it that holds the SavedModel."""
+    tree = os.path.join(work, "tree")
+    unpack(archive, tree, source=source)
+    return find_saved_model(tree, source)
+
+
+def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
+    """A checksum belongs to an archive's bytes; for anything else it is an error, not ignored."""
+    if sha256:
+        raise ChecksumError(
+            explain(
+                "A checksum can only be compared with an archive.",
+                expected="the handle of an archive, or no sha256",
+                received=what,
+                where=display(handle.text),
+                fix="leave out sha256=, or pack the directory and pin that:\n"
+                f"keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
+            )
+        )
+
+
+def check_directory(path: str) -> None:
+    """A directory must hold a SavedModel itself; say which of its children do."""
+    names = sorted(os.listdir(path))
+    if any(name in names for name in SAVED_MODEL_FILES):
+        return
+    children = [name for name in names if any(os.path.isfile(os.path.join(path, name, f)) for f in SAVED_MODEL_FILES)]
+    versions = sorted((name for name in children if name.isdecimal()), key=int)
+    received, fix = ", ".join(names[:20]) or "an empty directory", "give the directory that holds saved_model.pb"
+    problem = "The directory holds no SavedModel."
+    if versions:
+        problem = "The directory holds numbered versions of a SavedModel, not one SavedModel."
+        children, received = versions[::-1], f"versions {', '.join(versions)}"
+    elif children:
+        received = f"SavedModels in {', '.join(children[:20])}"
+    else:
+        found = other_formats.of_folder(path, names)
+        if found is not None:
+            received, fix = f"{found.what}: {received}", found.fix
+    if children:
+        fix = f"choose one, for example\nHubLayer({os.path.join(path, children[0])!r})"
+    raise ResolveError(
+        explain(problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix)
+    )
+
+
+def _meant(handle: Handle, path: str) -> str | None:
+    """The handle that a missing path was meant for: an address without https://, or a path with a misspelt name."""
+    if address := page_urls.address_of(handle.text):
+        return f"HubLayer({address!r})"
+    if near := _nearest(path):
+        return f"HubLayer({near!r})"
+    parts = handle.text.split("/")
+    if os.path.isabs(handle.text) or handle.text.startswith((".", "~")) or not 3 <= len(parts) <= 5:
+        return None
+    framework = difflib.get_close_matches(parts[2].lower(), [name.lower() for name in FRAMEWORKS], 1, 0.6)
+    if not framework:
+        return None
+    parts[2] = next(name for name in FRAMEWORKS if name.lower() == framework[0])
+    variation = parts[3] if len(parts) > 3 else "VARIATION"
+    shorthand = "/".join([*parts[:3], variation, *parts[4:]])
+    return f"Kaggle's shorthand is owner/model/framework/variation[/version]:\nHubLayer({shorthand!r})"
+
+
+def _nearest(path: str) -> str | None:
+    """The existing path that differs in the spelling of names alone."""
+    found, missing = path, []
+    while not os.path.isdir(found):
+        found, name = os.path.split(found)
+        missing.append(name)
+    for name in reversed(missing):
+        try:
+            near = difflib.get_close_matches(name, os.listdir(found), 1)
+        except OSError:
+            near = []
+        if not near:
+            return None
+        found = os.path.join(found, near[0])
+    return found
+
+
+def _neighbours(path: str) -> str:
+    """What to do about a missing path: the names that are there instead."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        return f"check the spelling; the directory {parent} does not exist either: ls {os.path.dirname(parent)!r}"
+    try:
+        names = sorted(os.listdir(parent))[:20]
+    except OSError:
+        names = []
+    return f"check the spelling; in {parent} there are: {', '.join(names) or 'no files'}"
+
+
+def _not_an_archive(path: str) -> ResolveError:
+    suffix = os.path.splitext(path)[1].lower()
+    folder = os.path.dirname(path)
+    received = f"a file whose name ends in {suffix or 'nothing'}"
+    fix = f"give the directory of the SavedModel, or pack it: keras-hub-layers pack {folder!r} m.tar.gz"
+    found = other_formats.of_file(path)
+    if found is not None:
+        received, fix = f"{received}: {found.what}", found.fix
+    return ResolveError(
+        explain(
+            "The file is not an archive of a SavedModel.",
+            expected="a directory, or a file whose name ends in .tar.gz, .tgz, .tar or .zip",
+            received=received,
+            where=path,
+            fix=fix,
+        )
+    )

@@ -1,0 +1,1 @@
+"""directory -> loaded object, and what its files, graph and checkpoint say. TensorFlow, no Keras."""

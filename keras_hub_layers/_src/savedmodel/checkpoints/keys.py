@@ -1,0 +1,106 @@
+"""Which live variable stands under which key of a SavedModel's checkpoint."""
+
+import re
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+__all__ = ["live_variables"]
+
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+PREFIX = "variables/variables"
+
+
+FAILURES = (tf.errors.OpError, OSError, IndexError, ValueError, RuntimeError)  # a checkpoint's reader has them all
+
+
+def keyed(obj: Any, reader: Any) -> dict[str, list[Any]]:
+    """Key of the checkpoint -> the live variable, or the parts of it, that it holds."""
+    shapes = reader.get_variable_to_shape_map()
+    if OBJECT_GRAPH not in shapes:
+        return _by_name(live_variables(obj), shapes)
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
+    return _by_object_graph(obj, graph)
+
+
+def live_variables(obj: Any) -> list[Any]:
+    """Every variable that is reachable from the object or, in TF1 formats, from its signatures; each once."""
+    reachable = [node for node in tf.train.TrackableView(obj).descendants() if isinstance(node, tf.Variable)]
+    for function in getattr(obj, "signatures", {}).values():
+        reachable += function.variables
+    replicas = {id(part) for variable in reachable for part in _with_replicas(variable)[1:]}
+    return [v for v in {id(v): v for v in reachable}.values() if id(v) not in replicas]
+
+
+def _with_replicas(variable: Any) -> list[Any]:
+    """A variable and, under a distribution strategy, its copies on each replica."""
+    return [variable, *getattr(variable, "values", ())]
+
+
+def _by_object_graph(obj: Any, graph: Any) -> dict[str, list[Any]]:
+    """Key -> the live variable that has it, by walking the checkpoint's own graph from the root, as TensorFlow does."""
+    live, waiting = {0: obj}, [0]
+    while waiting:
+        node = waiting.pop()
+        children = tf.train.TrackableView.children(live[node])
+        for child in graph.nodes[node].children:
+            if child.node_id not in live and child.local_name in children:
+                live[child.node_id] = children[child.local_name]
+                waiting.append(child.node_id)
+    return {
+        attribute.checkpoint_key: [live[node]]
+        for node in sorted(live)
+        for attribute in graph.nodes[node].attributes
+        if attribute.name == "VARIABLE_VALUE" and isinstance(live[node], tf.Variable)
+    }
+
+
+def _by_name(variables: list[Any], shapes: dict[str, Any]) -> dict[str, list[Any]]:
+    """Key -> the live variable of that name, or the parts of a partitioned one: how TF1 checkpoints are keyed."""
+    named = {variable.name.removesuffix(":0"): variable for variable in variables}
+    live = {name: [variable] for name, variable in named.items() if name in shapes}
+    parts: dict[str, list[tuple[int, Any]]] = {}
+    for name, variable in named.items():
+        match = re.fullmatch(r"(.+)/part_(\d+)", name)
+        if match and match[1] in shapes and name not in shapes:
+            parts.setdefault(match[1], []).append((int(match[2]), variable))
+    return live | {
+        key: [variable for _, variable in sorted(found, key=lambda part: part[0])] for key, found in parts.items()
+    }
+
+
+def value_of(variable: Any, *, blank: bool) -> Any:
+    """The tensor to store for one variable."""
+    if not blank:
+        return tf.convert_to_tensor(variable.read_value())
+    if variable.dtype.is_floating:
+        return tf.cast(tf.fill(variable.shape, float("nan")), variable.dtype)
+    return tf.zeros(variable.shape, variable.dtype)
+
+
+def joined(values: list[Any], shape: Any) -> Any:
+    """The parts of a partitioned variable as the one tensor that the checkpoint holds; None if they do not fit."""
+    if len(values) == 1:
+        return values[0] if list(values[0].shape) == list(shape) else None
+    for axis in range(len(shape)):
+        sizes = [[*value.shape[:axis], *value.shape[axis + 1 :]] for value in values]
+        rest = [*shape[:axis], *shape[axis + 1 :]]
+        if all(size == rest for size in sizes) and sum(value.shape[axis] for value in values) == shape[axis]:
+            return tf.concat(values, axis)
+    return None
+
+
+def read(prefix: str, dtypes: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """Key -> tensor, as the checkpoint holds it."""
+    if not keys:
+        return {}
+    with tf.device("CPU:0"):
+        tensors = tf.raw_ops.RestoreV2(
+            prefix=prefix, tensor_names=keys, shape_and_slices=[""] * len(keys), dtypes=[dtypes[key] for key in keys]
+        )
+    return dict(zip(keys, tensors, strict=True))

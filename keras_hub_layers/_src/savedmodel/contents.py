@@ -1,0 +1,224 @@
+"""What a SavedModel holds, as records: traces, functions, variables. Read from a live object or from its files."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["name_of"]
+
+
+# What Keras stores beside the interface; callable, but nobody's piece.
+NOT_PIECES = re.compile(
+    r"_.*|serve|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
+    r"|layer-\d+|layer_with_weights-\d+|layers|variables|trainable_variables|regularization_losses"
+)
+
+
+_TENSORS = (tf.TensorSpec, tf.RaggedTensorSpec, tf.SparseTensorSpec)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One way to call a function: the one input, and the other arguments that were fixed with it.
+
+    Attributes:
+        inputs: A `tf.TypeSpec`, or a list or dict of them; `None` entries where the trace has none.
+        arguments: Argument name to Python value, or to a `tf.TypeSpec` for arguments that are tensors.
+        outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
+        variables: The `tf.Variable`s that the function captured.
+        form: The inputs as the function itself takes them, if they hold a named tuple, which is a list here; or `None`.
+    """
+
+    inputs: Any
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Any = None
+    variables: tuple[Any, ...] = ()
+    form: Any = None
+
+    def formed(self, inputs: Any) -> Any:
+        """Inputs, structured as the trace's, in the form that the function takes."""
+        return inputs if self.form is None else tf.nest.pack_sequence_as(self.form, tf.nest.flatten(inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """Something that can be called: `__call__` of an object, or a signature.
+
+    Attributes:
+        call: The callable itself.
+        parameters: Names of the arguments after the first, with their defaults
+            (`inspect.Parameter.empty` for none).
+        traces: The traces that exist; empty where any input may be tried (an in-process callable).
+        is_signature: Whether inputs go in by name and outputs come out as a dict.
+        is_open: Whether any further keyword argument may be tried.
+        is_restored: Whether it comes from a SavedModel, so that it has its traces and nothing else.
+    """
+
+    call: Callable[..., Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    traces: tuple[Trace, ...] = ()
+    is_signature: bool = False
+    is_open: bool = False
+    is_restored: bool = False
+
+    @property
+    def required(self) -> list[str]:
+        """Names of further arguments without a default, but for `training`, which is always given."""
+        empty = inspect.Parameter.empty
+        return [name for name, default in self.parameters.items() if default is empty and name != "training"]
+
+    @property
+    def accepts_training(self) -> bool:
+        return "training" in self.parameters
+
+    @property
+    def usable_traces(self) -> tuple[Trace, ...]:
+        """The traces that take one tensor, or one list or dict of tensors."""
+        return tuple(trace for trace in self.traces if is_input(trace.inputs))
+
+    def is_usable(self, arguments: Iterable[str] = ()) -> bool:
+        """Whether the interface covers this function, with these further arguments given."""
+        is_traced = bool(self.usable_traces) or not (self.traces or self.is_restored)
+        return is_traced and not set(self.required) - set(arguments)
+
+
+@dataclass(frozen=True, eq=False)
+class Variables:
+    """The variables of an object.
+
+    Attributes:
+        published: `trainable_variables`, then the rest of `variables`; no entry twice, no `None`.
+        trainable: The published trainable ones.
+        captured: Those that functions use and the object does not publish.
+        has_lists: Whether the object publishes any list at all.
+    """
+
+    published: tuple[Any, ...]
+    trainable: tuple[Any, ...]
+    captured: tuple[Any, ...]
+    has_lists: bool
+
+    @property
+    def candidates(self) -> tuple[Any, ...]:
+        """Those that may ever be trained: the published trainable ones, or, without lists, what the own flags allow."""
+        return (
+            self.trainable if self.has_lists else tuple(v for v in self.captured if v.trainable and v.dtype.is_floating)
+        )
+
+
+def gather(
+    trainable: Iterable[Any],
+    published: Iterable[Any],
+    functions: Iterable[Function],
+    container: Mapping[int, Any] = MappingProxyType({}),
+) -> Variables:
+    """Variables without repetitions and `None`, the published trainable ones first.
+
+    Args:
+        trainable: The published `trainable_variables`.
+        published: The published `variables`.
+        functions: Those whose captured variables count.
+        container: id of a captured per-replica component to the variable that it belongs to.
+    """
+    first = _unique(trainable)
+    both = _unique([*first, *published])
+    known = {id(v) for v in both}
+    used = [container.get(id(v), v) for f in functions for one in f.traces for v in one.variables]
+    captured = _unique(v for v in used if id(v) not in known)
+    return Variables(published=both, trainable=first, captured=captured, has_lists=bool(both))
+
+
+def together(parts: Iterable[Variables]) -> Variables:
+    """The variables of several pieces, each once."""
+    listed = list(parts)
+    one = gather([v for p in listed for v in p.trainable], [v for p in listed for v in p.published], ())
+    known = {id(v) for v in one.published}
+    return replace(one, captured=_unique(v for p in listed for v in p.captured if id(v) not in known))
+
+
+def blocking(function: Function | None, output_key: str | None = None) -> str:
+    """The dtypes of a function's outputs, in words, if no gradient passes any of them; `""` if one may, or unknown.
+
+    Args:
+        function: What is called.
+        output_key: Key of the one output that is used. Defaults to `None`: all of them.
+    """
+    found = set()
+    for trace in function.usable_traces if function else ():
+        outputs = trace.outputs
+        if isinstance(outputs, Mapping) and output_key in outputs:
+            outputs = outputs[output_key]
+        found |= {getattr(leaf, "dtype", None) for leaf in tf.nest.flatten(outputs)}
+    if not all(isinstance(dtype, tf.DType) and (dtype.is_integer or dtype in (tf.string, tf.bool)) for dtype in found):
+        return ""
+    return " and ".join(sorted(dtype.name for dtype in found))
+
+
+def is_input(inputs: Any) -> bool:
+    """Whether a trace's first argument is one tensor, or one list or dict of tensors."""
+    leaves = tf.nest.flatten(inputs)
+    return bool(leaves) and all(isinstance(leaf, _TENSORS) for leaf in leaves)
+
+
+def trace(args: Any, kwargs: Any, names: list[str], outputs: Any, variables: tuple[Any, ...]) -> Trace:
+    """A trace from a canonical input signature; `names` are those of all arguments, the input first."""
+    bound = {**dict(zip(names, args, strict=False)), **kwargs}
+    inputs = bound.pop(names[0], None)
+    form = inputs if _holds_named_tuple(inputs) else None
+    return Trace(_as_plain(inputs), arguments=bound, outputs=outputs, variables=variables, form=form)
+
+
+def _as_plain(inputs: Any) -> Any:
+    """Wrapped containers as the dict or list that they wrap."""
+    if isinstance(inputs, Mapping):
+        return {key: _as_plain(inputs[key]) for key in sorted(inputs, key=str)}
+    if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
+        return type(inputs)(_as_plain(value) for value in inputs) if type(inputs) in (list, tuple) else list(inputs)
+    return inputs
+
+
+def _holds_named_tuple(inputs: Any) -> bool:
+    if isinstance(inputs, Mapping):
+        inputs = list(inputs.values())
+    is_list = isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec)
+    return is_list and (hasattr(inputs, "_fields") or any(map(_holds_named_tuple, inputs)))
+
+
+def _unique(candidates: Iterable[Any]) -> tuple[Any, ...]:
+    found = {id(v): v for v in candidates if v is not None}
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """The contents of one graph of a SavedModel.
+
+    Attributes:
+        function: What `__call__` is, or `None`.
+        signatures: Name to function.
+        variables: Published and captured ones.
+        losses: Number of published regularization losses.
+        pieces: Dotted names of the named callables.
+        assets: File names.
+        missing_ops: Names of ops that the running TensorFlow does not have.
+        piece: From the name of a piece to its contents.
+    """
+
+    function: Function | None
+    signatures: dict[str, Function]
+    variables: Variables
+    losses: int
+    pieces: list[str]
+    assets: list[str]
+    missing_ops: list[str]
+    piece: "Callable[[str], Blueprint]"
+
+
+def name_of(variable: Any) -> str:
+    """A variable's name in the SavedModel: slashes kept, without `:0`."""
+    return variable.name.split(":")[0]

@@ -1,0 +1,68 @@
+"""What a function of a SavedModel writes while it runs: the variables that it assigns to."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel.graphs.library import _base, _called
+
+__all__ = ["written"]
+
+
+_WRITES = ("Assign", "ResourceScatter", "ResourceApply", "ResourceSparseApply", "ResourceStridedSliceAssign")
+
+
+_PASS = ("Identity", "Enter", "Switch", "Merge", "RefIdentity")
+
+
+def written(function: contents.Function) -> list[Any]:
+    """The variables that a function assigns to in inference mode, `tf.Variable`s, each once.
+
+    Read from the graphs of its traces, those inside others included, without running anything.
+    """
+    found: dict[int, Any] = {}
+    for concrete in getattr(function.call, "concrete_functions", [function.call]):
+        if not hasattr(concrete, "graph") or _trains(concrete):
+            continue
+        handles = {id(variable.handle): variable for variable in concrete.variables if hasattr(variable, "handle")}
+        graph = concrete.graph.as_graph_def()
+        known = {
+            inside.op.name: handles[id(outside)]
+            for outside, inside in concrete.graph.captures
+            if id(outside) in handles
+        }
+        library = {definition.signature.name: definition for definition in graph.library.function}
+        found |= {id(variable): variable for variable in _written(graph.node, known, library)}
+    return list(found.values())
+
+
+def _trains(concrete: Any) -> bool:
+    """Whether a trace is one for training: `training=True` is fixed in it, by name or place."""
+    args, kwargs = concrete.structured_input_signature
+    return kwargs.get("training") is True or any(value is True for value in args)
+
+
+def _written(nodes: Iterable[Any], known: Mapping[str, Any], library: Mapping[str, Any]) -> Iterator[Any]:
+    """The variables that some nodes write; `known` are those behind the names of inputs."""
+    names = dict(known)
+    for node in nodes:
+        inputs = [names.get(_base(text)) for text in node.input if not text.startswith("^")]
+        if node.op.startswith(_WRITES):
+            if inputs and inputs[0] is not None:
+                yield inputs[0]
+        elif node.op in _PASS:
+            if inputs and inputs[0] is not None:
+                names[node.name] = inputs[0]
+        else:
+            for called in _called(node):
+                definition = library.get(called)
+                if definition is None:
+                    continue
+                arguments = inputs[1:] if node.op in ("If", "StatelessIf", "Case") else inputs
+                inner = {
+                    argument.name: variable
+                    for argument, variable in zip(definition.signature.input_arg, arguments, strict=False)
+                    if variable is not None
+                }
+                if inner:
+                    yield from _written(definition.node_def, inner, library)

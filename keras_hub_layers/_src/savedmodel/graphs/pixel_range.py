@@ -1,0 +1,112 @@
+"""Which range of pixel values the graph of an image model takes: read off what it does to them first."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from keras_hub_layers._src.savedmodel import contents
+
+Range = Literal["unit", "bytes"]
+
+
+# What hands pixels on as they are: in other places, at another size, with another dtype.
+_PASSES = re.compile(
+    "Cast|ConcatV2|DepthToSpace|EnsureShape|ExpandDims|Identity|IdentityN|MirrorPad|Pad|PadV2|Placeholder|Reshape|ResizeArea"
+    "|ResizeBicubic|ResizeBilinear|ResizeNearestNeighbor|ReverseV2|Slice|SpaceToBatchND|SpaceToDepth|Squeeze"
+    "|StridedSlice|Transpose"
+)
+
+
+_IGNORED = ("Assert", "NoOp", "Rank", "Shape", "ShapeN", "Size")
+
+
+_SCALES = ("Add", "AddV2", "Div", "Mul", "RealDiv", "Sub")
+
+
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+
+_WEIGHS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+
+
+def wanted_range(function: contents.Function) -> Range | None:
+    """The range of the values that a function takes for pixels.
+
+    Args:
+        function: One whose one input is a batch of float images.
+
+    Returns:
+        `"bytes"` for 0 to 255 if the graph divides by such numbers itself, `"unit"` for 0 to 1 or -1 to 1 if its first
+        weights meet the pixels without, `None` if neither is plain to see.
+    """
+    for concrete in getattr(function.call, "concrete_functions", None) or ():
+        graph = concrete.graph.as_graph_def()
+        functions = {f.signature.name: f for f in graph.library.function}
+        found = set(_verdicts(_Body(graph.node), [concrete.inputs[0].op.name], functions)) - {"returned"}
+        return found.pop() if len(found) == 1 else None
+    return None
+
+
+class _Body:
+    """The nodes of a graph, or of a function in it."""
+
+    def __init__(self, nodes: Any, returned: Any = ()) -> None:
+        self.nodes = {node.name: node for node in nodes}
+        self.returned = {source.split(":")[0] for source in returned}
+
+    def users(self, name: str) -> Iterator[tuple[Any, int]]:
+        """The nodes that take a node's outputs, and as which of their inputs."""
+        for node in self.nodes.values():
+            for position, source in enumerate(node.input):
+                if source.split(":")[0] == name:
+                    yield node, position
+
+    def constant(self, source: str) -> Any:
+        """The value of a constant, also behind a cast; `None` if it is none."""
+        node = self.nodes.get(source.split(":")[0])
+        while node is not None and node.op in ("Cast", "Identity"):
+            node = self.nodes.get(node.input[0].split(":")[0])
+        return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+
+
+def _verdicts(body: _Body, names: list[str], functions: Mapping[str, Any]) -> Iterator[Any]:
+    """What each way of the pixels ends in: a `Range`, `None`, or `"returned"` for the end of this body."""
+    seen = set(names)
+    while names:
+        name = names.pop()
+        if name in body.returned:
+            yield "returned"
+        for node, position in body.users(name):
+            passes = _PASSES.fullmatch(node.op) is not None
+            if node.op in _IGNORED or node.name in seen:
+                continue
+            if node.op in _CALLS:
+                called = functions[node.attr["f"].func.name]
+                inner = _Body(called.node_def, called.ret.values())
+                found = set(_verdicts(inner, [called.signature.input_arg[position].name], functions))
+                passes = "returned" in found
+                yield from found - {"returned"}
+            elif node.op in _SCALES and _is_for_bytes(node.op, _other(body, node, position)):
+                yield "bytes"
+            elif node.op in _SCALES and _other(body, node, position) is not None:
+                passes = True
+            elif not passes:
+                yield "unit" if node.op in _WEIGHS else None
+            if passes:
+                seen.add(node.name)
+                names.append(node.name)
+
+
+def _other(body: _Body, node: Any, position: int) -> Any:
+    """The constant that pixels are added to or multiplied with, `None` if it is none."""
+    return body.constant(node.input[1 - position])
+
+
+def _is_for_bytes(op: str, constant: Any) -> bool:
+    """Whether a factor or an offset is one for values up to 255: 1/255, 1/127.5, or a mean such as 123.7."""
+    if constant is None or not constant.size:
+        return False
+    size = abs(constant.astype("float64"))
+    return bool((size < 0.02).all() and size.any()) if op == "Mul" else bool((size > 20).any())

@@ -1,0 +1,219 @@
+"""What a loaded object holds, as live TensorFlow things: functions, variables, losses and pieces.
+
+This is the one place that probes an object for attributes. The Reusable SavedModel interface says which
+ones count: `__call__`, `variables`, `trainable_variables`, `regularization_losses`, and named callables
+with the same attributes. Each may be missing.
+
+Reference:
+
+- [Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
+"""
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel.contents import NOT_PIECES, Function, Trace, Variables, _as_plain, gather, trace
+from keras_hub_layers.errors import InterfaceError, explain
+
+
+def call_function(obj: Any) -> Function | None:
+    """The function behind `obj(...)`; `None` if the object cannot be called."""
+    call = getattr(obj, "__call__", None)  # noqa: B004 - an attribute of that name on the instance counts
+    if call is None:
+        return None
+    if _is_function(obj):
+        call = obj
+    parameters, is_open = _parameters(obj, call)
+    names = [_input_name(call), *parameters]
+    traces, is_restored = _traces(call, names), hasattr(call, "concrete_functions")
+    return Function(call=call, parameters=parameters, traces=traces, is_open=is_open, is_restored=is_restored)
+
+
+def signatures(obj: Any) -> dict[str, Function]:
+    """The signatures of a loaded object by name, in their order."""
+    found = {}
+    for name, function in dict(getattr(obj, "signatures", None) or {}).items():
+        _, inputs = function.structured_input_signature
+        trace = Trace(inputs=dict(inputs), outputs=function.structured_outputs, variables=_captured(function))
+        found[name] = Function(call=function, traces=(trace,), is_signature=True)
+    return found
+
+
+def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
+    """The published variables of an object, and what the given functions use beyond them."""
+    container = _containers(obj) if tf.distribute.has_strategy() else {}
+    if _is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
+        return gather((), (), functions, container)
+    try:
+        published = [_variables_in(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
+    except ValueError as err:  # of a Keras 2 model
+        raise _not_built(obj, err) from err
+    return gather(published[0], published[1], functions, container)
+
+
+def _not_built(obj: Any, err: ValueError) -> InterfaceError:
+    return InterfaceError(
+        explain(
+            "The model has no variables yet, since it was not called yet.",
+            expected="a model that was built or called, so that it has its variables",
+            received=f"{type(obj).__module__}.{type(obj).__name__}: {str(err).splitlines()[0]}",
+            where="HubLayer(model)",
+            fix="model(x)   # once, with a batch of what it takes\nlayer = HubLayer(model)",
+        )
+    )
+
+
+def losses(obj: Any) -> list[Any]:
+    """The published regularization losses, callable or not."""
+    return [] if _is_function(obj) else _as_list(getattr(obj, "regularization_losses", None))
+
+
+def piece(obj: Any, name: str) -> Any | None:
+    """The named callable at a dotted name, `None` if there is none."""
+    for part in name.split("."):
+        obj = getattr(obj, part, None)
+        if obj is None:
+            return None
+    return obj if _is_piece(obj) else None
+
+
+def pieces(obj: Any) -> list[str]:
+    """Dotted names of the named callables: the object's own, and one level further down."""
+    names = []
+    for name, child in _children(obj):
+        if _is_piece(child):
+            names.append(name)
+        names += [f"{name}.{below}" for below, grandchild in _children(child) if _is_piece(grandchild)]
+    return sorted(names)
+
+
+def assets(obj: Any) -> list[str]:
+    """File names of the assets that the object holds."""
+    held = [child.asset_path for child in _descendants(obj) if type(child).__name__ == "Asset"]
+    held += [getattr(asset, "asset_path", asset) for asset in getattr(obj, "asset_paths", None) or ()]  # TF1
+    paths = [tf.get_static_value(path) if tf.is_tensor(path) else path for path in held]
+    return sorted({os.path.basename(tf.compat.as_str(path)) for path in paths if path is not None})
+
+
+def is_object(obj: Any) -> bool:
+    """Whether something may be a loaded or in-process object: it can be called, or holds something that can."""
+    return not isinstance(obj, type) and (callable(obj) or hasattr(obj, "signatures") or bool(_descendants(obj)))
+
+
+def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
+    """Names and defaults of the arguments after the first; and whether any other keyword may be tried."""
+    try:
+        found = list(inspect.signature(call).parameters.values())
+        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found):
+            # a Keras 2 layer in process says it in `call`; a Python function or method says it itself
+            found = list(inspect.signature(getattr(obj, "call", obj)).parameters.values())
+    except (TypeError, ValueError):
+        return {}, False
+    if found and found[0].name == "self":
+        found = found[1:]
+    is_open = any(p.kind is p.VAR_KEYWORD for p in found)
+    named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    first = 0 if named and named[0].kind is inspect.Parameter.KEYWORD_ONLY else 1  # what comes by name only is no input
+    return {p.name: p.default for p in named[first:]}, is_open
+
+
+def _input_name(call: Any) -> str:
+    try:
+        found = inspect.signature(call).parameters.values()
+        names = [p.name for p in found if p.name != "self" and p.kind is not p.KEYWORD_ONLY]
+    except (TypeError, ValueError):
+        names = []
+    return names[0] if names else "inputs"
+
+
+def _traces(call: Any, names: list[str]) -> tuple[Trace, ...]:
+    if hasattr(call, "concrete_functions"):
+        return tuple(_trace(function, names) for function in call.concrete_functions)
+    if isinstance(call, tf.types.experimental.ConcreteFunction):
+        return (_trace(call, names),)
+    specs = getattr(call, "input_signature", None)
+    if specs:  # an in-process tf.function with a declared signature
+        arguments = dict(zip(names[1:], specs[1:], strict=False))
+        return (Trace(inputs=_as_plain(specs[0]), arguments=arguments),)
+    return ()
+
+
+def _trace(function: Any, names: list[str]) -> Trace:
+    args, kwargs = function.structured_input_signature
+    return trace(args, kwargs, names, function.structured_outputs, _captured(function))
+
+
+def _is_function(obj: Any) -> bool:
+    """Whether an object is a TensorFlow function itself, not something that has one."""
+    kinds = (tf.types.experimental.ConcreteFunction, tf.types.experimental.PolymorphicFunction)
+    return isinstance(obj, kinds) or hasattr(obj, "concrete_functions")
+
+
+def _as_list(value: Any) -> list[Any]:
+    """The entries of a published list, of lists and dicts in it too; of anything else itself."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [one for part in value for one in _as_list(part)] if isinstance(value, (list, tuple)) else [value]
+
+
+def _variables_in(value: Any) -> list[Any]:
+    """The variables of a published list; what is none is left out, of one of Keras 3 it is what it holds."""
+    entries = [e if isinstance(e, tf.Variable) else getattr(e, "value", None) for e in _as_list(value)]
+    return [entry for entry in entries if isinstance(entry, tf.Variable)]
+
+
+def _captured(function: Any) -> tuple[Any, ...]:
+    return tuple(getattr(function, "variables", None) or ())
+
+
+def _is_piece(obj: Any) -> bool:
+    """Whether something is a named callable; not, if it was saved without a trace."""
+    call = obj if _is_function(obj) else getattr(obj, "__call__", None)  # noqa: B004
+    return call is not None and not isinstance(obj, (tf.Variable, type)) and getattr(call, "concrete_functions", True)
+
+
+def _children(obj: Any) -> list[tuple[str, Any]]:
+    try:
+        children = tf.train.TrackableView(obj).children(obj)
+    except (AttributeError, TypeError, ValueError):  # not a trackable
+        return []
+    return [(name, child) for name, child in children.items() if not NOT_PIECES.fullmatch(name)]
+
+
+def _descendants(obj: Any) -> list[Any]:
+    try:
+        return list(tf.train.TrackableView(obj).descendants())
+    except (AttributeError, TypeError, ValueError):
+        return []
+
+
+def _containers(obj: Any) -> dict[int, Any]:
+    """id of a per-replica component -> the distributed variable that it belongs to."""
+    return {
+        id(component): v
+        for v in _descendants(obj)
+        if isinstance(v, tf.distribute.DistributedValues)
+        for component in v.values  # type: ignore[attr-defined]
+    }
+
+
+def plan_of(obj: Any) -> contents.Blueprint:
+    function, found = call_function(obj), signatures(obj)
+    functions = ((function,) if function else ()) + tuple(found.values())
+    return contents.Blueprint(
+        function=function,
+        signatures=found,
+        variables=variables(obj, functions),
+        losses=len(losses(obj)),
+        pieces=pieces(obj),
+        assets=assets(obj),
+        missing_ops=[],
+        piece=lambda name: plan_of(piece(obj, name)),
+    )

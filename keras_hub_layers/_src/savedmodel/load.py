@@ -1,0 +1,126 @@
+"""load(handle) -> loaded object: the only caller of `tf.saved_model.load`."""
+
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from keras_hub_layers._src.public import public
+from keras_hub_layers._src.resolve import handles, resolve
+from keras_hub_layers._src.savedmodel import missing_files
+from keras_hub_layers._src.savedmodel.graphs import op_packages
+from keras_hub_layers._src.savedmodel.load_options import load_options
+from keras_hub_layers._src.savedmodel.meta_graphs import (
+    TF1_HUB_MARKER,
+    _as_list,
+    _join,
+    _tags_error,
+    _with_tags,
+    read_meta_graphs,
+)
+from keras_hub_layers._src.savedmodel.source import _sources, describe_source
+from keras_hub_layers.errors import HubError, LoadError, MissingOpError, explain
+
+
+@public()
+def load(handle: Any, tags: Any = None, options: Any = None, *, sha256: str | None = None) -> Any:
+    """Load the SavedModel that a handle names.
+
+    This is the low-level API: it returns TensorFlow's own object, with its variables, functions and
+    signatures. `keras_hub_layers.layers.HubLayer` is what models are built from.
+
+    Args:
+        handle: A path, URL or model id, as `keras_hub_layers.resolve` takes it.
+        tags: Name, or list of names, of the graph to load. Defaults to the only graph that a TF2
+            SavedModel has, and to the untagged graph of a model in the TF1 Hub format.
+        options: A `tf.saved_model.LoadOptions`, or a dict of its arguments. Defaults to `None`.
+        sha256: Checksum of the archive, 64 hexadecimal digits. Defaults to `None`: not checked.
+
+    Returns:
+        The loaded object, a TensorFlow trackable.
+
+    Raises:
+        errors.ResolveError: The handle cannot be turned into a directory.
+        errors.MissingOpError: The graph needs ops of a package that is not installed.
+        errors.InterfaceError: It holds no graph with these tags.
+        errors.LoadError: TensorFlow cannot load the directory.
+
+    Example:
+
+    ```python
+    import keras_hub_layers as khl
+
+    obj = khl.load("https://example.org/models/half_plus_two/1")
+    obj.signatures["serving_default"](x=[2.0])
+    ```
+    """
+    directory = resolve.resolve(handle, sha256=sha256)
+    return load_directory(directory, handle=os.fspath(handle), tags=tags, options=options)
+
+
+def load_directory(directory: str, *, handle: str, tags: Any = None, options: Any = None) -> Any:
+    """Load a directory and remember which handle it stands for."""
+    meta = read_meta_graphs(directory)
+    hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
+    wanted = _as_list(tags, hub_format)
+    obj = _load(directory, handle, wanted, load_options(options), meta)
+    _sources[obj] = describe_source(directory, handle, tags, (_with_tags(meta, wanted) or meta)[0])
+    return obj
+
+
+def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> Any:
+    nodes = (node for graph in meta for node in graph.object_graph_def.nodes)
+    if any(node.user_object.identifier == "optimizer" for node in nodes):
+        from keras_hub_layers._src.compat import tensorflow  # not at the top: it needs Keras, and `inspect` does not
+
+        tensorflow.restore_optimizers_without_keras_2()
+    try:
+        return tf.saved_model.load(directory, tags=tags, options=options)
+    except HubError:
+        raise
+    except Exception as err:
+        missing = op_packages.missing_op(err)
+        package = op_packages.package_of(missing)
+        if package is not None and op_packages.is_imported(package.module):
+            return tf.saved_model.load(directory, tags=tags, options=options)
+        raise _load_error(err, directory, handle, tags, meta, missing, package) from err
+
+
+def _load_error(
+    err: Exception,
+    directory: str,
+    handle: str,
+    tags: list[str] | None,
+    meta: list[Any],
+    missing: str | None,
+    package: op_packages.Package | None,
+) -> HubError:
+    where = f"{directory} (handle {handles.display(handle)!r})"
+    if missing:
+        return MissingOpError(
+            explain(
+                f"The SavedModel uses the op {missing!r}, which this TensorFlow does not have.",
+                expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
+                received=f"the op {missing!r}",
+                where=where,
+                fix=package.advice(tf.__version__)
+                if package
+                else "import the Python package that registers this op before loading (its publisher names it)",
+            )
+        )
+    available = [sorted(graph.meta_info_def.tags) for graph in meta]
+    if (len(available) > 1) if tags is None else (sorted(tags) not in available):
+        return _tags_error(directory, handle, tags, meta)
+    lost = missing_files.missing_files(directory, meta)
+    if lost or missing_files.is_told_by(err):
+        return missing_files.error(lost, err, handle, where)
+    return LoadError(
+        explain(
+            "TensorFlow cannot load the SavedModel.",
+            expected=f"a SavedModel that TensorFlow {tf.__version__} can load",
+            received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
+            where=where,
+            fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
+            f"saved_model_cli show --all --dir {directory}",
+        )
+    )

@@ -1,0 +1,95 @@
+"""Read `saved_model.pb` and pick the graph with the tags that were asked for."""
+
+import shlex
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_hub_layers._src.resolve import handles
+from keras_hub_layers.errors import InterfaceError, LoadError, explain
+
+TF1_HUB_MARKER = "tfhub_module.pb"
+
+
+def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
+    """The one graph that `load` would load, a protobuf of type `MetaGraphDef`.
+
+    Raises:
+        errors.InterfaceError: No graph has these tags, or there are several and no tags.
+        errors.LoadError: The directory holds no readable SavedModel.
+    """
+    meta = read_meta_graphs(directory)
+    wanted = _as_list(tags, tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER)))
+    if wanted is None and len(meta) == 1:
+        return meta[0]
+    found = _with_tags(meta, wanted)
+    if not found:
+        raise _tags_error(directory, handle, wanted, meta)
+    return found[0]
+
+
+def _with_tags(meta: list[Any], wanted: list[str] | None) -> list[Any]:
+    return [graph for graph in meta if wanted is not None and set(graph.meta_info_def.tags) == set(wanted)]
+
+
+def _as_list(tags: Any, hub_format: bool) -> list[str] | None:
+    if tags is None:
+        return [] if hub_format else None
+    return [tags] if isinstance(tags, str) else list(tags)
+
+
+def _tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[Any]) -> InterfaceError:
+    available = [sorted(graph.meta_info_def.tags) for graph in meta]
+    shown, words = handles.display(handle), shlex.quote(",".join(available[0]))
+    return InterfaceError(
+        explain(
+            "The SavedModel holds several graphs."
+            if tags is None
+            else "The SavedModel holds no graph with these tags.",
+            expected=f"the tags of one of its graphs: {available}",
+            received=f"tags={tags!r}",
+            where=f"{directory} (handle {shown!r})",
+            fix=f"HubLayer({shown!r}, tags={available[0]!r})\n"
+            f"keras-hub-layers inspect {shlex.quote(shown)} --tags {words}",
+        )
+    )
+
+
+def read_meta_graphs(directory: str) -> list[Any]:
+    """Parse `saved_model.pb` (or `.pbtxt`) and return its graphs, protobufs of type `MetaGraphDef`.
+
+    Raises:
+        errors.LoadError: The file is missing, damaged, or empty.
+    """
+    model = saved_model_pb2.SavedModel()
+    path = _join(directory, "saved_model.pb")
+    try:
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path, "rb") as file:
+                model.ParseFromString(file.read())
+        else:
+            from google.protobuf import text_format
+
+            path = _join(directory, "saved_model.pbtxt")
+            with tf.io.gfile.GFile(path, "r") as file:
+                text_format.Parse(file.read(), model)
+        if not model.meta_graphs:
+            raise DecodeError("it holds no graph")
+    except (DecodeError, tf.errors.OpError, OSError, ValueError) as err:
+        raise LoadError(
+            explain(
+                "The directory holds no readable SavedModel.",
+                expected="a readable saved_model.pb with at least one graph",
+                received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
+                where=path,
+                fix="download or export the model again; a cached copy is renewed after\n"
+                "keras-hub-layers cache remove HANDLE",
+            )
+        ) from err
+    return list(model.meta_graphs)
+
+
+def _join(directory: str, *names: str) -> str:
+    return tf.io.gfile.join(directory, *names)

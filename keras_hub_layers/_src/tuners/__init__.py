@@ -1,0 +1,1 @@
+"""KerasTuner searches. Keras, no TensorFlow."""

@@ -1,0 +1,235 @@
+"""Every arm of a search, tried on one batch before the search: KerasTuner takes a crash for a bad score."""
+
+import math
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text.words import closest
+from keras_hub_layers._src.tuners.memory import tidy
+from keras_hub_layers.errors import MissingPackageError, TrainingError, explain
+
+__all__ = ["PreflightError", "brief", "keras_tuner", "objective_of", "preflight"]
+
+
+try:
+    import keras_tuner
+except ImportError as err:
+    raise MissingPackageError(
+        explain(
+            "Searching needs KerasTuner.",
+            expected="the package keras-tuner",
+            received=f"{type(err).__name__}: {err}",
+            where="keras_hub_layers.tuners",
+            fix='pip install "keras-hub-layers[tuner]"',
+        )
+    ) from err
+
+
+_MOST = 16  # combinations of a hypermodel that does not name its arms
+
+
+Arm = dict[str, Any]
+
+
+@public("tuners")
+class PreflightError(TrainingError, keras_tuner.errors.FatalError):
+    """An arm of a search cannot be trained; KerasTuner would have counted it as a bad score."""
+
+
+@public("tuners")
+def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, **kwargs: Any) -> None:
+    """Train every arm of a search on one batch, and say loudly which cannot be.
+
+    KerasTuner takes a crash for a bad score: a search in which every fine-tuned trial crashes would recommend
+    the frozen model.
+
+    The arms of a `HubHyperModel` are its SavedModels, frozen and tuned, at each depth; those of another hypermodel
+    the combinations of its `Choice`s and `Boolean`s, up to sixteen. Values that occur in none of them, such as those of
+    a head, are tried once each. Numbers keep their defaults.
+
+    Args:
+        hypermodel: A `HubHyperModel` or any `keras_tuner.HyperModel`. One with a method `arms()`, which yields dicts of
+            hyperparameters' values, names its arms itself.
+        x: As `fit` takes it: arrays, or a dataset of batches.
+        y: Likewise. Defaults to `None`.
+        objective: The tuner's objective, `tuner.oracle.objective`, which must be among what `fit` reports. Defaults to
+            `None`: not checked.
+        **kwargs: Further arguments of `fit`: `sample_weight` and `class_weight` are used as `fit` uses them;
+            `validation_data` and `validation_split` say that there are values of validation, and `callbacks` of one's
+            own that there may be others. The rest is not used.
+
+    Raises:
+        PreflightError: At least one arm cannot be built or trained, or has a loss that is not finite: names each, with
+            its error; or the objective is not among what `fit` reports.
+    """
+    batch = _first_batch({"x": x, "y": y, "sample_weight": kwargs.get("sample_weight")})
+    extra = {"class_weight": kwargs["class_weight"]} if kwargs.get("class_weight") else {}
+    failed, worked, reported = [], [], set()
+    for arm, hp in _each(hypermodel):
+        try:
+            model = hypermodel.build(hp)
+            if getattr(model, "compiled", False):  # else a fit of the user's own compiles it
+                logs = model.fit(**batch, **extra, epochs=1, verbose=0, shuffle=False).history
+                reported |= set(logs)
+                _check_finite(logs)
+            worked.append({**arm, **_now(hp)})
+        except Exception as err:
+            failed.append(({**arm, **_now(hp)}, brief(f"{type(err).__name__}: {err}")))
+        model = None
+        tidy()
+    if failed:
+        raise PreflightError(
+            explain(
+                f"{len(failed)} of {len(failed) + len(worked)} arms of the search cannot be trained.",
+                expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
+                received="\n".join(f"{arm}: {text}" for arm, text in failed),
+                where="preflight, on the first batch",
+                fix=_without([arm for arm, _ in failed], worked, hasattr(hypermodel, "arms")),
+            )
+        )
+    if objective is not None and reported:
+        _check_objective(objective, reported, kwargs)
+    hypermodel.checked = True
+
+
+def objective_of(callbacks: Sequence[Any]) -> Any:
+    """The objective of the search that a trial belongs to, by the callbacks that its `fit` gets; `None` if unknown."""
+    return next((callback.objective for callback in callbacks if hasattr(callback, "objective")), None)
+
+
+def brief(text: str) -> str:
+    """An error text without the stack frames of TensorFlow's graphs and of Python."""
+    lines = text.strip().splitlines()
+    frames = [number for number, line in enumerate(lines) if re.match(r"\s*File \"|Traceback", line)]
+    if frames:
+        rest = lines[frames[-1] + 1 :]
+        rest = rest[1:] if rest and rest[0].startswith("    ") else rest  # the line of code of that frame
+        lines = rest if lines[0].startswith("Traceback") else [lines[0], *rest]
+    lines = [line for line in lines if line.strip() and "[[{{node" not in line and not re.match(r"\s*[~^]+\s*$", line)]
+    return "\n".join(lines)[:1500]
+
+
+def _each(hypermodel: Any) -> Iterator[tuple[Arm, Any]]:
+    """(values that make an arm another one, hyperparameters to build it with) of each arm.
+
+    Which hyperparameters there are is known once a model was built, and may depend on the others: what an arm has
+    registered after it was tried leads to the next ones.
+    """
+    named = list(hypermodel.arms()) if hasattr(hypermodel, "arms") else []
+    queue: deque[Arm] = deque(named or [{}])
+    done: set[frozenset[Any]] = set()
+    values = {item for arm in named for item in arm.items()}
+    own = {name for arm in named for name in arm}
+    known = keras_tuner.HyperParameters()
+    while queue:
+        arm = queue.popleft()
+        hp = keras_tuner.HyperParameters()
+        hp.values.update(arm)
+        yield arm, hp
+        known.merge(hp)
+        now = _now(hp)
+        done.add(frozenset(now.items()))
+        values |= set(now.items())
+        for name, value in [(part, value) for part in now if part not in own for value in _choices(hp)[part].values]:
+            other = _completed(known, {**now, name: value})
+            key = frozenset(other.items())
+            if key not in done and ((name, value) not in values or (not named and len(done) < _MOST)):
+                done.add(key)
+                values.add((name, value))
+                queue.append(other)
+
+
+def _choices(hp: Any) -> dict[str, Any]:
+    """The `Choice`s and `Boolean`s that are active, by name."""
+    return {part.name: part for part in hp.space if type(part).__name__ in ("Choice", "Boolean") and hp.is_active(part)}
+
+
+def _now(hp: Any) -> Arm:
+    """Their values."""
+    return {name: hp.values[name] for name in _choices(hp) if name in hp.values}
+
+
+def _completed(known: Any, values: Arm) -> Arm:
+    """All choices that are active where these are the values, as far as they are known; the others at their default."""
+    hp = known.copy()
+    hp.values = dict(values)
+    for part in known.space:  # a parent comes before those that hang on it
+        if hp.is_active(part):
+            hp.values.setdefault(part.name, part.default)
+    return _now(hp)
+
+
+def _without(failed: Sequence[Arm], worked: Sequence[Arm], is_ours: bool) -> str:
+    """What leaves the arms out that failed, if they have a value in common that no other arm has."""
+    for name, value in failed[0].items():
+        others = list(dict.fromkeys(arm[name] for arm in worked if name in arm))
+        if others and value not in others and all(arm.get(name) == value for arm in failed):
+            ours = {"hub": "candidates", "trainable": "trainable", "unfreeze": "depths"} if is_ours else {}
+            if name in ours:
+                return f"tuners.HubHyperModel(..., {ours[name]}={others!r})   # without {value!r}; or mend it"
+            return f"hp.Choice({name!r}, {others!r})   # without {value!r}; or mend it"
+    return "mend what the error names: at the defaults of all hyperparameters the model cannot be trained"
+
+
+def _check_finite(logs: dict[str, list[float]]) -> None:
+    loss = float(logs["loss"][-1])
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss of the first batch is {loss}: are there NaN in the data, or the weights?")
+
+
+def _check_objective(objective: Any, reported: set[str], kwargs: Any) -> None:
+    """Refuse an objective that no epoch will report, unless callbacks of the user's own may add it to the logs."""
+    validates = kwargs.get("validation_data") is not None or bool(kwargs.get("validation_split"))
+    names = reported | ({f"val_{name}" for name in reported} if validates else set())
+    wanted = list(getattr(objective, "name_to_direction", None) or [objective.name])
+    missing = [name for name in wanted if name not in names and name != "default_objective"]
+    if not missing or any(map(_is_of_the_user, kwargs.get("callbacks") or ())):
+        return
+    from_validation = not validates and missing[0].startswith("val_") and missing[0].removeprefix("val_") in reported
+    raise PreflightError(
+        explain(
+            "The objective of the search will not be among what fit reports.",
+            expected=f"one of {sorted(names)}",
+            received=f"{missing[0]!r}" + (", without validation data" if from_validation else ""),
+            where="preflight, on the first batch",
+            fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)"
+            if from_validation
+            else f"keras_tuner.RandomSearch(hypermodel, {closest(missing[0], sorted(names))!r}, max_trials=20)",
+        )
+    )
+
+
+def _is_of_the_user(callback: Any) -> bool:
+    """Whether a callback may add to the logs what its class says nothing of."""
+    libraries = ("keras.", "keras_tuner.", "keras_hub_layers.")
+    return isinstance(callback, keras.callbacks.LambdaCallback) or not type(callback).__module__.startswith(libraries)
+
+
+def _first_batch(data: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `fit` with their first batch: the first 32 examples of arrays, as in `fit`."""
+    x = data["x"]
+    if hasattr(x, "cardinality"):
+        return {"x": x.take(1)}
+    if isinstance(x, keras.utils.PyDataset):
+        return dict(zip(data, x[0], strict=False))
+    if hasattr(x, "__iter__") and iter(x) is x:
+        raise PreflightError(
+            explain(
+                "The data can be read once only, so all trials but the first would have none.",
+                expected="arrays, or a dataset of batches",
+                received=f"a {type(x).__name__}",
+                where="preflight",
+                fix="dataset = tf.data.Dataset.from_generator(make_generator, output_signature=specs)",
+            )
+        )
+    if not isinstance(x, (list, tuple, dict)) and not hasattr(x, "shape"):
+        first: Any = next(iter(x))  # batches of another library
+        return dict(zip(data, first if isinstance(first, (list, tuple)) else (first,), strict=False))
+    given = {name: part for name, part in data.items() if part is not None}
+    first = keras.tree.map_structure(lambda leaf: leaf[:32], given)
+    return first

@@ -1,0 +1,257 @@
+"""Each private name of Keras and TensorFlow still exists, and is still needed."""
+
+import copy
+import gc
+import inspect
+
+import keras
+import numpy as np
+import producers
+import pytest
+import tensorflow as tf
+
+from keras_hub_layers import layers
+from keras_hub_layers._src.compat import fit, optimizers, saving, tensorflow
+from keras_hub_layers._src.compat import layers as layers_module
+
+
+def test_safe_mode_is_seen_during_a_load_and_there_is_no_public_way():
+    assert saving.in_safe_mode() is False
+    with keras.src.saving.serialization_lib.SafeModeScope(True):
+        assert saving.in_safe_mode() is True
+    assert not hasattr(keras.saving, "in_safe_mode")
+    assert not hasattr(keras.config, "in_safe_mode")
+
+
+def test_the_writing_of_a_file_is_seen_and_get_config_is_not_told_of_it(tmp_path):
+    seen = []
+
+    @keras.saving.register_keras_serializable("tests")
+    class Watcher(keras.layers.Layer):
+        def get_config(self):
+            seen.append(saving.is_saving_a_file())
+            return super().get_config()
+
+    model = keras.Sequential([keras.Input((1,)), Watcher()])
+    model.get_config()
+    keras.models.clone_model(model)
+    assert set(seen) == {False}
+    seen.clear()
+    model.save(tmp_path / "model.keras")
+    assert set(seen) == {True}
+    assert list(inspect.signature(keras.layers.Layer.get_config).parameters) == ["self"]
+
+
+def test_keras_still_puts_the_arguments_behind_an_error_that_does_not_ask_to_be_left_alone():
+    class Left(ValueError):
+        pass
+
+    class Layer(keras.layers.Layer):
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def call(self, inputs):
+            raise self.error("what happened")
+
+    saving.pass_on(Left)
+    with pytest.raises(Left, match=r"^what happened$"):
+        Layer(Left)(np.ones(3))
+    with pytest.raises(ValueError, match="Arguments received by"):
+        Layer(ValueError)(np.ones(3))
+
+
+def test_keras_still_converts_inputs_of_a_layer_that_does_not_ask_for_them_as_they_are():
+    seen = []
+
+    class Layer(keras.layers.Layer):
+        def __init__(self, as_they_are):
+            super().__init__(autocast=False)
+            if as_they_are:
+                layers_module.take_inputs_as_they_are(self)
+
+        def call(self, inputs):
+            seen.append(inputs)
+            return tf.zeros(())
+
+    Layer(as_they_are=True)(["text"])
+    assert seen == [["text"]]
+    with pytest.raises((ValueError, TypeError, NotImplementedError), match=r".+"):
+        Layer(as_they_are=False)(["text"])
+
+
+def test_a_variable_is_adopted_and_older_versions_need_help(produced):
+    variable = tf.Variable([2.0], name="v")
+    weight = layers_module.adopt(variable, trainable=True, name="v")
+    assert weight.value is variable
+    weight.assign([5.0])
+    assert float(variable[0]) == 5.0
+    shares = keras.Variable(variable, dtype="float32", autocast=False, name="v").value is variable
+    newer = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 15)
+    assert shares or not newer, "Keras copies again: _compat.adopt has to be looked at"
+
+
+def test_an_attribute_still_puts_a_frozen_variable_among_the_trainable_ones():
+    class Layer(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    def trainable_of_model(layer):
+        return len(keras.Sequential([keras.Input((1,)), layer]).trainable_variables)
+
+    variable = layers_module.adopt(tf.Variable(1.0), trainable=True, name="v")
+    held, tracked = Layer(trainable=False), Layer(trainable=False)
+    held.variables_of_mine = [variable]
+    assert trainable_of_model(held) == 1
+    layers_module.track(tracked, variable)
+    assert trainable_of_model(tracked) == 0
+
+
+def test_models_still_ask_layers_for_their_own_losses_and_take_no_callables():
+    class Layer(layers_module.OwnLosses):
+        def published_losses(self):
+            return [tf.constant(1.0), tf.constant(2.0)]
+
+    model = keras.Sequential([keras.Input((1,)), Layer()])
+    np.testing.assert_allclose(model.losses, [1.0, 2.0])
+    with pytest.raises(ValueError, match="add_loss"):
+        keras.layers.Layer().add_loss(lambda: tf.constant(1.0))
+
+
+def test_a_tape_watches_what_is_trained_and_the_flags_are_as_before(produced):
+    layer = layers.HubLayer(produced(producers.flags_against_lists))
+    loaded = layer.resolved_object
+    variables = {"a": loaded.a, "b": loaded.b, "c": loaded.c}
+    with tf.GradientTape() as tape:
+        loaded(tf.constant([[1.0]]))
+    assert {v.name for v in tape.watched_variables()} == {"a:0", "c:0"}  # still what the flags say
+    with (
+        tf.GradientTape() as tape,
+        tensorflow.watched(variables.values(), lambda variable: variable is loaded.b),
+    ):
+        loaded(tf.constant([[1.0]]))
+    assert {v.name for v in tape.watched_variables()} == {"b:0"}
+    assert {name: v.trainable for name, v in variables.items()} == {"a": True, "b": False, "c": True}
+
+
+# -- optimizers --------------------------------------------------------------------------------------------------------
+
+
+def test_trained_by_names_the_variables_of_an_optimizer_also_of_one_inside_another():
+    variables = [keras.Variable(1.0, name="a"), keras.Variable(2.0, name="b")]
+    adam = keras.optimizers.Adam()
+    assert optimizers.trained_by(adam) == []
+    adam.build(variables)
+    wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    wrapper.apply([tf.constant(0.0), tf.constant(0.0)], variables)
+    for optimizer in (adam, wrapper):
+        assert [id(variable) for variable in optimizers.trained_by(optimizer)] == [
+            id(variable) for variable in variables
+        ]
+
+
+def test_become_gives_an_optimizer_the_slots_of_another():
+    a, b = keras.Variable(1.0, name="a"), keras.Variable(2.0, name="b")
+    one, other = keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.5)
+    one.build([a])
+    other.build([a, b])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        one.apply([tf.constant(1.0)], [b])
+    optimizers.become(one, other)
+    one.apply([tf.constant(1.0)], [b])
+    assert float(b.numpy()) == 1.5
+
+
+def test_scale_updates_multiplies_step_and_weight_decay_of_each_variable():
+    variables = [keras.Variable(1.0, name="a"), keras.Variable(1.0, name="b")]
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=0.1)
+    optimizer.build(variables)
+    optimizers.scale_updates(optimizer, lambda index: (1.0, 0.5)[index])
+    optimizer.apply([tf.constant(1.0), tf.constant(1.0)], variables)
+    # Decay first: 1 - 0.5·0.1 and 1 - 0.25·0.1; then the step: 0.5 and 0.25.
+    assert [float(variable.numpy()) for variable in variables] == pytest.approx([0.45, 0.725])
+    assert optimizer.weight_decay == 0.1
+
+
+def train_graphs():
+    gc.collect()
+    return sum(
+        isinstance(item, tf.Graph) and getattr(item, "name", "") == "one_step_on_data" for item in gc.get_objects()
+    )
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_without_the_sum_over_devices_a_trained_model_leaves_no_graph_behind(mended):
+    before = train_graphs()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    if mended:
+        optimizers.sum_no_gradients(model.optimizer)
+    model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0)
+    del model
+    assert train_graphs() - before == (0 if mended else 1)
+
+
+def test_a_callback_still_keeps_its_model_where_copies_must_leave_it_out():
+    callback, model = keras.callbacks.Callback(), keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    callback.set_model(model)
+    assert callback.__dict__[fit.CALLBACK_MODEL] is model
+    assert copy.deepcopy(callback).model is not None  # Keras' own copies take the model along
+
+
+@pytest.mark.parametrize(("save_freq", "epoch"), [("epoch", 1), (1, 1)])
+def test_a_backup_tells_the_epoch_that_it_was_written_in(tmp_path, save_freq, epoch):
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=save_freq, delete_checkpoint=False)
+    assert fit.backup_of(backup) is None
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=2, batch_size=1, verbose=0, callbacks=[backup])
+    assert fit.backup_of(backup) == epoch
+
+
+def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one():
+    seen = []
+
+    steps = []
+
+    class Seeing(keras.layers.Layer):
+        def call(self, inputs):
+            seen.append(fit.model_in_training())
+            steps.append(fit.is_kerass_own_step())
+            return inputs
+
+    dense = keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((1,)), Seeing(), dense, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.ones((2, 1)), np.ones((2, 1))
+    model.fit(*data, verbose=0)
+    assert model in seen
+    assert any(steps)
+    model.predict(data[0], verbose=0)
+    assert seen[-1] is None
+    assert not steps[-1]
+    dense.trainable = False
+    model.fit(*data, verbose=0)  # if Keras warns here, `guards` need not
+
+
+def test_an_optimizer_keeps_its_slots_in_lists_with_one_for_each_variable():
+    variables = [keras.Variable(np.ones((2, 2)), name=name) for name in ("a", "b", "c")]
+    optimizer = keras.optimizers.Adafactor(0.1)
+    optimizer.build(variables)
+    found = {name: (slots, trained) for name, slots, trained in optimizers.slots_of(optimizer)}
+    assert {"_r", "_c", "_v"} <= set(found)
+    assert {id(slot) for slots, _ in found.values() for slot in slots} <= {id(v) for v in optimizer.variables}
+    assert all([id(v) for v in trained] == [id(v) for v in variables] for _, trained in found.values())
+
+
+def test_what_is_excluded_from_weight_decay_is_not_in_the_config_of_an_optimizer():
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    variable = keras.Variable(1.0, name="bias")
+    copy = type(optimizer).from_config(optimizer.get_config())
+    copy.build([variable])
+    assert copy._use_weight_decay(variable)  # else `carry_over` is not needed any more
+    copy = type(optimizer).from_config(optimizer.get_config())
+    copy.build([variable])
+    optimizers.carry_over(optimizer, copy)
+    assert not copy._use_weight_decay(variable)
