@@ -1,4 +1,4 @@
-"""What can go wrong: the exception tree, and the one way to word an error.
+"""What can go wrong: the exception tree. Each error says what was expected, what came, where, and what to do.
 
 ```
 HubError
@@ -27,8 +27,13 @@ Each error also derives from the built-in that a caller would catch, pickles, an
 message string, because Keras re-raises what `call` raises as `type(error)(message)`.
 """
 
+import contextlib
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Line = Callable[..., str]
 
 __all__ = [
     "ArchiveError",
@@ -59,7 +64,87 @@ _FRAMEWORKS = ("keras_hub_layers", "keras", "tensorflow", "keras_tuner", "contex
 
 
 class HubError(Exception):
-    """Base of every error that keras_hub_layers raises on purpose."""
+    """Base of every error that keras_hub_layers raises on purpose.
+
+    An error is made where it is known what was wrong. Where that was (layer, handle, path) is added by whoever knows
+    it, with `located`.
+
+    Args:
+        problem: One sentence: what is not possible. The whole message if nothing else is given.
+        expected: What would have been accepted. Defaults to `None`: not said, as for the others.
+        received: What came instead.
+        where: The handle, path, layer or setting concerned.
+        fix: What to do next, with a literal line to paste; or a function that makes the text, given a function that
+            writes the line of code of the layer concerned with some arguments changed (`line(trainable=True)`).
+
+    Attributes: as the arguments; `fix` is a text.
+    """
+
+    def __init__(
+        self,
+        problem: object = "",
+        *,
+        expected: object = None,
+        received: object = None,
+        where: object = None,
+        fix: str | Callable[[Line], str] | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = str(problem)
+        self.expected = expected
+        self.received = received
+        self.where = where
+        self._fix = fix
+        self._is_located = False
+
+    @property
+    def fix(self) -> str | None:
+        return self._fix(_line) if callable(self._fix) else self._fix
+
+    def locate(self, where: object, line: Line | None = None) -> None:
+        """Say where it happened, before what it says itself. Only the first call counts: that of the innermost place.
+
+        Args:
+            where: The layer and handle, the path, or the command.
+            line: Writes the line of code of the layer, with some arguments changed. Defaults to `None`.
+        """
+        if not self._is_located:
+            self.where = where if self.where is None else f"{where}, {self.where}"
+            self._is_located = True
+        if line is not None and callable(self._fix):
+            self._fix = self._fix(line)
+
+    def __str__(self) -> str:
+        parts = {"Expected": self.expected, "Received": self.received, "Where": self.where, "What to do": self.fix}
+        lines = [
+            f"  {title}: {str(text).replace(chr(10), chr(10) + '    ')}"
+            for title, text in parts.items()
+            if text is not None
+        ]
+        return "\n".join([self.problem, *lines])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = {"expected": self.expected, "received": self.received, "where": self.where, "fix": self.fix}
+        return _rebuild, (type(self), self.problem, {k: None if v is None else str(v) for k, v in parts.items()})
+
+
+def _rebuild(kind: type[HubError], problem: str, parts: dict[str, Any]) -> HubError:
+    return kind(problem, **parts)
+
+
+def _line(**changes: Any) -> str:
+    """The line of code of a layer of which nothing is known."""
+    return f"HubLayer({', '.join(['handle', *(f'{k}={v!r}' for k, v in changes.items() if v is not None)])})"
+
+
+@contextlib.contextmanager
+def located(where: object, line: Line | None = None) -> Iterator[None]:
+    """Say of each `HubError` that leaves this block where it happened; the arguments are those of `HubError.locate`."""
+    try:
+        yield
+    except HubError as error:
+        error.locate(where() if callable(where) else where, line)
+        raise
 
 
 class HubWarning(UserWarning):
@@ -140,24 +225,6 @@ class ExportError(HubError, ValueError):
 
 class ExportWriteError(ExportError, OSError):
     """An export could not be written or verified; what was there before is untouched."""
-
-
-def explain(problem: str, *, expected: object, received: object, where: object, fix: str) -> str:
-    """Word an error in four parts, after one line that names the problem.
-
-    Args:
-        problem: One sentence: what is not possible.
-        expected: What would have been accepted.
-        received: What came instead.
-        where: The handle, path, layer or setting concerned.
-        fix: What to do next, with a literal line to paste.
-
-    Returns:
-        The message, a `str` of several lines.
-    """
-    parts = {"Expected": expected, "Received": received, "Where": where, "What to do": fix}
-    lines = [f"  {title}: {str(text).replace(chr(10), chr(10) + '    ')}" for title, text in parts.items()]
-    return "\n".join([problem, *lines])
 
 
 def warn(text: str) -> None:

@@ -29,9 +29,7 @@ def test_only_a_problem_counts_as_one():
 
 
 def test_the_last_part_of_an_error_is_the_fix():
-    error = errors.ResolveError(
-        errors.explain("It failed.", expected="a", received="b\nc", where="d", fix="line one\nline two")
-    )
+    error = errors.ResolveError("It failed.", expected="a", received="b\nc", where="d", fix="line one\nline two")
     assert finding.of_error(error, "resolve") == Finding(
         "resolve", PROBLEM, "It failed.\nExpected: a\nReceived: b\nc\nWhere: d", "line one\nline two"
     )

@@ -32,7 +32,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
 
 
 def test_explain_words_the_four_parts_in_order():
-    text = errors.explain("It broke.", expected="a", received="b", where="c", fix="d\ne")
+    text = str(errors.InputError("It broke.", expected="a", received="b", where="c", fix="d\ne"))
     assert text.splitlines() == [
         "It broke.", "  Expected: a", "  Received: b", "  Where: c", "  What to do: d", "    e",
     ]  # fmt: skip

@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from keras_hub_layers._src.compat import fit
 from keras_hub_layers._src.export import destinations, export
 from keras_hub_layers._src.export import plan as plan_lib
 from keras_hub_layers._src.text.words import closest
-from keras_hub_layers.errors import ExportError, HubError, HubWarning, explain
+from keras_hub_layers.errors import ExportError, HubError, warn
 
 __all__ = ["ExportAtEnd"]
 
@@ -165,13 +164,11 @@ class ExportAtEnd(keras.callbacks.Callback):
         if any(word in parts for word in _HIGHER_IS_BETTER):
             return True
         raise ExportError(
-            explain(
-                "It is not known whether more or less of the monitored value is better.",
-                expected='mode="min" or mode="max" for a metric that Keras knows no direction of',
-                received=f"monitor={self.monitor!r}, mode='auto'",
-                where=self._where,
-                fix=f'{type(self).__name__}(directory, monitor={self.monitor!r}, mode="max")',
-            )
+            "It is not known whether more or less of the monitored value is better.",
+            expected='mode="min" or mode="max" for a metric that Keras knows no direction of',
+            received=f"monitor={self.monitor!r}, mode='auto'",
+            where=self._where,
+            fix=f'{type(self).__name__}(directory, monitor={self.monitor!r}, mode="max")',
         )
 
     # -- checks --------------------------------------------------------------------------------------------------
@@ -188,25 +185,21 @@ class ExportAtEnd(keras.callbacks.Callback):
     def _check_choice(self, name: str, value: Any, allowed: Sequence[str]) -> None:
         if value not in allowed:
             raise ExportError(
-                explain(
-                    f"{name} has a value that it does not know.",
-                    expected=" or ".join(map(repr, allowed)),
-                    received=f"{name}={value!r}",
-                    where=self._where,
-                    fix=f"{type(self).__name__}({self.directory!r}, {name}={allowed[0]!r})",
-                )
+                f"{name} has a value that it does not know.",
+                expected=" or ".join(map(repr, allowed)),
+                received=f"{name}={value!r}",
+                where=self._where,
+                fix=f"{type(self).__name__}({self.directory!r}, {name}={allowed[0]!r})",
             )
 
     def _check_model(self) -> None:
         if self.model is None:
             raise ExportError(
-                explain(
-                    "The callback has no model to export.",
-                    expected="export() after model.fit(callbacks=[callback]), or after callback.set_model(model)",
-                    received="no model",
-                    where=self._where,
-                    fix="callback.set_model(model); callback.export()",
-                )
+                "The callback has no model to export.",
+                expected="export() after model.fit(callbacks=[callback]), or after callback.set_model(model)",
+                received="no model",
+                where=self._where,
+                fix="callback.set_model(model); callback.export()",
             )
 
     def _check_destination(self, destination: str) -> None:
@@ -223,13 +216,11 @@ class ExportAtEnd(keras.callbacks.Callback):
         # A callback of the user may put such a value into the logs.
         if all(type(other).__module__.startswith("keras.src") for other in fit.callbacks_around(self)[0]):
             raise ExportError(
-                explain(
-                    "The monitored value will never be there: fit() has no validation data.",
-                    expected="validation_data= or validation_split= in fit(), or a value of the training data",
-                    received=f"monitor={self.monitor!r}",
-                    where=self._where,
-                    fix=f"{type(self).__name__}(directory, monitor={self.monitor.removeprefix('val_')!r})",
-                )
+                "The monitored value will never be there: fit() has no validation data.",
+                expected="validation_data= or validation_split= in fit(), or a value of the training data",
+                received=f"monitor={self.monitor!r}",
+                where=self._where,
+                fix=f"{type(self).__name__}(directory, monitor={self.monitor.removeprefix('val_')!r})",
             )
 
     def _check_missing(self, logs: Any) -> None:
@@ -237,13 +228,11 @@ class ExportAtEnd(keras.callbacks.Callback):
         if str(self.monitor).startswith("val_") and validation is not None and validation[1] != 1:
             return  # an epoch without validation
         raise ExportError(
-            explain(
-                "The monitored value is not in the logs.",
-                expected=f"one of {sorted(logs)}",
-                received=f"monitor={self.monitor!r}",
-                where=self._where,
-                fix=f"{type(self).__name__}(directory, monitor={closest(str(self.monitor), sorted(logs))!r})",
-            )
+            "The monitored value is not in the logs.",
+            expected=f"one of {sorted(logs)}",
+            received=f"monitor={self.monitor!r}",
+            where=self._where,
+            fix=f"{type(self).__name__}(directory, monitor={closest(str(self.monitor), sorted(logs))!r})",
         )
 
     def _check_order(self) -> None:
@@ -253,26 +242,22 @@ class ExportAtEnd(keras.callbacks.Callback):
             if getattr(other, "restore_best_weights", False) or isinstance(other, keras.callbacks.SwapEMAWeights)
         ]
         if late:
-            warnings.warn(
+            warn(
                 f"{self._where}: {' and '.join(late)} comes after it in callbacks=[...], and changes the weights after "
-                f"they were exported. Put {type(self).__name__} behind it.",
-                HubWarning,
-                stacklevel=2,
+                f"they were exported. Put {type(self).__name__} behind it."
             )
 
     def _not_finite(self, text: str, cause: HubError | None = None) -> list[str]:
         """Raise or warn, as `on_nan` says."""
         if self.on_nan == "raise":
             raise cause or ExportError(
-                explain(
-                    text,
-                    expected=f"a finite {self.monitor!r} in at least one epoch",
-                    received="NaN or infinite ones only",
-                    where=self._where,
-                    fix="lower the learning rate: keras.optimizers.Adam(1e-4, clipnorm=1.0)",
-                )
+                text,
+                expected=f"a finite {self.monitor!r} in at least one epoch",
+                received="NaN or infinite ones only",
+                where=self._where,
+                fix="lower the learning rate: keras.optimizers.Adam(1e-4, clipnorm=1.0)",
             )
-        warnings.warn(text, HubWarning, stacklevel=4)
+        warn(text)
         return []
 
     def _say(self, text: str) -> None:

@@ -11,7 +11,7 @@ from keras_hub_layers._src.export import targets as targets_lib
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.text.words import closest
-from keras_hub_layers.errors import ExportError, explain
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["ExportFinetuned"]
 
@@ -71,13 +71,11 @@ class ExportFinetuned(ExportAtEnd):
         found = [part for part in models.flatten_layers(model) if isinstance(part, hub_layer.HubLayer)]
         if not found:
             raise ExportError(
-                explain(
-                    "The model has no HubLayer whose SavedModel could be exported.",
-                    expected="a model with a HubLayer",
-                    received=f"{type(model).__name__} {model.name!r} with layers {_names(model)}",
-                    where=self._where,
-                    fix=f"callbacks.ExportPiece({self.directory!r})   # exports the Keras model",
-                )
+                "The model has no HubLayer whose SavedModel could be exported.",
+                expected="a model with a HubLayer",
+                received=f"{type(model).__name__} {model.name!r} with layers {_names(model)}",
+                where=self._where,
+                fix=f"callbacks.ExportPiece({self.directory!r})   # exports the Keras model",
             )
         wanted = [self.layer] if isinstance(self.layer, str) else self.layer
         if wanted is not None:
@@ -87,13 +85,11 @@ class ExportFinetuned(ExportAtEnd):
         twice = sorted({part.name for part in found if sum(other.name == part.name for other in found) > 1})
         if twice:
             raise ExportError(
-                explain(
-                    "Several HubLayers have the same name, so each export would replace the other.",
-                    expected=f"different names below {self._folder!r}",
-                    received=f"the name {twice[0]!r} more than once",
-                    where=self._where,
-                    fix=f"HubLayer(handle, name={twice[0] + '_2'!r})",
-                )
+                "Several HubLayers have the same name, so each export would replace the other.",
+                expected=f"different names below {self._folder!r}",
+                received=f"the name {twice[0]!r} more than once",
+                where=self._where,
+                fix=f"HubLayer(handle, name={twice[0] + '_2'!r})",
             )
         return {f"{self._folder}/{part.name}": part for part in sorted(found, key=lambda part: part.name)}
 
@@ -103,13 +99,11 @@ class ExportFinetuned(ExportAtEnd):
                 return part
         names = [part.name for part in found]
         raise ExportError(
-            explain(
-                "The model has no HubLayer of that name.",
-                expected=f"one of {names}",
-                received=f"layer={name!r}",
-                where=self._where,
-                fix=f"ExportFinetuned({self.directory!r}, layer={closest(name, names)!r})",
-            )
+            "The model has no HubLayer of that name.",
+            expected=f"one of {names}",
+            received=f"layer={name!r}",
+            where=self._where,
+            fix=f"ExportFinetuned({self.directory!r}, layer={closest(name, names)!r})",
         )
 
     def _check_targets(self) -> None:

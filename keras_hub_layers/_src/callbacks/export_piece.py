@@ -12,7 +12,7 @@ from keras_hub_layers._src.export import destinations, export, save, targets
 from keras_hub_layers._src.export import plan as plan_lib
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.text.words import closest
-from keras_hub_layers.errors import ExportError, explain
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["ExportPiece"]
 
@@ -165,7 +165,7 @@ class ExportPiece(ExportAtEnd):
         return destination
 
     def _problem(self, text: str, expected: str, received: str, fix: str) -> ExportError:
-        return ExportError(explain(text, expected=expected, received=received, where=self._where, fix=fix))
+        return ExportError(text, expected=expected, received=received, where=self._where, fix=fix)
 
 
 def _paths(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_hub_layers._src.cli import parser as parser_lib
 from keras_hub_layers._src.cli.terminal import _held_stderr, _print_json, _print_table, _quiet_tensorflow
-from keras_hub_layers.errors import MissingPackageError, explain
+from keras_hub_layers.errors import MissingPackageError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -193,13 +193,11 @@ def _completion(chosen: argparse.Namespace) -> int:
         import shtab
     except ImportError as error:
         raise MissingPackageError(
-            explain(
-                "Completion needs a package that is not installed.",
-                expected="shtab",
-                received=str(error),
-                where=f"keras-hub-layers completion {chosen.shell}",
-                fix='pip install "keras-hub-layers[completion]"',
-            )
+            "Completion needs a package that is not installed.",
+            expected="shtab",
+            received=str(error),
+            where=f"keras-hub-layers completion {chosen.shell}",
+            fix='pip install "keras-hub-layers[completion]"',
         ) from error
     parser = _parser()
     for action in _actions(parser):

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from keras_hub_layers.errors import MissingPackageError, explain
+from keras_hub_layers.errors import MissingPackageError
 
 
 def _print_json(data: Any) -> None:
@@ -35,13 +35,11 @@ def _quiet_tensorflow() -> None:
                 importlib.import_module("tensorflow")
         except Exception as error:  # it imports Keras, which refuses an unknown backend by a ValueError
             raise MissingPackageError(
-                explain(
-                    "TensorFlow cannot be imported.",
-                    expected="TensorFlow, to read SavedModels",
-                    received=f"{type(error).__name__}: {error}",
-                    where=sys.executable,
-                    fix="keras-hub-layers doctor",
-                )
+                "TensorFlow cannot be imported.",
+                expected="TensorFlow, to read SavedModels",
+                received=f"{type(error).__name__}: {error}",
+                where=sys.executable,
+                fix="keras-hub-layers doctor",
             ) from error
 
 

@@ -10,7 +10,7 @@ import keras
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.cut.functional_graph import Graph, Key, Step, every_step
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import CutError, explain
+from keras_hub_layers.errors import CutError
 
 __all__ = ["cut"]
 
@@ -55,14 +55,12 @@ def cut(model: keras.Model, inputs: Any = None, outputs: Any = None) -> keras.Mo
     functional = models.graph_of(model)
     if functional is None:
         raise CutError(
-            explain(
-                "Only a functional model has a graph that can be cut.",
-                expected="a functional model, or a Sequential one that has an Input or was called",
-                received=f"{type(model).__name__} {getattr(model, 'name', model)!r}",
-                where="khl.cut",
-                fix="compose it from layers, keras.Model(x, head(encoder(x))), and export one: "
-                'callbacks.ExportPiece("directory", layer="encoder")',
-            )
+            "Only a functional model has a graph that can be cut.",
+            expected="a functional model, or a Sequential one that has an Input or was called",
+            received=f"{type(model).__name__} {getattr(model, 'name', model)!r}",
+            where="khl.cut",
+            fix="compose it from layers, keras.Model(x, head(encoder(x))), and export one: "
+            'callbacks.ExportPiece("directory", layer="encoder")',
         )
     chooser = _Chooser(model, list(every_step(functional)))
     start, names = chooser.choose(inputs, Step.inputs, functional.input, "inputs")
@@ -154,7 +152,7 @@ class _Chooser:
 
     def _problem(self, text: str, expected: str, received: str, fix: str) -> CutError:
         where = f"{type(self._model).__name__} {self._model.name!r}"
-        return CutError(explain(text, expected=expected, received=received, where=where, fix=fix))
+        return CutError(text, expected=expected, received=received, where=where, fix=fix)
 
 
 class _Leaf(tuple):
@@ -214,34 +212,28 @@ class _Cut:
         names = [name for key, (name, _) in self._names.items() if key in start - used]
         if self._given and names:
             raise CutError(
-                explain(
-                    "The outputs do not depend on all inputs of the piece.",
-                    expected="inputs that lie before the outputs",
-                    received=f"inputs that no output depends on: {names}",
-                    where=where,
-                    fix="leave these inputs out, or choose outputs behind them",
-                )
+                "The outputs do not depend on all inputs of the piece.",
+                expected="inputs that lie before the outputs",
+                received=f"inputs that no output depends on: {names}",
+                where=where,
+                fix="leave these inputs out, or choose outputs behind them",
             )
         if not taken and not missing:
             raise CutError(
-                explain(
-                    "Nothing lies between the inputs and the outputs.",
-                    expected="outputs behind the inputs; the name of a layer as input means the input of that layer",
-                    received=f"the same tensor for both: {[name for name, _ in self._names.values()]}",
-                    where=where,
-                    fix='khl.cut(model, inputs="first_layer", outputs="last_layer")',
-                )
+                "Nothing lies between the inputs and the outputs.",
+                expected="outputs behind the inputs; the name of a layer as input means the input of that layer",
+                received=f"the same tensor for both: {[name for name, _ in self._names.values()]}",
+                where=where,
+                fix='khl.cut(model, inputs="first_layer", outputs="last_layer")',
             )
         if missing:
             begin = [name.removesuffix("_input") for name, _ in self._names.values()] + sorted(missing)
             raise CutError(
-                explain(
-                    "The piece is not closed: its outputs depend on more than its inputs.",
-                    expected=f"these inputs too: {sorted(missing)} (a mask is an input as well)",
-                    received=f"inputs {[name for name, _ in self._names.values()]}",
-                    where=where,
-                    fix=f"khl.cut(model, inputs={begin!r}, outputs=...)",
-                )
+                "The piece is not closed: its outputs depend on more than its inputs.",
+                expected=f"these inputs too: {sorted(missing)} (a mask is an input as well)",
+                received=f"inputs {[name for name, _ in self._names.values()]}",
+                where=where,
+                fix=f"khl.cut(model, inputs={begin!r}, outputs=...)",
             )
         return taken[::-1]
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.compat import models
-from keras_hub_layers.errors import CutError, explain
+from keras_hub_layers.errors import CutError
 
 __all__ = ["Graph", "Key", "Step", "every_step"]
 
@@ -133,13 +133,11 @@ class Graph:
         inside = self._own(step)
         if len(given) != len(step.inner.inputs):
             raise CutError(
-                explain(
-                    "The cut goes through a nested model whose inputs cannot be followed.",
-                    expected=f"{len(step.inner.inputs)} different tensors that go into it",
-                    received=f"{len(given)}",
-                    where=f"nested model {step.name!r}",
-                    fix=f"cut at its end instead: outputs={step.name!r}",
-                )
+                "The cut goes through a nested model whose inputs cannot be followed.",
+                expected=f"{len(step.inner.inputs)} different tensors that go into it",
+                received=f"{len(given)}",
+                where=f"nested model {step.name!r}",
+                fix=f"cut at its end instead: outputs={step.name!r}",
             )
         for outer, inner in zip(given, step.inner.inputs, strict=True):
             self._alias[(inside, id(inner))] = step.key(outer)

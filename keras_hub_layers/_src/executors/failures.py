@@ -1,7 +1,7 @@
 """What TensorFlow raises while a function runs, for reasons that the user can do something about."""
 
 from keras_hub_layers._src.executors.base import Choice
-from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.errors import InterfaceError
 
 
 def explained(err: Exception, choice: Choice) -> Exception:
@@ -17,14 +17,12 @@ def explained(err: Exception, choice: Choice) -> Exception:
 def _empty_table(choice: Choice) -> InterfaceError:
     line = choice.line(handle=choice.target, tags=None, load_options=None, sha256=None)
     return InterfaceError(
-        explain(
-            "A lookup table of the SavedModel is empty: whoever saved it left out the op that fills its tables.",
-            expected="an initialization op in the SavedModel, which TensorFlow runs when it loads it",
-            received="Table not initialized",
-            where=choice.where,
-            fix=f"obj = {choice.line()}.resolved_object\n"
-            "fills = ('InitializeTable', 'LookupTableImport')\n"
-            "obj.prune([], [op for op in obj.graph.get_operations() if op.type.startswith(fills)])()\n"
-            f"layer = {line}",
-        )
+        "A lookup table of the SavedModel is empty: whoever saved it left out the op that fills its tables.",
+        expected="an initialization op in the SavedModel, which TensorFlow runs when it loads it",
+        received="Table not initialized",
+        where=choice.where,
+        fix=f"obj = {choice.line()}.resolved_object\n"
+        "fills = ('InitializeTable', 'LookupTableImport')\n"
+        "obj.prune([], [op for op in obj.graph.get_operations() if op.type.startswith(fills)])()\n"
+        f"layer = {line}",
     )

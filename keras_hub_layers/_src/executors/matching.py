@@ -14,7 +14,7 @@ from keras_hub_layers._src.executors.inputs import Mismatch, conform, guarded, t
 from keras_hub_layers._src.savedmodel import contents
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 from keras_hub_layers._src.text.words import flag_meant, nearest
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain, warn
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, warn
 
 
 class Matcher:
@@ -40,23 +40,19 @@ class Matcher:
         unknown = sorted(set(given) - set(known))
         if unknown and not self._function.is_open:
             raise InterfaceError(
-                explain(
-                    "The function of the SavedModel has no such argument.",
-                    expected=f"arguments among {sorted(known)}" if known else "no arguments: the function has none",
-                    received=f"arguments={dict(given)!r}",
-                    where=self._where,
-                    fix=self._line(arguments=self._renamed(given)),
-                )
+                "The function of the SavedModel has no such argument.",
+                expected=f"arguments among {sorted(known)}" if known else "no arguments: the function has none",
+                received=f"arguments={dict(given)!r}",
+                where=self._where,
+                fix=self._line(arguments=self._renamed(given)),
             )
         if self._traces and not any(self._accepts(trace, given, only_given=True) for trace in self._traces):
             raise InterfaceError(
-                explain(
-                    "No trace of the SavedModel has these values of its arguments.",
-                    expected="one of\n" + input_wording.listed(self._traces),
-                    received=f"arguments={dict(given)!r}",
-                    where=self._where,
-                    fix=self._line(arguments=self._traced_instead_of(given)),
-                )
+                "No trace of the SavedModel has these values of its arguments.",
+                expected="one of\n" + input_wording.listed(self._traces),
+                received=f"arguments={dict(given)!r}",
+                where=self._where,
+                fix=self._line(arguments=self._traced_instead_of(given)),
             )
 
     def _renamed(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,27 +125,23 @@ class Matcher:
         if any(self._accepts(trace, others, only_given=True) for trace in self._traces) and wanted is not None:
             kind = "inference" if wanted else "training"
             raise TrainingError(
-                explain(
-                    f"The SavedModel was saved for {kind} only.",
-                    expected=f"a trace with training={wanted}",
-                    received="only\n" + input_wording.listed(self._traces),
-                    where=self._where,
-                    fix=self._line(trainable=True, arguments={**others, "training": False})
-                    + "   # tunes the weights in inference mode\n"
-                    + self._line(trainable=None, unfreeze=None)
-                    + "   # keeps them frozen"
-                    if wanted
-                    else self._line(trainable=True) + "(x, training=True)   # it has no other mode",
-                )
+                f"The SavedModel was saved for {kind} only.",
+                expected=f"a trace with training={wanted}",
+                received="only\n" + input_wording.listed(self._traces),
+                where=self._where,
+                fix=self._line(trainable=True, arguments={**others, "training": False})
+                + "   # tunes the weights in inference mode\n"
+                + self._line(trainable=None, unfreeze=None)
+                + "   # keeps them frozen"
+                if wanted
+                else self._line(trainable=True) + "(x, training=True)   # it has no other mode",
             )
         raise InputError(
-            explain(
-                "No trace of the SavedModel has these values of its arguments.",
-                expected="one of\n" + input_wording.listed(self._traces),
-                received=f"arguments {arguments!r}",
-                where=self._where,
-                fix=self._line(arguments=self._traced_instead_of(others)),
-            )
+            "No trace of the SavedModel has these values of its arguments.",
+            expected="one of\n" + input_wording.listed(self._traces),
+            received=f"arguments {arguments!r}",
+            where=self._where,
+            fix=self._line(arguments=self._traced_instead_of(others)),
         )
 
     def no_match(self, inputs: Any, arguments: dict[str, Any], reason: object = None) -> InputError:
@@ -167,13 +159,11 @@ class Matcher:
             lines = (*lines[:11], f"# … and {len(lines) - 11} more such lines")
         shown = "".join(f", {name}={value!r}" for name, value in arguments.items())
         return InputError(
-            explain(
-                f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
-                expected="one of\n" + input_wording.listed([traces[i] for i in order], "   <- the nearest"),
-                received=f"({input_wording.shown(inputs)}{shown})",
-                where=self._where,
-                fix="\n".join(lines),
-            )
+            f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
+            expected="one of\n" + input_wording.listed([traces[i] for i in order], "   <- the nearest"),
+            received=f"({input_wording.shown(inputs)}{shown})",
+            where=self._where,
+            fix="\n".join(lines),
         )
 
     def _warn_of(self, fixed: list[Any]) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.errors import InterfaceError
 
 
 def picked(outputs: Any, choice: Choice) -> Any:
@@ -21,13 +21,11 @@ def picked(outputs: Any, choice: Choice) -> Any:
         return outputs[key]
     has = f"a dict with the keys {sorted(outputs)}" if isinstance(outputs, dict) else type(outputs).__name__
     raise InterfaceError(
-        explain(
-            "The outputs have no such key.",
-            expected=f"a dict of outputs with the key {key!r}",
-            received=has,
-            where=where,
-            fix=choice.line(output_key=nearest(key, list(outputs)) if isinstance(outputs, dict) else None),
-        )
+        "The outputs have no such key.",
+        expected=f"a dict of outputs with the key {key!r}",
+        received=has,
+        where=where,
+        fix=choice.line(output_key=nearest(key, list(outputs)) if isinstance(outputs, dict) else None),
     )
 
 
@@ -42,13 +40,11 @@ def shaped(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
             tensor.set_shape(batch.concatenate(shape))
         except ValueError as err:
             raise InterfaceError(
-                explain(
-                    "output_shape contradicts what the SavedModel computes.",
-                    expected=f"a shape that fits {tuple(tensor.shape)}, without the batch axis",
-                    received=f"output_shape={shape_nest!r}",
-                    where=where,
-                    fix=f"{choice.line(output_shape=None)}   # the shape is inferred",
-                )
+                "output_shape contradicts what the SavedModel computes.",
+                expected=f"a shape that fits {tuple(tensor.shape)}, without the batch axis",
+                received=f"output_shape={shape_nest!r}",
+                where=where,
+                fix=f"{choice.line(output_shape=None)}   # the shape is inferred",
             ) from err
     return outputs
 
@@ -58,13 +54,11 @@ def keras_tensor(spec: Any, choice: Choice) -> keras.KerasTensor:
     spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
     if tf.TensorShape(spec.shape).rank is None:
         raise InterfaceError(
-            explain(
-                "TensorFlow cannot infer the shape of an output.",
-                expected="an output of known rank",
-                received=specs.describe(specs.spec_of(spec)),
-                where=choice.where,
-                fix=f"{choice.line(output_shape=[128])}   # as its publisher says, without the batch axis",
-            )
+            "TensorFlow cannot infer the shape of an output.",
+            expected="an output of known rank",
+            received=specs.describe(specs.spec_of(spec)),
+            where=choice.where,
+            fix=f"{choice.line(output_shape=[128])}   # as its publisher says, without the batch axis",
         )
     kind = {}
     if isinstance(spec, tf.RaggedTensorSpec) and hasattr(keras.KerasTensor, "ragged"):  # Keras 3.8 has no such mark
@@ -99,13 +93,11 @@ def _aligned(shapes: Any, outputs: Any, choice: Choice) -> list[Any]:
     if not isinstance(outputs, (dict, list)) and isinstance(shapes, int):
         return [tf.TensorShape([shapes])]
     raise InterfaceError(
-        explain(
-            "output_shape is not structured as the outputs are.",
-            expected=f"shapes for {specs.describe(specs.spec_of(outputs))}, without the batch axis",
-            received=f"output_shape={shapes!r}",
-            where=choice.where,
-            fix=f"{choice.line(output_shape=None)}   # inferred where TensorFlow can; or give one shape per output",
-        )
+        "output_shape is not structured as the outputs are.",
+        expected=f"shapes for {specs.describe(specs.spec_of(outputs))}, without the batch axis",
+        received=f"output_shape={shapes!r}",
+        where=choice.where,
+        fix=f"{choice.line(output_shape=None)}   # inferred where TensorFlow can; or give one shape per output",
     )
 
 

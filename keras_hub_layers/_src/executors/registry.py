@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers.errors import BackendError, explain
+from keras_hub_layers.errors import BackendError
 
 
 def executor_class() -> Any:
@@ -19,11 +19,9 @@ def executor_class() -> Any:
 
         return TensorFlowExecutor
     raise BackendError(
-        explain(
-            "No executor computes SavedModels on this Keras backend.",
-            expected="the backend 'tensorflow'",
-            received=f"the backend {backend!r}",
-            where="keras.config.backend()",
-            fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
-        )
+        "No executor computes SavedModels on this Keras backend.",
+        expected="the backend 'tensorflow'",
+        received=f"the backend {backend!r}",
+        where="keras.config.backend()",
+        fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
     )

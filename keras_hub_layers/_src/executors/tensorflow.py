@@ -15,7 +15,7 @@ from keras_hub_layers._src.executors.outputs import as_plain, keras_tensor, pick
 from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, explain, warn
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, warn
 
 # Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
 _UNSAVED = (tf.string, tf.variant, tf.resource)
@@ -97,13 +97,11 @@ class TensorFlowExecutor:
             return self._symbolic(shapes, specs)
         except (AttributeError, KeyError, TypeError, ValueError) as err:
             raise InputError(
-                explain(
-                    "The shapes are not structured as the inputs are.",
-                    expected=f"shapes with the batch axis for {specs_lib.describe(specs_lib.spec_of(specs))}",
-                    received=repr(shapes),
-                    where=self._choice.where,
-                    fix="layer.compute_output_shape(" + _example(specs) + ")",
-                )
+                "The shapes are not structured as the inputs are.",
+                expected=f"shapes with the batch axis for {specs_lib.describe(specs_lib.spec_of(specs))}",
+                received=repr(shapes),
+                where=self._choice.where,
+                fix="layer.compute_output_shape(" + _example(specs) + ")",
             ) from err
 
     def _symbolic(self, shapes: Any, specs: Any) -> Any:
@@ -137,13 +135,11 @@ class TensorFlowExecutor:
         weight = layers.adopt(variable, trainable, name)
         if weight.value is not variable:
             raise InterfaceError(
-                explain(
-                    "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
-                    expected="keras.Variable(v).value is v",
-                    received=f"a copy of {variable.name!r} ({variable.dtype.name})",
-                    where=self._choice.where,
-                    fix="report this together with keras.__version__ and tf.__version__",
-                )
+                "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
+                expected="keras.Variable(v).value is v",
+                received=f"a copy of {variable.name!r} ({variable.dtype.name})",
+                where=self._choice.where,
+                fix="report this together with keras.__version__ and tf.__version__",
             )
         self._names[name] = contents.name_of(variable)
         self.weights.append(weight)
@@ -156,13 +152,11 @@ class TensorFlowExecutor:
         for loss in self._losses:
             if not callable(loss):
                 raise InterfaceError(
-                    explain(
-                        "A published regularization loss cannot be called.",
-                        expected="regularization_losses: a list of functions without arguments that return a scalar",
-                        received=f"an entry of type {type(loss).__name__}: {loss!r}",
-                        where=self._choice.where,
-                        fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
-                    )
+                    "A published regularization loss cannot be called.",
+                    expected="regularization_losses: a list of functions without arguments that return a scalar",
+                    received=f"an entry of type {type(loss).__name__}: {loss!r}",
+                    where=self._choice.where,
+                    fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
                 )
 
     def _single_dtype(self) -> str | None:
@@ -181,15 +175,13 @@ class TensorFlowExecutor:
         if not tf.distribute.has_strategy() or tf.distribute.get_strategy() is self._strategy:
             return
         raise TrainingError(
-            explain(
-                "The layer was created outside the distribution strategy that trains it.",
-                expected="a HubLayer created within the scope of the strategy",
-                received=f"one created under {type(self._strategy).__name__}, "
-                f"called under {type(tf.distribute.get_strategy()).__name__}",
-                where=self._choice.where,
-                fix=f"with strategy.scope():\n    layer = {self._choice.line(trainable=True)}\n"
-                "    # and the model that holds it, with its compile",
-            )
+            "The layer was created outside the distribution strategy that trains it.",
+            expected="a HubLayer created within the scope of the strategy",
+            received=f"one created under {type(self._strategy).__name__}, "
+            f"called under {type(tf.distribute.get_strategy()).__name__}",
+            where=self._choice.where,
+            fix=f"with strategy.scope():\n    layer = {self._choice.line(trainable=True)}\n"
+            "    # and the model that holds it, with its compile",
         )
 
     def _check_pixels(self, given: Any, inputs: Any) -> None:

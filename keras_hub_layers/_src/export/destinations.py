@@ -7,7 +7,7 @@ import tempfile
 import tensorflow as tf
 
 from keras_hub_layers._src.files import atomic
-from keras_hub_layers.errors import ExportError, ExportWriteError, explain
+from keras_hub_layers.errors import ExportError, ExportWriteError
 
 __all__ = ["check_place", "check_writable", "is_remote", "local_path"]
 
@@ -21,13 +21,11 @@ def local_path(directory: str | os.PathLike[str]) -> str:
     path = os.fspath(directory) if isinstance(directory, (str, os.PathLike)) else None
     if not path or not isinstance(path, str):
         raise ExportError(
-            explain(
-                "There is no destination to write to.",
-                expected="a path, str or PathLike",
-                received=repr(directory),
-                where="the directory of the export",
-                fix='directory = "path/to/export"',
-            )
+            "There is no destination to write to.",
+            expected="a path, str or PathLike",
+            received=repr(directory),
+            where="the directory of the export",
+            fix='directory = "path/to/export"',
         )
     return os.path.expanduser(path.removeprefix("file://"))
 
@@ -62,13 +60,11 @@ def check_writable(folder: str, destination: str) -> None:
     except OSError as err:
         elsewhere = os.path.join(os.path.expanduser("~"), "exports", os.path.basename(destination))
         raise ExportWriteError(
-            explain(
-                "No export can be written there.",
-                expected="a parent directory that can be written to",
-                received=f"{type(err).__name__}: {err.strerror}: {nearest!r}",
-                where=destination,
-                fix=f"choose a directory of your own:\ndirectory = {elsewhere!r}",
-            )
+            "No export can be written there.",
+            expected="a parent directory that can be written to",
+            received=f"{type(err).__name__}: {err.strerror}: {nearest!r}",
+            where=destination,
+            fix=f"choose a directory of your own:\ndirectory = {elsewhere!r}",
         ) from err
 
 

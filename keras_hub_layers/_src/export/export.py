@@ -12,7 +12,7 @@ from keras_hub_layers._src.export import model_card, plan, targets
 from keras_hub_layers._src.export.destinations import _upload, is_remote, local_path
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
 __all__ = ["check_finite", "export", "is_chief", "place"]
 
@@ -82,13 +82,11 @@ def export(
     directory = local_path(directory)
     if not overwrite and tf.io.gfile.exists(directory) and not is_remote(directory):
         raise ExportError(
-            explain(
-                "The destination exists already.",
-                expected="a path that is free, or overwrite=True",
-                received="overwrite=False",
-                where=directory,
-                fix=f"khl.export(target, {directory!r}, overwrite=True)",
-            )
+            "The destination exists already.",
+            expected="a path that is free, or overwrite=True",
+            received="overwrite=False",
+            where=directory,
+            fix=f"khl.export(target, {directory!r}, overwrite=True)",
         )
     made = targets.plan(target, trainable=trainable, input_spec=input_spec, signatures=signatures, assets=assets)
     check_finite(made)
@@ -144,13 +142,11 @@ def place(
         raise
     except (OSError, tf.errors.OpError) as err:
         raise ExportWriteError(
-            explain(
-                "The export could not be written; what was there before is untouched.",
-                expected="a destination with room that can be written to",
-                received=f"{type(err).__name__}: {err}",
-                where=directory,
-                fix='free space or choose another place: khl.export(target, "another/directory")',
-            )
+            "The export could not be written; what was there before is untouched.",
+            expected="a destination with room that can be written to",
+            received=f"{type(err).__name__}: {err}",
+            where=directory,
+            fix='free space or choose another place: khl.export(target, "another/directory")',
         ) from err
 
 
@@ -175,14 +171,12 @@ def check_finite(made: plan.Plan) -> None:
     broken = [v.name for v in made.variables() if v.dtype.is_floating and not _is_finite(tf.convert_to_tensor(v))]
     if broken:
         raise ExportError(
-            explain(
-                "Weights are NaN or infinite, so they are not exported; what was there before is untouched.",
-                expected="finite weights",
-                received=", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else ""),
-                where=made.where,
-                fix="export the best epoch instead, and lower the learning rate:\n"
-                'ExportFinetuned(directory, monitor="val_loss"), keras.optimizers.Adam(1e-4, clipnorm=1.0)',
-            )
+            "Weights are NaN or infinite, so they are not exported; what was there before is untouched.",
+            expected="finite weights",
+            received=", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else ""),
+            where=made.where,
+            fix="export the best epoch instead, and lower the learning rate:\n"
+            'ExportFinetuned(directory, monitor="val_loss"), keras.optimizers.Adam(1e-4, clipnorm=1.0)',
         )
 
 

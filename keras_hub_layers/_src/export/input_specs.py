@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers.errors import ExportError, explain
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["spec", "symbolic_inputs"]
 
@@ -31,14 +31,12 @@ def symbolic_inputs(layer: Any) -> Any:
     shapes = (layer.get_build_config() or {}).get("input_shape")
     if not shapes:
         raise ExportError(
-            explain(
-                "It is not known what the layer takes.",
-                expected="a layer of one input: a tensor, or one list or dict of tensors",
-                received=f"{type(layer).__name__} {layer.name!r}, built with {layer.get_build_config()}",
-                where="khl.export",
-                fix='khl.export(layer, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32)), or wrap it: '
-                "keras.Model(inputs, layer(*inputs))",
-            )
+            "It is not known what the layer takes.",
+            expected="a layer of one input: a tensor, or one list or dict of tensors",
+            received=f"{type(layer).__name__} {layer.name!r}, built with {layer.get_build_config()}",
+            where="khl.export",
+            fix='khl.export(layer, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32)), or wrap it: '
+            "keras.Model(inputs, layer(*inputs))",
         )
     return _specs_of_shapes(shapes, layer)
 

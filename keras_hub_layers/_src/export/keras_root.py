@@ -12,7 +12,6 @@ import contextlib
 import inspect
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ from keras_hub_layers._src.export.trainable_flags import flags
 from keras_hub_layers._src.inspect import sample_inputs, specs
 from keras_hub_layers._src.layers.access import _hub_layers
 from keras_hub_layers._src.savedmodel.checkpoints import compare
-from keras_hub_layers.errors import BackendError, ExportError, HubError, HubWarning, explain
+from keras_hub_layers.errors import BackendError, ExportError, HubError, warn
 
 __all__ = ["Root"]
 
@@ -101,14 +100,11 @@ class Root:
             raise
         except Exception as err:
             raise ExportError(
-                explain(
-                    "The model cannot be traced for export.",
-                    expected=f"a model that can be called with {tf.nest.map_structure(str, self.specs)}",
-                    received=f"{type(err).__name__}: {err}",
-                    where=f"{type(self.layer).__name__} {self.layer.name!r}",
-                    fix='khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))'
-                    "   # what it takes",
-                )
+                "The model cannot be traced for export.",
+                expected=f"a model that can be called with {tf.nest.map_structure(str, self.specs)}",
+                received=f"{type(err).__name__}: {err}",
+                where=f"{type(self.layer).__name__} {self.layer.name!r}",
+                fix='khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))   # what it takes',
             ) from err
 
     def verify(self, directory: str) -> None:
@@ -256,20 +252,18 @@ class Root:
                 problem = f"a {type(value).__name__} as {name!r}, which a SavedModel cannot hold"
         if problem is not None:
             raise ExportError(
-                explain(
-                    "This cannot be put on the export.",
-                    expected="assets={name: path of a file, Keras layer, tf.Module, tf.Variable or tf.lookup table}",
-                    received=problem,
-                    where=f"assets of {type(self.layer).__name__} {self.layer.name!r}",
-                    fix='khl.export(model, "directory", assets={"vocabulary": "path/to/vocabulary.txt"})',
-                )
+                "This cannot be put on the export.",
+                expected="assets={name: path of a file, Keras layer, tf.Module, tf.Variable or tf.lookup table}",
+                received=problem,
+                where=f"assets of {type(self.layer).__name__} {self.layer.name!r}",
+                fix='khl.export(model, "directory", assets={"vocabulary": "path/to/vocabulary.txt"})',
             )
 
     # -- what its consumers will miss ----------------------------------------------------------------------------
 
     def _warn(self, text: str) -> None:
         self._notes.append(text)
-        warnings.warn(f"{self.layer.name!r}: {text}", HubWarning, stacklevel=2)
+        warn(f"{self.layer.name!r}: {text}")
 
     def _warn_of_losses(self, count: int) -> None:
         if count and not self._traced.get(True):
@@ -292,26 +286,22 @@ class Root:
 def _check_backend(layer: Any) -> None:
     if keras.backend.backend() != "tensorflow":
         raise BackendError(
-            explain(
-                "A Keras model is exported from the TensorFlow backend.",
-                expected='keras.backend.backend() == "tensorflow"',
-                received=keras.backend.backend(),
-                where=f"{type(layer).__name__} {layer.name!r}",
-                fix='save it with model.save("model.keras") and export it in a process with KERAS_BACKEND=tensorflow',
-            )
+            "A Keras model is exported from the TensorFlow backend.",
+            expected='keras.backend.backend() == "tensorflow"',
+            received=keras.backend.backend(),
+            where=f"{type(layer).__name__} {layer.name!r}",
+            fix='save it with model.save("model.keras") and export it in a process with KERAS_BACKEND=tensorflow',
         )
 
 
 def _check_built(layer: Any) -> None:
     if not layer.built:
         raise ExportError(
-            explain(
-                "The model was never built, so it has no weights to export.",
-                expected="a model that has an Input, or was called or trained once",
-                received=f"{type(layer).__name__} {layer.name!r}, built=False",
-                where="khl.export",
-                fix="call it on one batch first: model(x[:1])",
-            )
+            "The model was never built, so it has no weights to export.",
+            expected="a model that has an Input, or was called or trained once",
+            received=f"{type(layer).__name__} {layer.name!r}, built=False",
+            where="khl.export",
+            fix="call it on one batch first: model(x[:1])",
         )
 
 

@@ -1,7 +1,6 @@
 """Export a loaded object: a copy of its source with only the checkpoint written anew."""
 
 import contextlib
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from keras_hub_layers._src.export.plan import Plan
 from keras_hub_layers._src.inspect import inspect, interface, sample_inputs
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import compare, keys, rewrite
-from keras_hub_layers.errors import ExportError, HubWarning, explain
+from keras_hub_layers.errors import ExportError, warn
 
 # -- loaded objects ----------------------------------------------------------------------------------------------------
 
@@ -20,13 +19,11 @@ from keras_hub_layers.errors import ExportError, HubWarning, explain
 def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
     if given:
         raise ExportError(
-            explain(
-                "A re-export keeps the interface of its source.",
-                expected="none of trainable, input_spec, signatures, assets",
-                received=", ".join(f"{name}=" for name in given),
-                where=where,
-                fix="wrap it to change the interface: keras.Sequential([keras.Input(shape), layer])",
-            )
+            "A re-export keeps the interface of its source.",
+            expected="none of trainable, input_spec, signatures, assets",
+            received=", ".join(f"{name}=" for name in given),
+            where=where,
+            fix="wrap it to change the interface: keras.Sequential([keras.Input(shape), layer])",
         )
     source = source_lib.source_of(obj)
     variables = keys.live_variables(obj)
@@ -42,11 +39,9 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
         except rewrite.SourceGone:
             if source.format != "tf2" or _has_assets(obj):
                 raise
-            warnings.warn(
+            warn(
                 f"{where}: the SavedModel at {source.directory!r} is gone, so the object is saved anew with its "
-                "signatures; other files that lay there, such as a model card, are lost.",
-                HubWarning,
-                stacklevel=2,
+                "signatures; other files that lay there, such as a model card, are lost."
             )
             _save_anew(obj, path)
         except rewrite.CheckpointMismatch:

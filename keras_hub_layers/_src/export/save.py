@@ -12,7 +12,7 @@ from keras_hub_layers._src.compat import saving
 from keras_hub_layers._src.export import destinations
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
 __all__ = ["SUFFIXES", "save"]
 
@@ -71,13 +71,11 @@ def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bo
         if isinstance(err, HubError):
             raise
         raise ExportWriteError(
-            explain(
-                "The file could not be written; what was there before is untouched.",
-                expected="a place with room that can be written to",
-                received=f"{type(err).__name__}: {err}",
-                where=target,
-                fix='free space or choose another place: khl.save(model, "another/model.keras")',
-            )
+            "The file could not be written; what was there before is untouched.",
+            expected="a place with room that can be written to",
+            received=f"{type(err).__name__}: {err}",
+            where=target,
+            fix='free space or choose another place: khl.save(model, "another/model.keras")',
         ) from err
     return target
 
@@ -99,11 +97,9 @@ def _check(model: Any, path: str) -> None:
         problem = f"the path {path!r}"
     if problem is not None:
         raise ExportError(
-            explain(
-                "This cannot be saved to a Keras file.",
-                expected="a built keras.Model, and a path that ends in .keras, .h5 or .weights.h5",
-                received=problem,
-                where="khl.save",
-                fix='khl.save(model, "model.keras"), or for a SavedModel khl.export(model, "directory")',
-            )
+            "This cannot be saved to a Keras file.",
+            expected="a built keras.Model, and a path that ends in .keras, .h5 or .weights.h5",
+            received=problem,
+            where="khl.save",
+            fix='khl.save(model, "model.keras"), or for a SavedModel khl.export(model, "directory")',
         )

@@ -9,7 +9,7 @@ from keras_hub_layers._src.export import keras_root, verification
 from keras_hub_layers._src.export.loaded_object import _plan_of_loaded
 from keras_hub_layers._src.export.plan import Plan
 from keras_hub_layers._src.layers import hub_layer
-from keras_hub_layers.errors import ExportError, explain
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["plan"]
 
@@ -32,13 +32,11 @@ def plan(target: Any, **options: Any) -> Plan:
     if isinstance(target, tf.Module) or _is_trackable(target):
         return _plan_of_loaded(target, given, f"an object of type {type(target).__name__}")
     raise ExportError(
-        explain(
-            "Nothing that can be exported.",
-            expected="a HubLayer, a keras.Model or keras.layers.Layer, or a loaded object",
-            received=f"an object of type {type(target).__name__}: {str(target)[:80]!r}",
-            where="khl.export",
-            fix='khl.export(model, "directory")',
-        )
+        "Nothing that can be exported.",
+        expected="a HubLayer, a keras.Model or keras.layers.Layer, or a loaded object",
+        received=f"an object of type {type(target).__name__}: {str(target)[:80]!r}",
+        where="khl.export",
+        fix='khl.export(model, "directory")',
     )
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_hub_layers._src.savedmodel import meta_graphs, missing_files
-from keras_hub_layers.errors import ExportWriteError, LoadError, explain
+from keras_hub_layers.errors import ExportWriteError, LoadError
 
 __all__ = ["broken", "check_files", "check_outputs", "close"]
 
@@ -65,14 +65,12 @@ def check_outputs(
 def broken(directory: str, expected: str, received: str) -> ExportWriteError:
     """The error for an export that is not what it should be."""
     return ExportWriteError(
-        explain(
-            "What was written is not a whole SavedModel; what was there before is untouched.",
-            expected=expected,
-            received=received,
-            where=directory,
-            fix="export again; if it happens again, look at the file system, or at what differs: "
-            'khl.export(target, "elsewhere", verify=False)',
-        )
+        "What was written is not a whole SavedModel; what was there before is untouched.",
+        expected=expected,
+        received=received,
+        where=directory,
+        fix="export again; if it happens again, look at the file system, or at what differs: "
+        'khl.export(target, "elsewhere", verify=False)',
     )
 
 

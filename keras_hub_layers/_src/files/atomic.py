@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keras_hub_layers._src.files.layout import OWN_FILES, SAVED_MODEL, _is_savedmodel
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
 __all__ = ["Work", "next_version", "recover", "replacing", "replacing_file", "versioning"]
 
@@ -113,13 +113,11 @@ def replacing_file(destination: str) -> Iterator[str]:
     final = os.path.realpath(destination)
     if os.path.isdir(final):
         raise ExportError(
-            explain(
-                "The destination is a directory.",
-                expected="a path for one file",
-                received="a directory",
-                where=destination,
-                fix=f"choose a name inside: {os.path.join(destination, 'model' + os.path.splitext(final)[1])!r}",
-            )
+            "The destination is a directory.",
+            expected="a path for one file",
+            received="a directory",
+            where=destination,
+            fix=f"choose a name inside: {os.path.join(destination, 'model' + os.path.splitext(final)[1])!r}",
         )
     with _working(final, os.path.basename(final)) as folder:
         path = os.path.join(folder, os.path.basename(final))
@@ -162,15 +160,13 @@ def check_replaceable(destination: str) -> None:
     else:
         return
     raise ExportError(
-        explain(
-            "The destination holds something that is not an export, and is left as it is.",
-            expected="a path that is free, an empty directory, or an earlier export (it has a saved_model.pb)",
-            received=received,
-            where=destination,
-            fix=f"choose a directory of its own: khl.export(target, {os.path.join(destination, 'export')!r})"
-            if os.path.isdir(final)
-            else f"choose another path: khl.export(target, {destination + '_export'!r})",
-        )
+        "The destination holds something that is not an export, and is left as it is.",
+        expected="a path that is free, an empty directory, or an earlier export (it has a saved_model.pb)",
+        received=received,
+        where=destination,
+        fix=f"choose a directory of its own: khl.export(target, {os.path.join(destination, 'export')!r})"
+        if os.path.isdir(final)
+        else f"choose another path: khl.export(target, {destination + '_export'!r})",
     )
 
 
@@ -179,13 +175,11 @@ def check_versionable(directory: str) -> None:
     if not os.path.lexists(directory) or (os.path.isdir(directory) and not _is_savedmodel(os.listdir(directory))):
         return
     raise ExportError(
-        explain(
-            "No numbered versions can be put there.",
-            expected="a directory of numbered versions, or a path that is free",
-            received="a SavedModel itself" if os.path.isdir(directory) else "a file",
-            where=directory,
-            fix=f"choose another directory: ExportFinetuned({directory + '_versions'!r}, versioned=True)",
-        )
+        "No numbered versions can be put there.",
+        expected="a directory of numbered versions, or a path that is free",
+        received="a SavedModel itself" if os.path.isdir(directory) else "a file",
+        where=directory,
+        fix=f"choose another directory: ExportFinetuned({directory + '_versions'!r}, versioned=True)",
     )
 
 
@@ -203,14 +197,12 @@ def _working(final: str, name: str) -> Iterator[str]:
         raise
     except OSError as err:
         raise ExportWriteError(
-            explain(
-                "The export could not be written; what was there before is untouched.",
-                expected="a parent directory that can be written to, on a file system with room",
-                received=f"{type(err).__name__}: {err}",
-                where=final,
-                fix="free space, or choose a directory of your own that is not itself a mount point:\n"
-                f"khl.export(target, {os.path.join(os.path.expanduser('~'), os.path.basename(final))!r})",
-            )
+            "The export could not be written; what was there before is untouched.",
+            expected="a parent directory that can be written to, on a file system with room",
+            received=f"{type(err).__name__}: {err}",
+            where=final,
+            fix="free space, or choose a directory of your own that is not itself a mount point:\n"
+            f"khl.export(target, {os.path.join(os.path.expanduser('~'), os.path.basename(final))!r})",
         ) from err
     finally:
         if path is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.savedmodel import source as source_lib
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["Reading", "array", "of_layer"]
 
@@ -71,13 +71,11 @@ def of_layer(layer: keras.layers.Layer) -> str:
         digest.update(json.dumps(_nameless(configs), sort_keys=True).encode())
     except Exception as err:
         raise TrainingError(
-            explain(
-                "What a layer computes cannot be told from its config, so its features cannot be kept on disk.",
-                expected="layers with a config",
-                received=f"{type(err).__name__}: {str(err)[:500]}",
-                where=f"features of {layer.name!r}",
-                fix="finetuning.features(layer, data)   # without cache: in memory",
-            )
+            "What a layer computes cannot be told from its config, so its features cannot be kept on disk.",
+            expected="layers with a config",
+            received=f"{type(err).__name__}: {str(err)[:500]}",
+            where=f"features of {layer.name!r}",
+            fix="finetuning.features(layer, data)   # without cache: in memory",
         ) from err
     for part in parts:
         source = source_lib.source_of(part.resolved_object) if isinstance(part, hub_layer.HubLayer) else None

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["Files", "Memory", "read"]
 
@@ -146,13 +146,11 @@ def _check_alike(first: list[Any], leaves: list[Any], where: str) -> None:
 def _unlike(expected: str, received: str, where: str) -> TrainingError:
     in_memory = expected == "numbers"
     return TrainingError(
-        explain(
-            "These values cannot be kept.",
-            expected=expected,
-            received=received,
-            where=f"features in {where}",
-            fix="finetuning.features(layer, data)   # without cache: in memory"
-            if in_memory
-            else "dataset = dataset.padded_batch(32)   # or cut all examples to one length",
-        )
+        "These values cannot be kept.",
+        expected=expected,
+        received=received,
+        where=f"features in {where}",
+        fix="finetuning.features(layer, data)   # without cache: in memory"
+        if in_memory
+        else "dataset = dataset.padded_batch(32)   # or cut all examples to one length",
     )

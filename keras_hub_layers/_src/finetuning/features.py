@@ -13,7 +13,7 @@ from keras_hub_layers._src.finetuning import feature_digests, feature_stores
 from keras_hub_layers._src.finetuning.fit_data import as_arrays
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["features"]
 
@@ -251,4 +251,4 @@ def _values(value: Any) -> np.ndarray:
 
 
 def _refused(problem: str, expected: str, received: str, where: str, fix: str) -> TrainingError:
-    return TrainingError(explain(problem, expected=expected, received=received, where=where, fix=fix))
+    return TrainingError(problem, expected=expected, received=received, where=where, fix=fix)

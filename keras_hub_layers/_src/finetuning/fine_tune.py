@@ -12,7 +12,7 @@ from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
 from keras_hub_layers._src.finetuning.unfreeze import Unfreeze
 from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["fine_tune"]
 
@@ -100,23 +100,19 @@ def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None
     is_pair = isinstance(data, list) and len(data) == 2 and len(getattr(model, "inputs", None) or [0]) == 1
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or is_pair:
         raise TrainingError(
-            explain(
-                "Data and targets are one argument, and the number of epochs follows.",
-                expected="a dataset or a tuple (x, y), and an integer",
-                received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
-                where=where,
-                fix="finetuning.fine_tune(model, (x, y), epochs=5)",
-            )
+            "Data and targets are one argument, and the number of epochs follows.",
+            expected="a dataset or a tuple (x, y), and an integer",
+            received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
+            where=where,
+            fix="finetuning.fine_tune(model, (x, y), epochs=5)",
         )
     if not model.compiled or model.optimizer is None:
         raise TrainingError(
-            explain(
-                "The model is not compiled.",
-                expected="a model with an optimizer and a loss",
-                received="a model without",
-                where=where,
-                fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
-            )
+            "The model is not compiled.",
+            expected="a model with an optimizer and a loss",
+            received="a model without",
+            where=where,
+            fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
         )
     found = hub_layers(model)
     inside = {id(weight) for layer in found for weight in layer.weights}
@@ -124,23 +120,19 @@ def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None
     is_bare = all(part in found or isinstance(part, keras.Model) for part in models.flatten_layers(model))
     if not found or (head_epochs and not head and (model.built or is_bare)):
         raise TrainingError(
-            explain(
-                "The model has no head to train before its HubLayer." if found else "The model has no HubLayer.",
-                expected="a model with a HubLayer, and with trainable layers besides",
-                received=f"HubLayers: {[layer.name for layer in found]}, other trainable weights: {len(head)}",
-                where=where,
-                fix="finetuning.fine_tune(model, data, epochs, head_epochs=0)" if found else "model.fit(x, y)",
-            )
+            "The model has no head to train before its HubLayer." if found else "The model has no HubLayer.",
+            expected="a model with a HubLayer, and with trainable layers besides",
+            received=f"HubLayers: {[layer.name for layer in found]}, other trainable weights: {len(head)}",
+            where=where,
+            fix="finetuning.fine_tune(model, data, epochs, head_epochs=0)" if found else "model.fit(x, y)",
         )
     if not 0 <= head_epochs < epochs:
         raise TrainingError(
-            explain(
-                "The epochs for the head leave none for the rest.",
-                expected=f"head_epochs from 0 to {epochs - 1}, less than epochs={epochs}",
-                received=f"head_epochs={head_epochs!r}",
-                where=where,
-                fix=f"finetuning.fine_tune(model, data, epochs={head_epochs + 1})",
-            )
+            "The epochs for the head leave none for the rest.",
+            expected=f"head_epochs from 0 to {epochs - 1}, less than epochs={epochs}",
+            received=f"head_epochs={head_epochs!r}",
+            where=where,
+            fix=f"finetuning.fine_tune(model, data, epochs={head_epochs + 1})",
         )
 
 

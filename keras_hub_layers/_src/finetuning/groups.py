@@ -13,7 +13,7 @@ from keras_hub_layers._src.inspect import variable_groups
 from keras_hub_layers._src.layers import access, hub_layer
 from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["Group", "groups", "moving_state", "summary"]
 
@@ -135,13 +135,11 @@ def _only(target: keras.layers.Layer) -> hub_layer.HubLayer:
         return found[0]
     names = [part.name for part in found]
     raise TrainingError(
-        explain(
-            "It is not said which HubLayer is meant.",
-            expected="a HubLayer, or a model with exactly one",
-            received=f"a {type(target).__name__} with the HubLayers {names}",
-            where="keras_hub_layers.finetuning",
-            fix=f"finetuning.summary(model.get_layer({names[0]!r}))" if names else "finetuning.summary(hub_layer)",
-        )
+        "It is not said which HubLayer is meant.",
+        expected="a HubLayer, or a model with exactly one",
+        received=f"a {type(target).__name__} with the HubLayers {names}",
+        where="keras_hub_layers.finetuning",
+        fix=f"finetuning.summary(model.get_layer({names[0]!r}))" if names else "finetuning.summary(hub_layer)",
     )
 
 

@@ -9,7 +9,7 @@ from keras_hub_layers._src.compat import optimizers
 from keras_hub_layers._src.finetuning import groups
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["LayerwiseOptimizer", "layerwise"]
 
@@ -54,13 +54,11 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         is_around_others = any(hasattr(self.inner_optimizer, name) for name in ("inner_optimizer", "optimizers"))
         if is_around_others or not hasattr(self.inner_optimizer, "update_step"):
             raise TrainingError(
-                explain(
-                    "A wrapper cannot be inside a LayerwiseOptimizer.",
-                    expected="an optimizer such as Adam",
-                    received=type(self.inner_optimizer).__name__,
-                    where="LayerwiseOptimizer(inner_optimizer)",
-                    fix="LossScaleOptimizer(LayerwiseOptimizer(keras.optimizers.Adam(1e-3), factors))",
-                )
+                "A wrapper cannot be inside a LayerwiseOptimizer.",
+                expected="an optimizer such as Adam",
+                received=type(self.inner_optimizer).__name__,
+                where="LayerwiseOptimizer(inner_optimizer)",
+                fix="LossScaleOptimizer(LayerwiseOptimizer(keras.optimizers.Adam(1e-3), factors))",
             )
         self.factors = {path: float(factor) for path, factor in factors.items()}
         self.default = float(default)
@@ -164,26 +162,22 @@ def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> Layerwi
     found = access.hub_layers(model)
     if not found or not 0 < decay <= 1:
         raise TrainingError(
-            explain(
-                "The learning rates cannot be decayed by depth.",
-                expected="a model with a HubLayer, and a decay above 0 and at most 1",
-                received=f"HubLayers: {[layer.name for layer in found]}, decay={decay!r}",
-                where=f"layerwise, model {model.name!r}",
-                fix="finetuning.layerwise(model, keras.optimizers.Adam(1e-4), decay=0.8)",
-            )
+            "The learning rates cannot be decayed by depth.",
+            expected="a model with a HubLayer, and a decay above 0 and at most 1",
+            received=f"HubLayers: {[layer.name for layer in found]}, decay={decay!r}",
+            where=f"layerwise, model {model.name!r}",
+            fix="finetuning.layerwise(model, keras.optimizers.Adam(1e-4), decay=0.8)",
         )
     factors: dict[str, float] = {}
     for layer in found:
         rates = {path: decay ** (steps + 1) for path, steps in groups.depths(layer).items()}
         if any(factors.get(path, rate) != rate for path, rate in rates.items()):
             raise TrainingError(
-                explain(
-                    "Two HubLayers have the same name, so their variables cannot be told apart by path.",
-                    expected="HubLayers of different names",
-                    received=f"{[part.name for part in found]}",
-                    where=f"layerwise, model {model.name!r}",
-                    fix=f"layers.HubLayer(handle, name={layer.name + '_2'!r})",
-                )
+                "Two HubLayers have the same name, so their variables cannot be told apart by path.",
+                expected="HubLayers of different names",
+                received=f"{[part.name for part in found]}",
+                where=f"layerwise, model {model.name!r}",
+                fix=f"layers.HubLayer(handle, name={layer.name + '_2'!r})",
             )
         factors.update(rates)
     return LayerwiseOptimizer(optimizer, factors)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import optimizers
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["regrow"]
 
@@ -122,13 +122,11 @@ def parts(optimizer: Any) -> Iterator[Any]:
 
 def _not_alike(optimizer: Any, received: str) -> TrainingError:
     return TrainingError(
-        explain(
-            "The optimizer cannot be made anew, so it cannot go on with other variables.",
-            expected="an optimizer that from_config(get_config()) copies",
-            received=received,
-            where=f"{type(optimizer).__name__} {optimizer.name!r}",
-            fix="model.compile(keras.optimizers.Adam(1e-4), loss)   # an optimizer of Keras; or compile between fits",
-        )
+        "The optimizer cannot be made anew, so it cannot go on with other variables.",
+        expected="an optimizer that from_config(get_config()) copies",
+        received=received,
+        where=f"{type(optimizer).__name__} {optimizer.name!r}",
+        fix="model.compile(keras.optimizers.Adam(1e-4), loss)   # an optimizer of Keras; or compile between fits",
     )
 
 

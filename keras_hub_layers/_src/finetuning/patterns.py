@@ -1,7 +1,6 @@
 """patterns(layer, which): the regular expressions that select groups of variables."""
 
 import re
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import keras
 from keras_hub_layers._src.finetuning.groups import Group, _only, groups
 from keras_hub_layers._src.layers import access, hub_layer, unfreeze_patterns
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import HubWarning, TrainingError, explain
+from keras_hub_layers.errors import TrainingError, warn
 
 __all__ = ["patterns"]
 
@@ -52,13 +51,11 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
     layer = _only(layer)
     if isinstance(which, bool) or not isinstance(which, (int, str, list, tuple)):
         raise TrainingError(
-            explain(
-                "It is not said in a known way what to train.",
-                expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
-                received=repr(which),
-                where=access.choice_of(layer).where,
-                fix="finetuning.unfreeze(layer, 3)",
-            )
+            "It is not said in a known way what to train.",
+            expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
+            received=repr(which),
+            where=access.choice_of(layer).where,
+            fix="finetuning.unfreeze(layer, 3)",
         )
     if isinstance(which, (list, tuple)):
         return list(dict.fromkeys(pattern for part in which for pattern in patterns(layer, part)))
@@ -66,24 +63,20 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
     tunable = [name for group in found for name in group.tunable]
     if not found:
         raise TrainingError(
-            explain(
-                "The SavedModel has no variables that can be trained.",
-                expected="a SavedModel with trainable variables",
-                received=layer.interface.reason,
-                where=access.choice_of(layer).where,
-                fix="finetuning.unfreeze(layer, None)   # it stays frozen",
-            )
+            "The SavedModel has no variables that can be trained.",
+            expected="a SavedModel with trainable variables",
+            received=layer.interface.reason,
+            where=access.choice_of(layer).where,
+            fix="finetuning.unfreeze(layer, None)   # it stays frozen",
         )
     if isinstance(which, int):
         if not 1 <= which <= len(found):
             raise TrainingError(
-                explain(
-                    "There is no such number of groups to unfreeze.",
-                    expected=f"1 to {len(found)}: {[group.name for group in found]}",
-                    received=f"{which!r}",
-                    where=access.choice_of(layer).where,
-                    fix=f"finetuning.unfreeze(layer, {max(1, len(found) // 2)})",
-                )
+                "There is no such number of groups to unfreeze.",
+                expected=f"1 to {len(found)}: {[group.name for group in found]}",
+                received=f"{which!r}",
+                where=access.choice_of(layer).where,
+                fix=f"finetuning.unfreeze(layer, {max(1, len(found) // 2)})",
             )
         return _literals(layer, found[-which:], found)
     if which == "all":
@@ -95,13 +88,11 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
         chosen = [name for name in tunable if re.search(_PRESETS[which], name)]
         if not chosen:
             raise TrainingError(
-                explain(
-                    f"The SavedModel has no variables that are {which}.",
-                    expected=f"names that match {_PRESETS[which]}",
-                    received=f"{tunable[:5]}{'…' if len(tunable) > 5 else ''}",
-                    where=access.choice_of(layer).where,
-                    fix=f"finetuning.unfreeze(layer, {found[-1].name if found else 'all'!r})",
-                )
+                f"The SavedModel has no variables that are {which}.",
+                expected=f"names that match {_PRESETS[which]}",
+                received=f"{tunable[:5]}{'…' if len(tunable) > 5 else ''}",
+                where=access.choice_of(layer).where,
+                fix=f"finetuning.unfreeze(layer, {found[-1].name if found else 'all'!r})",
             )
         return [_literal(name) for name in chosen]
     unfreeze_patterns.matcher(
@@ -125,11 +116,9 @@ def _literals(layer: hub_layer.HubLayer, chosen: Sequence[Group], every: Sequenc
     names = [name for group in chosen for name in group.tunable]
     twins = [group.name for group in every if group not in chosen and set(group.tunable) & set(names)]
     if twins:
-        warnings.warn(
+        warn(
             f"{access.choice_of(layer).where}: variables in the groups {twins} have the same names as those in "
-            f"{[group.name for group in chosen]}, so they are trained too.",
-            HubWarning,
-            stacklevel=3,
+            f"{[group.name for group in chosen]}, so they are trained too."
         )
     return [_literal(name) for name in names]
 

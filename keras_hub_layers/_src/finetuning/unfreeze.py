@@ -2,7 +2,6 @@
 
 import math
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of, r
 from keras_hub_layers._src.finetuning.patterns import patterns
 from keras_hub_layers._src.layers import access, hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import HubWarning, TrainingError, explain
+from keras_hub_layers.errors import TrainingError, warn
 
 __all__ = ["Unfreeze", "unfreeze"]
 
@@ -168,11 +167,9 @@ class Unfreeze(keras.callbacks.Callback):
             if phase is None:
                 continue
             if backup in before:
-                warnings.warn(
+                warn(
                     "BackupAndRestore stands before Unfreeze, so it restores an optimizer that does not fit: what the "
-                    "optimizer knew is lost. Put Unfreeze first: callbacks=[Unfreeze(...), BackupAndRestore(...)].",
-                    HubWarning,
-                    stacklevel=2,
+                    "optimizer knew is lost. Put Unfreeze first: callbacks=[Unfreeze(...), BackupAndRestore(...)]."
                 )
             else:
                 self._enter(phase)
@@ -195,15 +192,13 @@ class Unfreeze(keras.callbacks.Callback):
         if chosen and not missing:
             return chosen
         raise TrainingError(
-            explain(
-                "The model has no such HubLayer to unfreeze.",
-                expected=f"one of {[part.name for part in found]}" if found else "a model with a HubLayer",
-                received=f"layer={self.layer!r}",
-                where=f"Unfreeze, model {self._trained.name!r}",
-                fix=f"callbacks.Unfreeze(schedule, layer={found[0].name!r})"
-                if found
-                else "layers.HubLayer(handle)   # as a layer of the model",
-            )
+            "The model has no such HubLayer to unfreeze.",
+            expected=f"one of {[part.name for part in found]}" if found else "a model with a HubLayer",
+            received=f"layer={self.layer!r}",
+            where=f"Unfreeze, model {self._trained.name!r}",
+            fix=f"callbacks.Unfreeze(schedule, layer={found[0].name!r})"
+            if found
+            else "layers.HubLayer(handle)   # as a layer of the model",
         )
 
     def _check_rate(self) -> None:
@@ -214,13 +209,11 @@ class Unfreeze(keras.callbacks.Callback):
             optimizer.learning_rate = learning_rate_of(self._trained)
         except (AttributeError, TypeError) as err:
             raise TrainingError(
-                explain(
-                    "The learning rate of the optimizer cannot be set.",
-                    expected="an optimizer with a float learning rate",
-                    received=f"{type(optimizer).__name__}: {err}",
-                    where="Unfreeze(learning_rates=..., warmup=...)",
-                    fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
-                )
+                "The learning rate of the optimizer cannot be set.",
+                expected="an optimizer with a float learning rate",
+                received=f"{type(optimizer).__name__}: {err}",
+                where="Unfreeze(learning_rates=..., warmup=...)",
+                fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
             ) from err
 
     def _warn_of_the_end(self) -> None:
@@ -228,12 +221,10 @@ class Unfreeze(keras.callbacks.Callback):
         params: dict[str, Any] = self.params or {}
         epochs = params.get("epochs")
         if epochs and self.schedule and min(self.schedule) >= epochs and fit.tuner_trial() is None:
-            warnings.warn(
+            warn(
                 f"Unfreeze: nothing of the schedule happens, since fit ends after {epochs} epochs, which count from 0, "
                 f"and it begins at epoch {min(self.schedule)}. To have all of it: model.fit(..., "
-                f"epochs={max(self.schedule) + 1}).",
-                HubWarning,
-                stacklevel=2,
+                f"epochs={max(self.schedule) + 1})."
             )
 
     def _warn_of_moving_state(self, found: list[hub_layer.HubLayer]) -> None:
@@ -247,12 +238,10 @@ class Unfreeze(keras.callbacks.Callback):
                 frozen = [group for group in groups.groups(layer) if not patterns_lib.selected(group, chosen)]
                 moving = [group.name for group in frozen if groups.moving_state(layer, group)]
                 if moving:
-                    warnings.warn(
+                    warn(
                         f"{access.choice_of(layer).where}: while {which!r} is trained, batch normalization moves its "
                         f"averages in the frozen groups {moving} too. To keep them: "
-                        "HubLayer(handle, arguments={'training': False}).",
-                        HubWarning,
-                        stacklevel=2,
+                        "HubLayer(handle, arguments={'training': False})."
                     )
                     break
 
@@ -263,13 +252,11 @@ class Unfreeze(keras.callbacks.Callback):
 
 def _no_schedule(expected: str, received: str) -> TrainingError:
     return TrainingError(
-        explain(
-            "The schedule does not say at which epoch what is trained.",
-            expected=expected,
-            received=received,
-            where="Unfreeze",
-            fix='callbacks.Unfreeze({0: None, 2: "all"}, learning_rates={2: 1e-5})',
-        )
+        "The schedule does not say at which epoch what is trained.",
+        expected=expected,
+        received=received,
+        where="Unfreeze",
+        fix='callbacks.Unfreeze({0: None, 2: "all"}, learning_rates={2: 1e-5})',
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.inspect.specs import Spec
-from keras_hub_layers.errors import InputError, explain
+from keras_hub_layers.errors import InputError
 
 __all__ = ["sample"]
 
@@ -74,13 +74,11 @@ def _read(text: str) -> Any:
 
 def _unknown(text: str, reason: str) -> InputError:
     return InputError(
-        explain(
-            "The sample input cannot be made.",
-            expected="SHAPE:DTYPE, or the path of an .npy file; NAME= before each of several that make a dict",
-            received=f"{text!r} ({reason})",
-            where="--input",
-            fix="--input 2,224,224,3:float32",
-        )
+        "The sample input cannot be made.",
+        expected="SHAPE:DTYPE, or the path of an .npy file; NAME= before each of several that make a dict",
+        received=f"{text!r} ({reason})",
+        where="--input",
+        fix="--input 2,224,224,3:float32",
     )
 
 

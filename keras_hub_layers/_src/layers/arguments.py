@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_hub_layers._src.savedmodel import load_options
 from keras_hub_layers._src.text.snippets import line, shown
-from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.errors import InterfaceError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +44,11 @@ def plain_arguments(arguments: Any, handle: Any) -> dict[str, Any]:
     if arguments is None or isinstance(arguments, Mapping):
         return {str(name): _plain(value) for name, value in (arguments or {}).items()}
     raise InterfaceError(
-        explain(
-            "arguments is not a dict.",
-            expected="a dict of keyword arguments of the SavedModel's function",
-            received=f"arguments={arguments!r}",
-            where=f"handle {shown(handle)}",
-            fix='arguments={"training": False}',
-        )
+        "arguments is not a dict.",
+        expected="a dict of keyword arguments of the SavedModel's function",
+        received=f"arguments={arguments!r}",
+        where=f"handle {shown(handle)}",
+        fix='arguments={"training": False}',
     )
 
 
@@ -83,11 +81,9 @@ def plain_shapes(shapes: Any) -> Any:
         return [plain_shapes(shape) for shape in shapes]
     except (TypeError, ValueError) as err:
         raise InterfaceError(
-            explain(
-                "output_shape is no shape.",
-                expected="a shape without the batch axis, or a list or dict of shapes as the outputs are structured",
-                received=f"output_shape={shapes!r}",
-                where="HubLayer(handle, output_shape=...)",
-                fix="output_shape=(128,)",
-            )
+            "output_shape is no shape.",
+            expected="a shape without the batch axis, or a list or dict of shapes as the outputs are structured",
+            received=f"output_shape={shapes!r}",
+            where="HubLayer(handle, output_shape=...)",
+            fix="output_shape=(128,)",
         ) from err

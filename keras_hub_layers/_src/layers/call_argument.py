@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.text import words
-from keras_hub_layers.errors import InputError, explain
+from keras_hub_layers.errors import InputError
 
 
 def is_flag(training: Any) -> bool:
@@ -19,22 +19,18 @@ def second_input(inputs: Any, training: Any, where: str) -> InputError:
     """Something else stands where `training` belongs: a text or a float, or a second input, as in `layer(a, b)`."""
     if isinstance(training, (str, float)):
         return InputError(
-            explain(
-                "training is a bool.",
-                expected="layer(x), layer(x, training=True) or layer(x, training=False)",
-                received=f"training={training!r}",
-                where=where,
-                fix=f"y = layer(x, training={words.flag_meant(training)})",
-            )
+            "training is a bool.",
+            expected="layer(x), layer(x, training=True) or layer(x, training=False)",
+            received=f"training={training!r}",
+            where=where,
+            fix=f"y = layer(x, training={words.flag_meant(training)})",
         )
     return InputError(
-        explain(
-            "The layer takes its inputs as one argument; the second one is `training`.",
-            expected="layer(x) or layer(x, training=True), where x may be a list or a dict of inputs",
-            received=f"layer({_shown(inputs)}, {_shown(training)})",
-            where=where,
-            fix="y = layer([x, y])   # or layer({'name': x, 'other': y})",
-        )
+        "The layer takes its inputs as one argument; the second one is `training`.",
+        expected="layer(x) or layer(x, training=True), where x may be a list or a dict of inputs",
+        received=f"layer({_shown(inputs)}, {_shown(training)})",
+        where=where,
+        fix="y = layer([x, y])   # or layer({'name': x, 'other': y})",
     )
 
 
@@ -43,13 +39,11 @@ def no_input(given: Mapping[str, Any], where: str) -> InputError:
     names = [name for name in given if name != "training"]
     entries = ", ".join(f"{name!r}: {name}" for name in names)
     return InputError(
-        explain(
-            "The layer was called without an input. It takes one argument; several inputs are a dict or a list.",
-            expected="layer(x), or layer({'name': x, 'other': y})",
-            received=", ".join(f"{name}={_shown(given[name])}" for name in names) or "no input, or None",
-            where=where,
-            fix=f"y = layer({{{entries}}})" if names else "y = layer(x)",
-        )
+        "The layer was called without an input. It takes one argument; several inputs are a dict or a list.",
+        expected="layer(x), or layer({'name': x, 'other': y})",
+        received=", ".join(f"{name}={_shown(given[name])}" for name in names) or "no input, or None",
+        where=where,
+        fix=f"y = layer({{{entries}}})" if names else "y = layer(x)",
     )
 
 
@@ -58,13 +52,11 @@ def unknown_arguments(given: Mapping[str, Any], where: str, line: Callable[..., 
     names = sorted(set(given) - {"training"})
     plain = {n: given[n] for n in names if isinstance(given[n], (bool, int, float, str))}
     return InputError(
-        explain(
-            "A call of the layer has no such argument.",
-            expected="layer(x) or layer(x, training=True); the SavedModel's own arguments are HubLayer's",
-            received=", ".join(f"{name}={_shown(given[name])}" for name in names),
-            where=where,
-            fix=f"{line(arguments=plain)}(x)" if plain else "layer(x)",
-        )
+        "A call of the layer has no such argument.",
+        expected="layer(x) or layer(x, training=True); the SavedModel's own arguments are HubLayer's",
+        received=", ".join(f"{name}={_shown(given[name])}" for name in names),
+        where=where,
+        fix=f"{line(arguments=plain)}(x)" if plain else "layer(x)",
     )
 
 

@@ -12,7 +12,7 @@ from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import live_object
 from keras_hub_layers._src.savedmodel import load as load_lib
 from keras_hub_layers._src.text import snippets
-from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError, explain
+from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError
 
 __all__ = ["check_safe_mode", "load"]
 
@@ -26,14 +26,12 @@ def check_safe_mode(handle: Any) -> None:
     if not saving.in_safe_mode() or isinstance(handle, serialization.LiveHandle):
         return
     raise SafeModeError(
-        explain(
-            "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
-            expected="safe_mode=False, for a file whose author you trust",
-            received="safe_mode=True",
-            where=f"HubLayer({snippets.shown(handle)})",
-            fix="keras.saving.load_model(path, safe_mode=False)\n"
-            "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
-        )
+        "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
+        expected="safe_mode=False, for a file whose author you trust",
+        received="safe_mode=True",
+        where=f"HubLayer({snippets.shown(handle)})",
+        fix="keras.saving.load_model(path, safe_mode=False)\n"
+        "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
     )
 
 
@@ -64,13 +62,11 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
     given = {name: value for name, value in given.items() if value is not None}
     if given:
         raise InterfaceError(
-            explain(
-                "An object that is already loaded takes no arguments for loading.",
-                expected="an object alone, or a handle with these arguments",
-                received=f"an object of type {type(handle).__name__} with {given!r}",
-                where="HubLayer(handle)",
-                fix="HubLayer(obj)",
-            )
+            "An object that is already loaded takes no arguments for loading.",
+            expected="an object alone, or a handle with these arguments",
+            received=f"an object of type {type(handle).__name__} with {given!r}",
+            where="HubLayer(handle)",
+            fix="HubLayer(obj)",
         )
     if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
         raise layer_as_handle(handle)
@@ -80,13 +76,11 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
 def input_as_handle(value: Any) -> HandleError:
     """The layer's input stands where its handle belongs: `HubLayer(x)`."""
     return HandleError(
-        explain(
-            "The layer was given its input in the place of its handle. It is made first, and called then.",
-            expected=f"one of these forms\n{handles.FORMS}",
-            received=_shown(value),
-            where="HubLayer(handle)",
-            fix="layer = HubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')\ny = layer(x)",
-        )
+        "The layer was given its input in the place of its handle. It is made first, and called then.",
+        expected=f"one of these forms\n{handles.FORMS}",
+        received=_shown(value),
+        where="HubLayer(handle)",
+        fix="layer = HubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')\ny = layer(x)",
     )
 
 
@@ -99,13 +93,11 @@ def layer_as_handle(layer: Any) -> InterfaceError:
     elif not isinstance(layer, keras.layers.Layer):
         fix = "HubLayer(layer.resolved_object)"
     return InterfaceError(
-        explain(
-            "The handle is a layer already.",
-            expected="a path, a URL, a model id, or a loaded object",
-            received=f"{type(layer).__module__}.{type(layer).__name__}",
-            where="HubLayer(handle)",
-            fix=fix,
-        )
+        "The handle is a layer already.",
+        expected="a path, a URL, a model id, or a loaded object",
+        received=f"{type(layer).__module__}.{type(layer).__name__}",
+        where="HubLayer(handle)",
+        fix=fix,
     )
 
 

@@ -24,7 +24,7 @@ from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import load_options as load_options_lib
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.text import snippets
-from keras_hub_layers.errors import ConfigError, HubError, explain, warn
+from keras_hub_layers.errors import ConfigError, HubError, warn
 
 __all__ = ["HubLayer"]
 
@@ -297,13 +297,11 @@ class HubLayer(layers.OwnLosses):
         settings = self._settings
         if not isinstance(settings.handle, (str, os.PathLike)):
             raise ConfigError(
-                explain(
-                    "A layer that wraps an object of this process has no config, so it cannot be saved or cloned.",
-                    expected="a layer that was made from a handle",
-                    received=f"an object of type {type(settings.handle).__name__}",
-                    where=self._where,
-                    fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
-                )
+                "A layer that wraps an object of this process has no config, so it cannot be saved or cloned.",
+                expected="a layer that was made from a handle",
+                received=f"an object of type {type(settings.handle).__name__}",
+                where=self._where,
+                fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
             )
         config = super().get_config()
         config["handle"] = serialization.live(settings.handle)

@@ -7,7 +7,7 @@ from keras_hub_layers._src.inspect import specs, usage
 from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.errors import InterfaceError
 
 
 def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, contents.Function]:
@@ -29,13 +29,11 @@ def choose(obj: Any, settings: Settings, where: str) -> tuple[Any, contents.Func
     if settings.signature is None:
         if settings.signature_outputs_as_dict:
             raise InterfaceError(
-                explain(
-                    "signature_outputs_as_dict is for signatures.",
-                    expected="signature=NAME with signature_outputs_as_dict=True, or neither",
-                    received="signature=None, signature_outputs_as_dict=True",
-                    where=where,
-                    fix=f"{settings.line(signature_outputs_as_dict=None)}   # a call returns a dict if it computes one",
-                )
+                "signature_outputs_as_dict is for signatures.",
+                expected="signature=NAME with signature_outputs_as_dict=True, or neither",
+                received="signature=None, signature_outputs_as_dict=True",
+                where=where,
+                fix=f"{settings.line(signature_outputs_as_dict=None)}   # a call returns a dict if it computes one",
             )
         try:
             return obj, _callable(obj, settings, where)
@@ -53,25 +51,21 @@ def _signature(obj: Any, settings: Settings, where: str) -> contents.Function:
         raise _no_such("signature", str(name), list(signatures), settings, where, signatures)
     if not _takes_tensors(signatures[name]):
         raise InterfaceError(
-            explain(
-                "The signature takes no tensors.",
-                expected="a signature with one input or more, each of them a tensor",
-                received=f"signature={name!r} with the inputs {signatures[name].traces[0].inputs or 'none'}",
-                where=where,
-                fix=_instead(obj, settings, signatures),
-            )
+            "The signature takes no tensors.",
+            expected="a signature with one input or more, each of them a tensor",
+            received=f"signature={name!r} with the inputs {signatures[name].traces[0].inputs or 'none'}",
+            where=where,
+            fix=_instead(obj, settings, signatures),
         )
     outputs = sorted(signatures[name].traces[0].outputs)
     if (settings.output_key is not None) == bool(settings.signature_outputs_as_dict):
         raise InterfaceError(
-            explain(
-                "A signature returns a dict; the layer must know what to make of it.",
-                expected="either output_key or signature_outputs_as_dict=True",
-                received=f"output_key={settings.output_key!r}, "
-                f"signature_outputs_as_dict={settings.signature_outputs_as_dict!r}",
-                where=f"{where}, signature {name!r} with the outputs {outputs}",
-                fix=_signature_line(settings, name, outputs),
-            )
+            "A signature returns a dict; the layer must know what to make of it.",
+            expected="either output_key or signature_outputs_as_dict=True",
+            received=f"output_key={settings.output_key!r}, "
+            f"signature_outputs_as_dict={settings.signature_outputs_as_dict!r}",
+            where=f"{where}, signature {name!r} with the outputs {outputs}",
+            fix=_signature_line(settings, name, outputs),
         )
     if settings.output_key is not None and settings.output_key not in outputs:
         raise _no_such("output_key", settings.output_key, outputs, settings, where)
@@ -92,13 +86,11 @@ def _callable(obj: Any, settings: Settings, where: str) -> contents.Function:
     else:
         received = "a function whose traces take no tensors"
     raise InterfaceError(
-        explain(
-            "The SavedModel cannot be called as the Reusable SavedModel interface defines it.",
-            expected="__call__ with one tensor, or one list or dict of tensors",
-            received=f"{received}; signatures: {list(signatures) or 'none'}; pieces: {pieces or 'none'}",
-            where=where,
-            fix=_instead(obj, settings, signatures),
-        )
+        "The SavedModel cannot be called as the Reusable SavedModel interface defines it.",
+        expected="__call__ with one tensor, or one list or dict of tensors",
+        received=f"{received}; signatures: {list(signatures) or 'none'}; pieces: {pieces or 'none'}",
+        where=where,
+        fix=_instead(obj, settings, signatures),
     )
 
 
@@ -120,14 +112,12 @@ def _takes_tensors(signature: contents.Function) -> bool:
 
 def _gone(obj: Any, where: str) -> InterfaceError:
     return InterfaceError(
-        explain(
-            "The variables of the function are gone, with the object that they belonged to.",
-            expected="an object that holds its variables: what was loaded, not a function taken from it",
-            received=f"{type(obj).__name__} whose variables were deleted",
-            where=where,
-            fix="obj = keras_hub_layers.load(handle)   # and keep it\n"
-            "layer = HubLayer(obj)   # for a signature also signature=NAME, output_key=NAME",
-        )
+        "The variables of the function are gone, with the object that they belonged to.",
+        expected="an object that holds its variables: what was loaded, not a function taken from it",
+        received=f"{type(obj).__name__} whose variables were deleted",
+        where=where,
+        fix="obj = keras_hub_layers.load(handle)   # and keep it\n"
+        "layer = HubLayer(obj)   # for a signature also signature=NAME, output_key=NAME",
     )
 
 
@@ -150,11 +140,9 @@ def _no_such(
     elif argument == "signature":
         fix = settings.line(signature=None, output_key=None, signature_outputs_as_dict=None)
     return InterfaceError(
-        explain(
-            f"The SavedModel has no such {argument.replace('_', ' ')}.",
-            expected=f"{argument} among {names}" if names else f"no {argument}: it has none",
-            received=f"{argument}={name!r}",
-            where=where,
-            fix=fix,
-        )
+        f"The SavedModel has no such {argument.replace('_', ' ')}.",
+        expected=f"{argument} among {names}" if names else f"no {argument}: it has none",
+        received=f"{argument}={name!r}",
+        where=where,
+        fix=fix,
     )

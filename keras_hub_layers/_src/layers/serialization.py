@@ -15,7 +15,7 @@ from keras_hub_layers._src.savedmodel import load as load_lib
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import rewrite
 from keras_hub_layers._src.savedmodel.source import changed
-from keras_hub_layers.errors import ConfigError, LoadError, explain
+from keras_hub_layers.errors import ConfigError, LoadError
 
 
 class LiveHandle(str):
@@ -75,13 +75,11 @@ def pack(obj: Any, weights: Iterable[Any]) -> str:
     source = source_lib.source_of(obj)
     if source is None:
         raise ConfigError(
-            explain(
-                "The layer wraps an object of this process, which a file cannot hold.",
-                expected="a layer that was made from a handle",
-                received=f"an object of type {type(obj).__name__}",
-                where="saving",
-                fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
-            )
+            "The layer wraps an object of this process, which a file cannot hold.",
+            expected="a layer that was made from a handle",
+            received=f"an object of type {type(obj).__name__}",
+            where="saving",
+            fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
         )
     if source_lib.has_changed(source):
         raise changed(source)
@@ -111,13 +109,11 @@ def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
         if isinstance(err, LoadError):
             raise
         raise LoadError(
-            explain(
-                "The SavedModel inside the file is damaged.",
-                expected="the text that was written with the file",
-                received=f"{type(err).__name__}: {err}",
-                where=f"handle {handles.display(str(handle))!r}",
-                fix="save the model again",
-            )
+            "The SavedModel inside the file is damaged.",
+            expected="the text that was written with the file",
+            received=f"{type(err).__name__}: {err}",
+            where=f"handle {handles.display(str(handle))!r}",
+            fix="save the model again",
         ) from err
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)

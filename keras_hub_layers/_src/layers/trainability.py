@@ -13,7 +13,7 @@ from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
 from keras_hub_layers._src.text.words import listed
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["apart", "blocked", "idle", "moving"]
 
@@ -107,12 +107,10 @@ def not_tunable(obj: Any, settings: Settings, tf1: bool, line: Callable[..., str
         key = settings.output_key if isinstance(outputs, Mapping) and settings.output_key in outputs else None
         fix = line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True)
     return TrainingError(
-        explain(
-            f"The layer cannot be fine-tuned through {kind}.",
-            expected="a Reusable SavedModel called by __call__",
-            received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
-            "so training it would compute something else than its publisher did",
-            where=where,
-            fix=fix,
-        )
+        f"The layer cannot be fine-tuned through {kind}.",
+        expected="a Reusable SavedModel called by __call__",
+        received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
+        "so training it would compute something else than its publisher did",
+        where=where,
+        fix=fix,
     )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from keras_hub_layers._src.text import snippets
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 
 def matcher(
@@ -39,13 +39,11 @@ def matcher(
         found = [f"^{re.escape(near[0])}" if near[0] in groups else re.escape(near[0])] if near else None
         fixed = [one if one != pattern else found[0] for one in patterns] if found else None
         raise TrainingError(
-            explain(
-                problem,
-                expected=f"a regular expression that is found in one of {len(names)} names; nearest: {near}",
-                received=f"unfreeze pattern {pattern!r}",
-                where=where,
-                fix=line(unfreeze=fixed) if line is not None else f"layer.unfreeze = {fixed!r}",
-            )
+            problem,
+            expected=f"a regular expression that is found in one of {len(names)} names; nearest: {near}",
+            received=f"unfreeze pattern {pattern!r}",
+            where=where,
+            fix=line(unfreeze=fixed) if line is not None else f"layer.unfreeze = {fixed!r}",
         )
     compiled = [re.compile(pattern) for pattern in patterns]
     return lambda name: any(pattern.search(name) for pattern in compiled)
@@ -58,11 +56,9 @@ def _no_pattern(given: int, where: str, line: Callable[..., str] | None) -> Trai
     if isinstance(given, bool):
         fix = f"layer = {made(trainable=given or None, unfreeze=None)}"
     return TrainingError(
-        explain(
-            "A pattern of unfreeze is not a regular expression.",
-            expected="a regular expression, or a list of them; a number of groups is for finetuning.unfreeze",
-            received=f"unfreeze={given!r}",
-            where=where,
-            fix=fix,
-        )
+        "A pattern of unfreeze is not a regular expression.",
+        expected="a regular expression, or a list of them; a number of groups is for finetuning.unfreeze",
+        received=f"unfreeze={given!r}",
+        where=where,
+        fix=fix,
     )

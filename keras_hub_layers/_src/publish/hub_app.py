@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_saved_model
 from keras_hub_layers._src.publish.pack import pack
 from keras_hub_layers._src.resolve.handles import ARCHIVE_SUFFIXES
-from keras_hub_layers.errors import ExportError, HandleNotFoundError, explain
+from keras_hub_layers.errors import ExportError, HandleNotFoundError
 
 _YEAR = 365 * 24 * 3600  # seconds
 
@@ -39,13 +39,11 @@ class Hub:
         self.root = os.path.realpath(os.fspath(directory))
         if not os.path.isdir(self.root):
             raise HandleNotFoundError(
-                explain(
-                    "There is no directory to serve.",
-                    expected="a directory with SavedModels at any depth",
-                    received="no such directory",
-                    where=self.root,
-                    fix="keras-hub-layers serve DIRECTORY",
-                )
+                "There is no directory to serve.",
+                expected="a directory with SavedModels at any depth",
+                received="no such directory",
+                where=self.root,
+                fix="keras-hub-layers serve DIRECTORY",
             )
         self._packed = tempfile.TemporaryDirectory(prefix="keras_hub_layers_serve_")
         self._locks: dict[str, threading.Lock] = {}

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, explain
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
 _LEVEL = 6  # of gzip; weights hardly shrink at any level
 
@@ -45,24 +45,20 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
     check_saved_model(source)
     if not target.lower().endswith((".tar.gz", ".tgz")):
         raise ExportError(
-            explain(
-                "An archive of a SavedModel is a .tar.gz.",
-                expected="a path that ends in .tar.gz or .tgz",
-                received=repr(os.fspath(archive_path)),
-                where="archive_path",
-                fix=f"keras-hub-layers pack {os.fspath(directory)} {os.path.basename(source)}.tar.gz",
-            )
+            "An archive of a SavedModel is a .tar.gz.",
+            expected="a path that ends in .tar.gz or .tgz",
+            received=repr(os.fspath(archive_path)),
+            where="archive_path",
+            fix=f"keras-hub-layers pack {os.fspath(directory)} {os.path.basename(source)}.tar.gz",
         )
     inside, outside = os.path.realpath(source), os.path.realpath(target)
     if outside.startswith(os.path.join(inside, "")):
         raise ExportError(
-            explain(
-                "The archive would lie in the SavedModel itself, and be packed with it the next time.",
-                expected="a path outside of the directory",
-                received=repr(os.fspath(archive_path)),
-                where=source,
-                fix=f"keras-hub-layers pack {shlex.quote(source)} {shlex.quote(source + '.tar.gz')}",
-            )
+            "The archive would lie in the SavedModel itself, and be packed with it the next time.",
+            expected="a path outside of the directory",
+            received=repr(os.fspath(archive_path)),
+            where=source,
+            fix=f"keras-hub-layers pack {shlex.quote(source)} {shlex.quote(source + '.tar.gz')}",
         )
     draft = f"{target}.{uuid.uuid4().hex[:12]}.tmp"
     try:
@@ -73,13 +69,11 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
         raise
     except OSError as error:
         raise ExportWriteError(
-            explain(
-                "The archive cannot be written.",
-                expected="files that this user may read, and a directory that they may write to, with enough room",
-                received=f"{type(error).__name__}: {error.strerror or error} ({error.filename or target})",
-                where=target,
-                fix="look at the permissions, or choose another path: keras-hub-layers pack DIRECTORY /tmp/m.tar.gz",
-            )
+            "The archive cannot be written.",
+            expected="files that this user may read, and a directory that they may write to, with enough room",
+            received=f"{type(error).__name__}: {error.strerror or error} ({error.filename or target})",
+            where=target,
+            fix="look at the permissions, or choose another path: keras-hub-layers pack DIRECTORY /tmp/m.tar.gz",
         ) from error
     finally:
         with suppress(FileNotFoundError):
@@ -106,15 +100,13 @@ def check_saved_model(directory: str) -> None:
     if not any(os.path.isfile(os.path.join(directory, name)) for name in SAVED_MODEL_FILES):
         there = os.path.isdir(directory)
         raise ExportError(
-            explain(
-                "There is no SavedModel to share.",
-                expected="a directory that holds saved_model.pb",
-                received=(", ".join(sorted(os.listdir(directory))[:20]) or "an empty directory")
-                if there
-                else "no such directory",
-                where=directory,
-                fix="export one first: keras_hub_layers.export(layer, 'export')",
-            )
+            "There is no SavedModel to share.",
+            expected="a directory that holds saved_model.pb",
+            received=(", ".join(sorted(os.listdir(directory))[:20]) or "an empty directory")
+            if there
+            else "no such directory",
+            where=directory,
+            fix="export one first: keras_hub_layers.export(layer, 'export')",
         )
 
 
@@ -131,11 +123,9 @@ def _walk(directory: str) -> Iterator[tuple[str, str]]:
             yield entry.name, entry.path
         else:
             raise ExportError(
-                explain(
-                    "Only regular files and directories can be packed.",
-                    expected="files, directories, or links to files",
-                    received="a link to a directory, a broken link, a pipe, a socket or a device",
-                    where=entry.path,
-                    fix=f"remove it, or put its content in its place: rm {entry.path!r}",
-                )
+                "Only regular files and directories can be packed.",
+                expected="files, directories, or links to files",
+                received="a link to a directory, a broken link, a pipe, a socket or a device",
+                where=entry.path,
+                fix=f"remove it, or put its content in its place: rm {entry.path!r}",
             )

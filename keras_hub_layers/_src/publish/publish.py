@@ -7,7 +7,7 @@ from keras_hub_layers._src.public import public
 from keras_hub_layers._src.publish.pack import _walk, check_saved_model
 from keras_hub_layers._src.resolve.clients import call, client
 from keras_hub_layers._src.resolve.handles import parse
-from keras_hub_layers.errors import HandleError, explain
+from keras_hub_layers.errors import HandleError
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,11 @@ def publish(
     parsed = parse(handle)
     if not (parsed.hugging_face or parsed.kind == "kaggle") or (parsed.kaggle and parsed.kaggle.version):
         raise HandleError(
-            explain(
-                "A SavedModel cannot be published there.",
-                expected="owner/model/framework/variation (Kaggle, without a version), or hf://owner/repo",
-                received=repr(str(parsed)),
-                where="handle",
-                fix="keras_hub_layers.publish('export', 'hf://owner/repo')",
-            )
+            "A SavedModel cannot be published there.",
+            expected="owner/model/framework/variation (Kaggle, without a version), or hf://owner/repo",
+            received=repr(str(parsed)),
+            where="handle",
+            fix="keras_hub_layers.publish('export', 'hf://owner/repo')",
         )
     check_saved_model(source)
     files = tuple((name, os.path.getsize(path)) for name, path in _walk(source) if os.path.isfile(path))

@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from keras_hub_layers._src.publish.hub_app import Hub
-from keras_hub_layers.errors import ResolveError, explain
+from keras_hub_layers.errors import ResolveError
 
 
 @contextmanager
@@ -102,15 +102,13 @@ def _server(hub: Hub, host: str, port: int, handler: type[WSGIRequestHandler]) -
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         raise ResolveError(
-            explain(
-                "The server cannot listen there.",
-                expected="an address of this machine, and a port that is free",
-                received=str(error),
-                where=f"{host}:{port}",
-                fix="let the system choose a port: keras-hub-layers serve DIRECTORY --port 0"
-                if isinstance(error, OverflowError) or error.errno in (errno.EADDRINUSE, errno.EACCES)
-                else "keras-hub-layers serve DIRECTORY --host 127.0.0.1   # or 0.0.0.0, for all of its addresses",
-            )
+            "The server cannot listen there.",
+            expected="an address of this machine, and a port that is free",
+            received=str(error),
+            where=f"{host}:{port}",
+            fix="let the system choose a port: keras-hub-layers serve DIRECTORY --port 0"
+            if isinstance(error, OverflowError) or error.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "keras-hub-layers serve DIRECTORY --host 127.0.0.1   # or 0.0.0.0, for all of its addresses",
         ) from error
     with listening:
         return make_server(host, port, hub, threaded=True, request_handler=handler, fd=listening.fileno())

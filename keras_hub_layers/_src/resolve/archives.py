@@ -20,7 +20,7 @@ from typing import BinaryIO
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
 from keras_hub_layers._src.resolve import environment, other_formats
 from keras_hub_layers._src.resolve.tar import BLOCK, CHUNK, Refused, Stream, is_header, members
-from keras_hub_layers.errors import ArchiveError, explain
+from keras_hub_layers.errors import ArchiveError
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,13 @@ def find_saved_model(directory: str, source: str) -> str:
     inside = sorted(os.path.relpath(path, directory) for path in found) or sorted(os.listdir(directory))
     listing = ", ".join(inside[:20]) + (", …" if len(inside) > 20 else "")
     raise ArchiveError(
-        explain(
-            "The archive holds several SavedModels." if found else "The archive holds no SavedModel.",
-            expected="exactly one directory with a saved_model.pb",
-            received=(f"{other.what}: " if other else "") + (listing or "an empty archive"),
-            where=source,
-            fix="unpack it and give the directory that you want: tar -xzf model.tar.gz && HubLayer('./…')"
-            if found
-            else "pack the directory that holds saved_model.pb: keras-hub-layers pack DIRECTORY model.tar.gz",
-        )
+        "The archive holds several SavedModels." if found else "The archive holds no SavedModel.",
+        expected="exactly one directory with a saved_model.pb",
+        received=(f"{other.what}: " if other else "") + (listing or "an empty archive"),
+        where=source,
+        fix="unpack it and give the directory that you want: tar -xzf model.tar.gz && HubLayer('./…')"
+        if found
+        else "pack the directory that holds saved_model.pb: keras-hub-layers pack DIRECTORY model.tar.gz",
     )
 
 
@@ -246,11 +244,9 @@ def _safe_parts(name: str) -> list[str]:
 
 def _bad(source: object, received: str, fix: str) -> ArchiveError:
     return ArchiveError(
-        explain(
-            "The archive cannot be unpacked.",
-            expected="a whole .tar.gz, .tar or .zip with regular files and directories only",
-            received=received,
-            where=source,
-            fix=fix,
-        )
+        "The archive cannot be unpacked.",
+        expected="a whole .tar.gz, .tar or .zip with regular files and directories only",
+        received=received,
+        where=source,
+        fix=fix,
     )

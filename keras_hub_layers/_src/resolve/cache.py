@@ -24,7 +24,7 @@ from keras_hub_layers._src.files.layout import is_whole
 from keras_hub_layers._src.files.locks import hold
 from keras_hub_layers._src.files.manifests import Manifest, contents, sizes
 from keras_hub_layers._src.resolve.handles import display
-from keras_hub_layers.errors import HandleNotFoundError, HubError, ResolveError, explain
+from keras_hub_layers.errors import HandleNotFoundError, HubError, ResolveError
 
 _ABANDONED = 24 * 3600  # seconds after which a work directory of another machine counts as left over
 
@@ -66,13 +66,11 @@ class Cache:
         chosen = root or os.environ.get("TFHUB_CACHE_DIR") or os.environ.get("KERAS_HUB_LAYERS_CACHE")
         if chosen and "://" in os.fspath(chosen):
             raise ResolveError(
-                explain(
-                    "The cache cannot be on a remote file system.",
-                    expected="a local directory",
-                    received=repr(display(chosen)),
-                    where="TFHUB_CACHE_DIR or KERAS_HUB_LAYERS_CACHE",
-                    fix="export TFHUB_CACHE_DIR=~/.cache/keras_hub_layers",
-                )
+                "The cache cannot be on a remote file system.",
+                expected="a local directory",
+                received=repr(display(chosen)),
+                where="TFHUB_CACHE_DIR or KERAS_HUB_LAYERS_CACHE",
+                fix="export TFHUB_CACHE_DIR=~/.cache/keras_hub_layers",
             )
         self.root = os.path.abspath(
             os.path.expanduser(chosen or platformdirs.user_cache_dir("keras_hub_layers", appauthor=False))
@@ -128,13 +126,11 @@ class Cache:
         found = []
         if os.path.isfile(self.root):
             raise ResolveError(
-                explain(
-                    "The cache is a file, not a directory.",
-                    expected="a directory, or a path where one can be made",
-                    received="a file",
-                    where=self.root,
-                    fix="choose another directory:\nexport TFHUB_CACHE_DIR=/large/disk/tfhub",
-                )
+                "The cache is a file, not a directory.",
+                expected="a directory, or a path where one can be made",
+                received="a file",
+                where=self.root,
+                fix="choose another directory:\nexport TFHUB_CACHE_DIR=/large/disk/tfhub",
             )
         with suppress(FileNotFoundError):
             for name in os.listdir(self.root):
@@ -154,13 +150,11 @@ class Cache:
         if not chosen:
             known = sorted(entry.handle or entry.key for entry in self.entries())
             raise HandleNotFoundError(
-                explain(
-                    "This model is not in the cache.",
-                    expected="one of\n" + ("\n".join(known[:20]) or "(the cache is empty)"),
-                    received=repr(shown),
-                    where=self.root,
-                    fix="see what is there: keras-hub-layers cache list",
-                )
+                "This model is not in the cache.",
+                expected="one of\n" + ("\n".join(known[:20]) or "(the cache is empty)"),
+                received=repr(shown),
+                where=self.root,
+                fix="see what is there: keras-hub-layers cache list",
             )
         return chosen
 
@@ -191,14 +185,12 @@ class Cache:
             raise
         except OSError as error:
             raise ResolveError(
-                explain(
-                    "The cache cannot be written.",
-                    expected="a directory with room that this user may write to",
-                    received=f"{type(error).__name__}: {error.strerror or error}",
-                    where=self.root,
-                    fix="choose another directory, or free some space:\n"
-                    "export TFHUB_CACHE_DIR=/large/disk/tfhub\nkeras-hub-layers cache list",
-                )
+                "The cache cannot be written.",
+                expected="a directory with room that this user may write to",
+                received=f"{type(error).__name__}: {error.strerror or error}",
+                where=self.root,
+                fix="choose another directory, or free some space:\n"
+                "export TFHUB_CACHE_DIR=/large/disk/tfhub\nkeras-hub-layers cache list",
             ) from error
 
     def _make(self, text: str, fill: Fill, sha256: str | None, label: str) -> str:

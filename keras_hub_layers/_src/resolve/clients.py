@@ -23,7 +23,6 @@ from keras_hub_layers.errors import (
     MissingPackageError,
     OfflineError,
     ResolveError,
-    explain,
 )
 
 # a repository often holds the weights for other frameworks, too
@@ -82,13 +81,11 @@ def client(name: str, extra: str, where: str) -> ModuleType:
             return importlib.import_module(name)
     except ImportError as error:
         raise MissingPackageError(
-            explain(
-                f"The package {name} is needed and cannot be imported.",
-                expected=f"an installed {name}",
-                received=str(error),
-                where=where,
-                fix=f"pip install 'keras-hub-layers[{extra}]'",
-            )
+            f"The package {name} is needed and cannot be imported.",
+            expected=f"an installed {name}",
+            received=str(error),
+            where=where,
+            fix=f"pip install 'keras-hub-layers[{extra}]'",
         ) from error
 
 
@@ -113,26 +110,22 @@ def call(work: Callable[[], T], where: str) -> T:
         elif status in (401, 403) or name in ("UnauthenticatedError", "CredentialError", "GatedRepoError"):
             fix = "sign in and accept the model's licence: export KAGGLE_API_TOKEN=… or HF_TOKEN=…"
         raise kind(
-            explain(
-                "The model hub's client failed.",
-                expected="the files of a SavedModel",
-                received=f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}",
-                where=where,
-                fix=fix,
-            )
+            "The model hub's client failed.",
+            expected="the files of a SavedModel",
+            received=f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}",
+            where=where,
+            fix=fix,
         ) from error
 
 
 def not_cached(handle: Handle, where: str) -> OfflineError:
     """The error for what would need the network while it is switched off."""
     return OfflineError(
-        explain(
-            "The model is not in the cache, and the network is switched off.",
-            expected="an entry in the cache, or KERAS_HUB_LAYERS_OFFLINE unset",
-            received=f"KERAS_HUB_LAYERS_OFFLINE={os.environ.get('KERAS_HUB_LAYERS_OFFLINE')}",
-            where=f"{handle} in {where}",
-            fix=f"fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE keras-hub-layers resolve '{handle}'",
-        )
+        "The model is not in the cache, and the network is switched off.",
+        expected="an entry in the cache, or KERAS_HUB_LAYERS_OFFLINE unset",
+        received=f"KERAS_HUB_LAYERS_OFFLINE={os.environ.get('KERAS_HUB_LAYERS_OFFLINE')}",
+        where=f"{handle} in {where}",
+        fix=f"fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE keras-hub-layers resolve '{handle}'",
     )
 
 
@@ -153,11 +146,9 @@ def _in_kaggle_cache(model: KaggleModel) -> str | None:
 
 def _nothing(text: str, model: HuggingFaceModel) -> HandleNotFoundError:
     return HandleNotFoundError(
-        explain(
-            "The repository holds no SavedModel there.",
-            expected=f"saved_model.pb in {model.subfolder or 'the top folder'} of {model.repo}",
-            received="no file of a SavedModel",
-            where=text,
-            fix=f"name the folder that holds saved_model.pb: hf://{model.repo}/FOLDER",
-        )
+        "The repository holds no SavedModel there.",
+        expected=f"saved_model.pb in {model.subfolder or 'the top folder'} of {model.repo}",
+        received="no file of a SavedModel",
+        where=text,
+        fix=f"name the folder that holds saved_model.pb: hf://{model.repo}/FOLDER",
     )

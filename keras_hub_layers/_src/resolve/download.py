@@ -21,7 +21,7 @@ import requests
 from keras_hub_layers._src.resolve import environment, http
 from keras_hub_layers._src.resolve.handles import display
 from keras_hub_layers._src.resolve.http import Bounds, Broken
-from keras_hub_layers.errors import ChecksumError, DownloadError, explain
+from keras_hub_layers.errors import ChecksumError, DownloadError
 
 _CHUNK = 1 << 18  # bytes
 
@@ -86,13 +86,11 @@ def download(
             done = Download(transfer.digest.finish(), transfer.received, transfer.final_url)
         if sha256 and done.sha256 != sha256.lower():
             raise ChecksumError(
-                explain(
-                    "The archive that arrived is not the one that was pinned.",
-                    expected=f"SHA-256 {sha256.lower()}",
-                    received=f"SHA-256 {done.sha256} ({done.size} bytes)",
-                    where=display(url),
-                    fix=f"if the publisher replaced the archive on purpose, pin the new one: sha256={done.sha256!r}",
-                )
+                "The archive that arrived is not the one that was pinned.",
+                expected=f"SHA-256 {sha256.lower()}",
+                received=f"SHA-256 {done.sha256} ({done.size} bytes)",
+                where=display(url),
+                fix=f"if the publisher replaced the archive on purpose, pin the new one: sha256={done.sha256!r}",
             )
     except BaseException:
         with suppress(OSError):
@@ -184,13 +182,11 @@ class _Transfer:
         free = shutil.disk_usage(os.path.dirname(os.path.abspath(file.name))).free
         if self.total > free:
             raise DownloadError(
-                explain(
-                    "The disk has no room for the archive.",
-                    expected=f"{self.total} bytes free",
-                    received=f"{free} bytes free",
-                    where=f"{os.path.dirname(file.name)}, for {display(self.url)}",
-                    fix="free some space, or choose another disk: export TFHUB_CACHE_DIR=/large/disk/tfhub",
-                )
+                "The disk has no room for the archive.",
+                expected=f"{self.total} bytes free",
+                received=f"{free} bytes free",
+                where=f"{os.path.dirname(file.name)}, for {display(self.url)}",
+                fix="free some space, or choose another disk: export TFHUB_CACHE_DIR=/large/disk/tfhub",
             )
 
     def _read_body(self, response: requests.Response, file: BinaryIO, advance: Advance) -> None:
@@ -221,13 +217,11 @@ class _Transfer:
     def _check_size(self, size: int) -> None:
         if size > self.bounds.max_bytes:
             raise DownloadError(
-                explain(
-                    "The archive is larger than allowed.",
-                    expected=f"at most {self.bounds.max_bytes} bytes",
-                    received=f"{size} bytes or more",
-                    where=display(self.url),
-                    fix=f"if you trust the publisher: export KERAS_HUB_LAYERS_MAX_BYTES={2 * size}",
-                )
+                "The archive is larger than allowed.",
+                expected=f"at most {self.bounds.max_bytes} bytes",
+                received=f"{size} bytes or more",
+                where=display(self.url),
+                fix=f"if you trust the publisher: export KERAS_HUB_LAYERS_MAX_BYTES={2 * size}",
             )
 
     def _failed(self, broken: Broken, attempt: int, wait: float) -> DownloadError:
@@ -235,14 +229,12 @@ class _Transfer:
         if wait > self.bounds.longest_wait:
             received += f"; the server asks to wait {wait:.0f} s"
         return DownloadError(
-            explain(
-                "The download failed.",
-                expected="the archive of a SavedModel",
-                received=received,
-                where=display(self.url),
-                fix="check the address, the network and the proxy settings, then try again:\n"
-                f"curl -L -o model.tar.gz {display(self.url)!r}",
-            )
+            "The download failed.",
+            expected="the archive of a SavedModel",
+            received=received,
+            where=display(self.url),
+            fix="check the address, the network and the proxy settings, then try again:\n"
+            f"curl -L -o model.tar.gz {display(self.url)!r}",
         )
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 
-from keras_hub_layers.errors import HandleError, ResolveError, explain
+from keras_hub_layers.errors import HandleError, ResolveError
 
 _OFF = ("", "0", "false", "no", "off")
 
@@ -60,13 +60,11 @@ def mirrors() -> dict[str, str]:
             raise ValueError("not an object of strings")
     except (OSError, ValueError) as error:
         raise HandleError(
-            explain(
-                "The table of mirrors cannot be read.",
-                expected="a JSON object, or the path of a file with one: handle prefix to URL or directory",
-                received=f"{setting[:200]!r} ({error})",
-                where="KERAS_HUB_LAYERS_MIRRORS",
-                fix="""export KERAS_HUB_LAYERS_MIRRORS='{"https://tfhub.dev/": "https://hub.example.com/"}'""",
-            )
+            "The table of mirrors cannot be read.",
+            expected="a JSON object, or the path of a file with one: handle prefix to URL or directory",
+            received=f"{setting[:200]!r} ({error})",
+            where="KERAS_HUB_LAYERS_MIRRORS",
+            fix="""export KERAS_HUB_LAYERS_MIRRORS='{"https://tfhub.dev/": "https://hub.example.com/"}'""",
         ) from error
     return table
 
@@ -82,12 +80,10 @@ def _number(name: str, unit: str, example: str) -> float | None:
             raise ValueError("not a positive number")
     except ValueError as error:
         raise ResolveError(
-            explain(
-                f"The setting {name} cannot be read.",
-                expected=f"a positive number of {unit}",
-                received=repr(text),
-                where="the environment",
-                fix=f"export {name}={example}",
-            )
+            f"The setting {name} cannot be read.",
+            expected=f"a positive number of {unit}",
+            received=repr(text),
+            where="the environment",
+            fix=f"export {name}={example}",
         ) from error
     return number

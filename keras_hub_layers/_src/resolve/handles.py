@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from keras_hub_layers.errors import HandleError, explain
+from keras_hub_layers.errors import HandleError
 
 Kind = Literal["path", "url", "remote", "kaggle", "huggingface"]
 
@@ -281,11 +281,9 @@ def _unknown(received: object, problem: str) -> HandleError:
     """The error that lists every accepted form."""
     shown = repr(display(received)) if isinstance(received, str) else f"{received!r} ({type(received).__name__})"
     return HandleError(
-        explain(
-            f"This is not a handle of a SavedModel. {problem}",
-            expected=f"one of these forms\n{FORMS}",
-            received=shown,
-            where="the handle",
-            fix="give one of these forms, for example\nHubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')",
-        )
+        f"This is not a handle of a SavedModel. {problem}",
+        expected=f"one of these forms\n{FORMS}",
+        received=shown,
+        where="the handle",
+        fix="give one of these forms, for example\nHubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')",
     )

@@ -9,7 +9,6 @@ import re
 import ssl
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from requests.adapters import HTTPAdapter
 
 from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.resolve.handles import display
-from keras_hub_layers.errors import DownloadError, HandleNotFoundError, HubWarning, explain
+from keras_hub_layers.errors import DownloadError, HandleNotFoundError, warn
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -99,11 +98,9 @@ def session() -> requests.Session:
     web = _Session()
     web.headers["User-Agent"] = "keras-hub-layers"
     if environment.unchecked_certificates():
-        warnings.warn(
+        warn(
             "TFHUB_DISABLE_CERT_VALIDATION=true: whoever is on the way can replace the model, which is a program. "
-            "Name your certificate authority instead: export SSL_CERT_FILE=/path/ca.pem",
-            HubWarning,
-            stacklevel=2,
+            "Name your certificate authority instead: export SSL_CERT_FILE=/path/ca.pem"
         )
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         web.verify = False
@@ -170,13 +167,11 @@ def see_other(url: str, bounds: Bounds) -> str:
         except Broken as broken:
             if attempt == bounds.attempts:
                 raise DownloadError(
-                    explain(
-                        "The server does not answer.",
-                        expected="HTTP 303 with a gs:// path as its body",
-                        received=f"{broken} (attempt {attempt})",
-                        where=display(url),
-                        fix="check the network, or ask for the archive: export TFHUB_MODEL_LOAD_FORMAT=COMPRESSED",
-                    )
+                    "The server does not answer.",
+                    expected="HTTP 303 with a gs:// path as its body",
+                    received=f"{broken} (attempt {attempt})",
+                    where=display(url),
+                    fix="check the network, or ask for the archive: export TFHUB_MODEL_LOAD_FORMAT=COMPRESSED",
                 ) from broken
             time.sleep(bounds.backoff * 2 ** (attempt - 1))
     raise AssertionError("Bounds.attempts is at least 1")
@@ -189,13 +184,11 @@ def wire_errors(url: str) -> Iterator[None]:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         raise DownloadError(
-            explain(
-                "The server's certificate is not trusted.",
-                expected="a certificate that the system's or requests' authorities signed for this host",
-                received=_reason(error),
-                where=display(url),
-                fix="if your organisation has its own certificate authority: export SSL_CERT_FILE=/path/to/ca.pem",
-            )
+            "The server's certificate is not trusted.",
+            expected="a certificate that the system's or requests' authorities signed for this host",
+            received=_reason(error),
+            where=display(url),
+            fix="if your organisation has its own certificate authority: export SSL_CERT_FILE=/path/to/ca.pem",
         ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
         raise Broken(_reason(error)) from error
@@ -225,14 +218,12 @@ def refused(
         fix += f"\ncurl -L -o model.tar.gz {display(url)!r}"
     text = re.sub(r"[^\x20-\x7e]+", " ", start[:200].decode("latin-1")).strip()
     return kind(
-        explain(
-            "The server has no such model." if kind is HandleNotFoundError else "The server did not send the model.",
-            expected=expected,
-            received=f"HTTP {status} {response.reason}, Content-Type {response.headers.get('Content-Type')}, "
-            f"beginning with {text!r}",
-            where=display(url) if at == url else f"{display(url)}, which led to {display(at)}",
-            fix=fix,
-        )
+        "The server has no such model." if kind is HandleNotFoundError else "The server did not send the model.",
+        expected=expected,
+        received=f"HTTP {status} {response.reason}, Content-Type {response.headers.get('Content-Type')}, "
+        f"beginning with {text!r}",
+        where=display(url) if at == url else f"{display(url)}, which led to {display(at)}",
+        fix=fix,
     )
 
 
@@ -298,13 +289,11 @@ def _bare(url: SplitResult) -> str:
 
 def _bad_redirect(url: str, received: str, expected: str) -> DownloadError:
     return DownloadError(
-        explain(
-            "The server redirects to where this download does not follow.",
-            expected=expected,
-            received=received,
-            where=display(url),
-            fix=f"look where it leads, and use that address if you trust it:\ncurl -sIL {display(url)!r}",
-        )
+        "The server redirects to where this download does not follow.",
+        expected=expected,
+        received=received,
+        where=display(url),
+        fix=f"look where it leads, and use that address if you trust it:\ncurl -sIL {display(url)!r}",
     )
 
 

@@ -12,7 +12,7 @@ from keras_hub_layers._src.resolve import other_formats, page_urls
 from keras_hub_layers._src.resolve.archives import find_saved_model, unpack
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.handles import FRAMEWORKS, Handle, display
-from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError, explain
+from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError
 
 
 def resolve_path(handle: Handle, sha256: str | None) -> str:
@@ -26,23 +26,19 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
             os.listdir(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HandleNotFoundError(
-            explain(
-                "There is nothing at this path.",
-                expected="a directory with a SavedModel, or an archive of one",
-                received="no such file or directory",
-                where=path if handle.text == path else f"{handle.text!r}, which is {path}",
-                fix=_meant(handle, path) or _neighbours(path),
-            )
+            "There is nothing at this path.",
+            expected="a directory with a SavedModel, or an archive of one",
+            received="no such file or directory",
+            where=path if handle.text == path else f"{handle.text!r}, which is {path}",
+            fix=_meant(handle, path) or _neighbours(path),
         ) from error
     except OSError as error:
         raise ResolveError(
-            explain(
-                "The path cannot be read.",
-                expected="a directory or archive that this user may read",
-                received=f"{type(error).__name__}: {error.strerror}",
-                where=path,
-                fix=f"look at its permissions: ls -ld {path!r}",
-            )
+            "The path cannot be read.",
+            expected="a directory or archive that this user may read",
+            received=f"{type(error).__name__}: {error.strerror}",
+            where=path,
+            fix=f"look at its permissions: ls -ld {path!r}",
         ) from error
     if stat.S_ISDIR(status.st_mode):
         refuse_pin(handle, sha256, "a directory")
@@ -57,13 +53,11 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
         found = sha256_of(path)
         if sha256 and found != sha256:
             raise ChecksumError(
-                explain(
-                    "The archive is not the one that was pinned.",
-                    expected=f"SHA-256 {sha256}",
-                    received=f"SHA-256 {found}",
-                    where=path,
-                    fix=f"if it was replaced on purpose, pin the new one: sha256={found!r}",
-                )
+                "The archive is not the one that was pinned.",
+                expected=f"SHA-256 {sha256}",
+                received=f"SHA-256 {found}",
+                where=path,
+                fix=f"if it was replaced on purpose, pin the new one: sha256={found!r}",
             )
         return unpack_into(path, work, path), found
 
@@ -82,14 +76,12 @@ def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
     """A checksum belongs to an archive's bytes; for anything else it is an error, not ignored."""
     if sha256:
         raise ChecksumError(
-            explain(
-                "A checksum can only be compared with an archive.",
-                expected="the handle of an archive, or no sha256",
-                received=what,
-                where=display(handle.text),
-                fix="leave out sha256=, or pack the directory and pin that:\n"
-                f"keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
-            )
+            "A checksum can only be compared with an archive.",
+            expected="the handle of an archive, or no sha256",
+            received=what,
+            where=display(handle.text),
+            fix="leave out sha256=, or pack the directory and pin that:\n"
+            f"keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
         )
 
 
@@ -114,7 +106,7 @@ def check_directory(path: str) -> None:
     if children:
         fix = f"choose one, for example\nHubLayer({os.path.join(path, children[0])!r})"
     raise ResolveError(
-        explain(problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix)
+        problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix
     )
 
 
@@ -174,11 +166,9 @@ def _not_an_archive(path: str) -> ResolveError:
     if found is not None:
         received, fix = f"{received}: {found.what}", found.fix
     return ResolveError(
-        explain(
-            "The file is not an archive of a SavedModel.",
-            expected="a directory, or a file whose name ends in .tar.gz, .tgz, .tar or .zip",
-            received=received,
-            where=path,
-            fix=fix,
-        )
+        "The file is not an archive of a SavedModel.",
+        expected="a directory, or a file whose name ends in .tar.gz, .tgz, .tar or .zip",
+        received=received,
+        where=path,
+        fix=fix,
     )

@@ -3,7 +3,7 @@
 import re
 
 from keras_hub_layers._src.resolve.handles import Handle, display
-from keras_hub_layers.errors import HandleError, explain
+from keras_hub_layers.errors import HandleError
 
 # Address of a page -> handle of what it is about; the first that matches counts.
 _PAGES = (
@@ -56,14 +56,12 @@ def refuse_framework(handle: Handle) -> None:
         return
     meant = re.sub(f"/{model.framework}/", "/tensorFlow2/", handle.text, count=1, flags=re.IGNORECASE)
     raise HandleError(
-        explain(
-            "On Kaggle this variation of the model is one for another framework.",
-            expected="a variation for tensorFlow2, or for tensorFlow1 if it is to be used as it is",
-            received=f"a variation for {model.framework}",
-            where=repr(display(handle.text)),
-            fix="see on the model's page whether there is such a variation, and what it is called:\n"
-            f"HubLayer({display(meant)!r})",
-        )
+        "On Kaggle this variation of the model is one for another framework.",
+        expected="a variation for tensorFlow2, or for tensorFlow1 if it is to be used as it is",
+        received=f"a variation for {model.framework}",
+        where=repr(display(handle.text)),
+        fix="see on the model's page whether there is such a variation, and what it is called:\n"
+        f"HubLayer({display(meant)!r})",
     )
 
 
@@ -75,11 +73,9 @@ def address_of(path: str) -> str | None:
 
 def _page(handle: Handle, fix: str) -> HandleError:
     return HandleError(
-        explain(
-            "This is the address of a page about a model, not of the model.",
-            expected="the address that a model or its archive is sent from",
-            received=repr(display(handle.text)),
-            where="the handle",
-            fix=fix,
-        )
+        "This is the address of a page about a model, not of the model.",
+        expected="the address that a model or its archive is sent from",
+        received=repr(display(handle.text)),
+        where="the handle",
+        fix=fix,
     )

@@ -13,7 +13,7 @@ from keras_hub_layers._src.resolve.environment import mirrors, offline, uncompre
 from keras_hub_layers._src.resolve.handles import Handle, display, mirror, parse
 from keras_hub_layers._src.resolve.local import refuse_pin, resolve_path, unpack_into
 from keras_hub_layers._src.resolve.page_urls import refuse_framework, refuse_page
-from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, ResolveError, explain
+from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, ResolveError
 
 
 @public()
@@ -117,13 +117,11 @@ def _uncompressed(handle: Handle, sha256: str | None) -> str:
     place = see_other(_with_query(handle.location, "tf-hub-format=uncompressed"), Bounds.from_environment())
     if not place.startswith("gs://"):
         raise DownloadError(
-            explain(
-                "The server names no place that can be read without a download.",
-                expected="a gs:// path",
-                received=repr(place[:200]),
-                where=display(handle.text),
-                fix="ask for the archive: export TFHUB_MODEL_LOAD_FORMAT=COMPRESSED",
-            )
+            "The server names no place that can be read without a download.",
+            expected="a gs:// path",
+            received=repr(place[:200]),
+            where=display(handle.text),
+            fix="ask for the archive: export TFHUB_MODEL_LOAD_FORMAT=COMPRESSED",
         )
     return place
 
@@ -166,11 +164,9 @@ def _checked_pin(sha256: str | None, text: str) -> str | None:
     if sha256 is None or (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
         return sha256.lower() if sha256 else None
     raise ChecksumError(
-        explain(
-            "This is not a SHA-256 checksum.",
-            expected="64 hexadecimal digits",
-            received=repr(sha256),
-            where=display(text),
-            fix="compute it from the archive: sha256sum model.tar.gz",
-        )
+        "This is not a SHA-256 checksum.",
+        expected="64 hexadecimal digits",
+        received=repr(sha256),
+        where=display(text),
+        fix="compute it from the archive: sha256sum model.tar.gz",
     )

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel import contents
 from keras_hub_layers._src.savedmodel.contents import NOT_PIECES, Function, Trace, Variables, _as_plain, gather, trace
-from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.errors import InterfaceError
 
 
 def call_function(obj: Any) -> Function | None:
@@ -58,13 +58,11 @@ def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
 
 def _not_built(obj: Any, err: ValueError) -> InterfaceError:
     return InterfaceError(
-        explain(
-            "The model has no variables yet, since it was not called yet.",
-            expected="a model that was built or called, so that it has its variables",
-            received=f"{type(obj).__module__}.{type(obj).__name__}: {str(err).splitlines()[0]}",
-            where="HubLayer(model)",
-            fix="model(x)   # once, with a batch of what it takes\nlayer = HubLayer(model)",
-        )
+        "The model has no variables yet, since it was not called yet.",
+        expected="a model that was built or called, so that it has its variables",
+        received=f"{type(obj).__module__}.{type(obj).__name__}: {str(err).splitlines()[0]}",
+        where="HubLayer(model)",
+        fix="model(x)   # once, with a batch of what it takes\nlayer = HubLayer(model)",
     )
 
 

@@ -19,7 +19,7 @@ from keras_hub_layers._src.savedmodel.meta_graphs import (
     read_meta_graphs,
 )
 from keras_hub_layers._src.savedmodel.source import _sources, describe_source
-from keras_hub_layers.errors import HubError, LoadError, MissingOpError, explain
+from keras_hub_layers.errors import HubError, LoadError, MissingOpError
 
 
 @public()
@@ -98,15 +98,13 @@ def _load_error(
     where = f"{directory} (handle {handles.display(handle)!r})"
     if missing:
         return MissingOpError(
-            explain(
-                f"The SavedModel uses the op {missing!r}, which this TensorFlow does not have.",
-                expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
-                received=f"the op {missing!r}",
-                where=where,
-                fix=package.advice(tf.__version__)
-                if package
-                else "import the Python package that registers this op before loading (its publisher names it)",
-            )
+            f"The SavedModel uses the op {missing!r}, which this TensorFlow does not have.",
+            expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
+            received=f"the op {missing!r}",
+            where=where,
+            fix=package.advice(tf.__version__)
+            if package
+            else "import the Python package that registers this op before loading (its publisher names it)",
         )
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     if (len(available) > 1) if tags is None else (sorted(tags) not in available):
@@ -115,12 +113,10 @@ def _load_error(
     if lost or missing_files.is_told_by(err):
         return missing_files.error(lost, err, handle, where)
     return LoadError(
-        explain(
-            "TensorFlow cannot load the SavedModel.",
-            expected=f"a SavedModel that TensorFlow {tf.__version__} can load",
-            received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
-            where=where,
-            fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
-            f"saved_model_cli show --all --dir {directory}",
-        )
+        "TensorFlow cannot load the SavedModel.",
+        expected=f"a SavedModel that TensorFlow {tf.__version__} can load",
+        received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
+        where=where,
+        fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
+        f"saved_model_cli show --all --dir {directory}",
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers.errors import InterfaceError, explain
+from keras_hub_layers.errors import InterfaceError
 
 _OPTIONS = (
     "allow_partial_checkpoint",
@@ -22,13 +22,11 @@ def load_options(options: Any) -> Any:
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InterfaceError(
-            explain(
-                "load_options has arguments that TensorFlow does not know.",
-                expected=f"a tf.saved_model.LoadOptions, or a dict with keys among {list(_OPTIONS)}",
-                received=f"{unknown}",
-                where="load_options",
-                fix='load_options={"experimental_io_device": "/job:localhost"}',
-            )
+            "load_options has arguments that TensorFlow does not know.",
+            expected=f"a tf.saved_model.LoadOptions, or a dict with keys among {list(_OPTIONS)}",
+            received=f"{unknown}",
+            where="load_options",
+            fix='load_options={"experimental_io_device": "/job:localhost"}',
         )
     return tf.saved_model.LoadOptions(**options)
 

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_hub_layers._src.resolve import handles
-from keras_hub_layers.errors import InterfaceError, LoadError, explain
+from keras_hub_layers.errors import InterfaceError, LoadError
 
 TF1_HUB_MARKER = "tfhub_module.pb"
 
@@ -44,16 +44,11 @@ def _tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     shown, words = handles.display(handle), shlex.quote(",".join(available[0]))
     return InterfaceError(
-        explain(
-            "The SavedModel holds several graphs."
-            if tags is None
-            else "The SavedModel holds no graph with these tags.",
-            expected=f"the tags of one of its graphs: {available}",
-            received=f"tags={tags!r}",
-            where=f"{directory} (handle {shown!r})",
-            fix=f"HubLayer({shown!r}, tags={available[0]!r})\n"
-            f"keras-hub-layers inspect {shlex.quote(shown)} --tags {words}",
-        )
+        "The SavedModel holds several graphs." if tags is None else "The SavedModel holds no graph with these tags.",
+        expected=f"the tags of one of its graphs: {available}",
+        received=f"tags={tags!r}",
+        where=f"{directory} (handle {shown!r})",
+        fix=f"HubLayer({shown!r}, tags={available[0]!r})\nkeras-hub-layers inspect {shlex.quote(shown)} --tags {words}",
     )
 
 
@@ -79,14 +74,12 @@ def read_meta_graphs(directory: str) -> list[Any]:
             raise DecodeError("it holds no graph")
     except (DecodeError, tf.errors.OpError, OSError, ValueError) as err:
         raise LoadError(
-            explain(
-                "The directory holds no readable SavedModel.",
-                expected="a readable saved_model.pb with at least one graph",
-                received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
-                where=path,
-                fix="download or export the model again; a cached copy is renewed after\n"
-                "keras-hub-layers cache remove HANDLE",
-            )
+            "The directory holds no readable SavedModel.",
+            expected="a readable saved_model.pb with at least one graph",
+            received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
+            where=path,
+            fix="download or export the model again; a cached copy is renewed after\n"
+            "keras-hub-layers cache remove HANDLE",
         ) from err
     return list(model.meta_graphs)
 

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_hub_layers._src.resolve import handles
-from keras_hub_layers.errors import LoadError, explain
+from keras_hub_layers.errors import LoadError
 
 MISSING = "files are missing"
 
@@ -53,17 +53,15 @@ def error(lost: list[str], err: Exception, handle: str, where: str) -> LoadError
     said = f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}"
     is_cached = handle.startswith(("http://", "https://"))
     return LoadError(
-        explain(
-            "The SavedModel is not whole: files that its graph needs are missing."
-            if lost
-            else "The SavedModel is damaged: its checkpoint cannot be read to the end.",
-            expected=in_words(lost) if lost else "variables/variables.index and variables/variables.data-*, as saved",
-            received=("no such file" if len(lost) == 1 else "no such files") if lost else said,
-            where=where,
-            fix=f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
-            if is_cached
-            else "copy or download the whole directory anew: saved_model.pb with the folders variables and assets",
-        )
+        "The SavedModel is not whole: files that its graph needs are missing."
+        if lost
+        else "The SavedModel is damaged: its checkpoint cannot be read to the end.",
+        expected=in_words(lost) if lost else "variables/variables.index and variables/variables.data-*, as saved",
+        received=("no such file" if len(lost) == 1 else "no such files") if lost else said,
+        where=where,
+        fix=f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
+        if is_cached
+        else "copy or download the whole directory anew: saved_model.pb with the folders variables and assets",
     )
 
 

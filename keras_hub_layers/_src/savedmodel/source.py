@@ -11,7 +11,7 @@ from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import producers
 from keras_hub_layers._src.savedmodel.graphs import ops, xla
 from keras_hub_layers._src.savedmodel.meta_graphs import TF1_HUB_MARKER, _as_list, _join
-from keras_hub_layers.errors import ExportError, explain
+from keras_hub_layers.errors import ExportError
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,9 @@ def digest_of_assets(source: Source) -> str:
 def changed(source: Source) -> ExportError:
     """The error for a SavedModel that was loaded and then replaced by another one at the same place."""
     return ExportError(
-        explain(
-            "The SavedModel that the layer was made from has been replaced by another one.",
-            expected="the saved_model.pb and assets that were loaded",
-            received="other ones",
-            where=f"{source.directory} (handle {handles.display(source.handle)!r})",
-            fix="put the original back; in the next run give each version a directory of its own",
-        )
+        "The SavedModel that the layer was made from has been replaced by another one.",
+        expected="the saved_model.pb and assets that were loaded",
+        received="other ones",
+        where=f"{source.directory} (handle {handles.display(source.handle)!r})",
+        fix="put the original back; in the next run give each version a directory of its own",
     )

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from keras_hub_layers._src.tuners.model_pool import Leases
 from keras_hub_layers._src.tuners.preflight import keras_tuner, objective_of, preflight
 from keras_hub_layers._src.tuners.search_space import candidates_of, hub_choice, trainable_choice
 from keras_hub_layers._src.tuners.trial_model import HEAD, TrialModel
-from keras_hub_layers.errors import HubWarning, TrainingError, explain
+from keras_hub_layers.errors import TrainingError, warn
 
 __all__ = ["HubHyperModel"]
 
@@ -182,7 +181,7 @@ class HubHyperModel(keras_tuner.HyperModel):
             elif validation is not None:
                 kwargs["validation_data"] = self._remembered(label, body, validation)
         except TrainingError as err:
-            warnings.warn(f"Trials compute all features in each epoch: {err}", HubWarning, stacklevel=2)
+            warn(f"Trials compute all features in each epoch: {err}")
             self._cached = False
             return None
         return {**kwargs, "x": x, "y": y, **({} if weights is None else {"sample_weight": weights})}
@@ -235,13 +234,11 @@ def _wrong(name: str, expected: str, received: str) -> TrainingError:
         "trainable": "trainable=(False, True)",
     }
     return TrainingError(
-        explain(
-            f"HubHyperModel has another kind of {name}.",
-            expected=expected,
-            received=received,
-            where=f"HubHyperModel({name}=...)",
-            fix=f"tuners.HubHyperModel(candidates, ..., {right[name]})",
-        )
+        f"HubHyperModel has another kind of {name}.",
+        expected=expected,
+        received=received,
+        where=f"HubHyperModel({name}=...)",
+        fix=f"tuners.HubHyperModel(candidates, ..., {right[name]})",
     )
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.layers import access, hub_layer, serialization
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["SHARED", "Leases"]
 
@@ -54,13 +54,11 @@ class Leases:
         loan = next((loan for loan in loans if loan.owner() is None), None)
         if loan is None and loans and not isinstance(handle, (str, os.PathLike)):
             raise TrainingError(
-                explain(
-                    "A layer of an earlier trial still uses this object, so both would share their weights.",
-                    expected="a handle, which can be loaded once more",
-                    received=f"an object of type {type(handle).__name__}",
-                    where="a search",
-                    fix='tf.saved_model.save(obj, "my_model")   # and search "my_model"',
-                )
+                "A layer of an earlier trial still uses this object, so both would share their weights.",
+                expected="a handle, which can be loaded once more",
+                received=f"an object of type {type(handle).__name__}",
+                where="a search",
+                fix='tf.saved_model.save(obj, "my_model")   # and search "my_model"',
             )
         if loan is None:
             made = hub_layer.HubLayer(handle, **kwargs)

@@ -11,7 +11,7 @@ import keras
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.text.words import closest
 from keras_hub_layers._src.tuners.memory import tidy
-from keras_hub_layers.errors import MissingPackageError, TrainingError, explain
+from keras_hub_layers.errors import MissingPackageError, TrainingError
 
 __all__ = ["PreflightError", "brief", "keras_tuner", "objective_of", "preflight"]
 
@@ -20,13 +20,11 @@ try:
     import keras_tuner
 except ImportError as err:
     raise MissingPackageError(
-        explain(
-            "Searching needs KerasTuner.",
-            expected="the package keras-tuner",
-            received=f"{type(err).__name__}: {err}",
-            where="keras_hub_layers.tuners",
-            fix='pip install "keras-hub-layers[tuner]"',
-        )
+        "Searching needs KerasTuner.",
+        expected="the package keras-tuner",
+        received=f"{type(err).__name__}: {err}",
+        where="keras_hub_layers.tuners",
+        fix='pip install "keras-hub-layers[tuner]"',
     ) from err
 
 
@@ -84,13 +82,11 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, 
         tidy()
     if failed:
         raise PreflightError(
-            explain(
-                f"{len(failed)} of {len(failed) + len(worked)} arms of the search cannot be trained.",
-                expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
-                received="\n".join(f"{arm}: {text}" for arm, text in failed),
-                where="preflight, on the first batch",
-                fix=_without([arm for arm, _ in failed], worked, hasattr(hypermodel, "arms")),
-            )
+            f"{len(failed)} of {len(failed) + len(worked)} arms of the search cannot be trained.",
+            expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
+            received="\n".join(f"{arm}: {text}" for arm, text in failed),
+            where="preflight, on the first batch",
+            fix=_without([arm for arm, _ in failed], worked, hasattr(hypermodel, "arms")),
         )
     if objective is not None and reported:
         _check_objective(objective, reported, kwargs)
@@ -192,15 +188,13 @@ def _check_objective(objective: Any, reported: set[str], kwargs: Any) -> None:
         return
     from_validation = not validates and missing[0].startswith("val_") and missing[0].removeprefix("val_") in reported
     raise PreflightError(
-        explain(
-            "The objective of the search will not be among what fit reports.",
-            expected=f"one of {sorted(names)}",
-            received=f"{missing[0]!r}" + (", without validation data" if from_validation else ""),
-            where="preflight, on the first batch",
-            fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)"
-            if from_validation
-            else f"keras_tuner.RandomSearch(hypermodel, {closest(missing[0], sorted(names))!r}, max_trials=20)",
-        )
+        "The objective of the search will not be among what fit reports.",
+        expected=f"one of {sorted(names)}",
+        received=f"{missing[0]!r}" + (", without validation data" if from_validation else ""),
+        where="preflight, on the first batch",
+        fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)"
+        if from_validation
+        else f"keras_tuner.RandomSearch(hypermodel, {closest(missing[0], sorted(names))!r}, max_trials=20)",
     )
 
 
@@ -219,13 +213,11 @@ def _first_batch(data: dict[str, Any]) -> dict[str, Any]:
         return dict(zip(data, x[0], strict=False))
     if hasattr(x, "__iter__") and iter(x) is x:
         raise PreflightError(
-            explain(
-                "The data can be read once only, so all trials but the first would have none.",
-                expected="arrays, or a dataset of batches",
-                received=f"a {type(x).__name__}",
-                where="preflight",
-                fix="dataset = tf.data.Dataset.from_generator(make_generator, output_signature=specs)",
-            )
+            "The data can be read once only, so all trials but the first would have none.",
+            expected="arrays, or a dataset of batches",
+            received=f"a {type(x).__name__}",
+            where="preflight",
+            fix="dataset = tf.data.Dataset.from_generator(make_generator, output_signature=specs)",
         )
     if not isinstance(x, (list, tuple, dict)) and not hasattr(x, "shape"):
         first: Any = next(iter(x))  # batches of another library

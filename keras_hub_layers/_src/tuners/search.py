@@ -1,7 +1,6 @@
 """A whole search: tried before it, looked through after it, and its best model exported."""
 
 import os
-import warnings
 from typing import Any
 
 from keras_hub_layers._src.export import export
@@ -9,7 +8,7 @@ from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.tuners.model_pool import SHARED
 from keras_hub_layers._src.tuners.preflight import brief, keras_tuner, preflight
-from keras_hub_layers.errors import HubWarning, TrainingError, explain
+from keras_hub_layers.errors import TrainingError, warn
 
 __all__ = ["export_best", "search"]
 
@@ -76,11 +75,9 @@ def _check_trials(tuner: Any) -> None:
     if failed and not any(trial.status == "COMPLETED" for trial in trials):
         raise _no_trial(tuner)
     if failed:
-        warnings.warn(
+        warn(
             f"{len(failed)} of {len(trials)} trials have failed, so the best one was chosen among the others. Trial "
-            f"{failed[0].trial_id}, {failed[0].hyperparameters.values}: {brief(failed[0].message)}",
-            HubWarning,
-            stacklevel=3,
+            f"{failed[0].trial_id}, {failed[0].hyperparameters.values}: {brief(failed[0].message)}"
         )
 
 
@@ -88,13 +85,11 @@ def _no_trial(tuner: Any) -> TrainingError:
     trials = list(tuner.oracle.trials.values())
     reasons = dict.fromkeys(brief(trial.message) for trial in trials if trial.message)
     return TrainingError(
-        explain(
-            "No trial of the search has ended well, so there is no best one.",
-            expected="a tuner with at least one completed trial",
-            received=f"{len(trials)} trials" + "".join(f"; {reason}" for reason in list(reasons)[:3]),
-            where=str(tuner.project_dir),
-            fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)   # of a tuner with overwrite=True",
-        )
+        "No trial of the search has ended well, so there is no best one.",
+        expected="a tuner with at least one completed trial",
+        received=f"{len(trials)} trials" + "".join(f"; {reason}" for reason in list(reasons)[:3]),
+        where=str(tuner.project_dir),
+        fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)   # of a tuner with overwrite=True",
     )
 
 

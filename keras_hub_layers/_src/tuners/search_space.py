@@ -11,7 +11,7 @@ from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.tuners import model_pool
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["Candidate", "Training", "hub_choice", "trainable_choice"]
 
@@ -68,13 +68,11 @@ class Candidate:
         found = self.preprocessor(inputs)
         if getattr(self.preprocessor, "trainable_weights", None):
             raise TrainingError(
-                explain(
-                    "The preprocessor is a layer with weights to train, which trials would hand on to each other.",
-                    expected="a layer without trainable weights, or a function that makes its layers anew",
-                    received=f"{type(self.preprocessor).__name__} with trainable weights",
-                    where=f"Candidate({self.name!r})",
-                    fix=f"tuners.Candidate({self.name!r}, preprocessor=lambda x: keras.layers.Dense(3)(x))",
-                )
+                "The preprocessor is a layer with weights to train, which trials would hand on to each other.",
+                expected="a layer without trainable weights, or a function that makes its layers anew",
+                received=f"{type(self.preprocessor).__name__} with trainable weights",
+                where=f"Candidate({self.name!r})",
+                fix=f"tuners.Candidate({self.name!r}, preprocessor=lambda x: keras.layers.Dense(3)(x))",
             )
         return found
 
@@ -89,14 +87,12 @@ class Candidate:
         known = leaves and all(leaf.shape is not None and None not in leaf.shape[1:] for leaf in leaves)
         if not known or self.preprocessor is not None:
             raise TrainingError(
-                explain(
-                    "The shape of the model's input is not known.",
-                    expected="input_shape, without the batch axis"
-                    + (": what the preprocessor takes" if self.preprocessor is not None else ""),
-                    received=f"input_shape=None; traced for {[str(leaf) for leaf in leaves]}",
-                    where=f"Candidate({self.name!r})",
-                    fix=f"tuners.Candidate({self.name!r}, input_shape=(224, 224, 3))",
-                )
+                "The shape of the model's input is not known.",
+                expected="input_shape, without the batch axis"
+                + (": what the preprocessor takes" if self.preprocessor is not None else ""),
+                received=f"input_shape=None; traced for {[str(leaf) for leaf in leaves]}",
+                where=f"Candidate({self.name!r})",
+                fix=f"tuners.Candidate({self.name!r}, input_shape=(224, 224, 3))",
             )
         return keras.tree.map_structure(lambda leaf: keras.Input(leaf.shape[1:], dtype=leaf.dtype), specs)
 
@@ -138,13 +134,11 @@ def candidates_of(given: Any) -> list[Candidate]:
     names = [candidate.name for candidate in found]
     if not found or len(set(names)) < len(names):
         raise TrainingError(
-            explain(
-                "The candidates of a search must be there, and differ in name.",
-                expected="at least one handle; a label for each where handles repeat",
-                received=f"{names}",
-                where="hub_choice(hp, candidates)",
-                fix='tuners.Candidate("path/to/model", label="pinned", arguments={"training": False})',
-            )
+            "The candidates of a search must be there, and differ in name.",
+            expected="at least one handle; a label for each where handles repeat",
+            received=f"{names}",
+            where="hub_choice(hp, candidates)",
+            fix='tuners.Candidate("path/to/model", label="pinned", arguments={"training": False})',
         )
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.tuners.model_pool import Leases
-from keras_hub_layers.errors import TrainingError, explain
+from keras_hub_layers.errors import TrainingError
 
 __all__ = ["HEAD", "TrialModel"]
 
@@ -63,13 +63,11 @@ class TrialModel(keras.Model):
             unknown = sorted(set(found) - set(saved) - {name for name, _, _ in named})
             if missing or unknown:
                 raise TrainingError(
-                    explain(
-                        "The checkpoint is that of another model.",
-                        expected=f"values for {[name for name, _, original in named if original is None]}",
-                        received=f"missing: {missing}, unknown: {unknown}",
-                        where=os.fspath(filepath),
-                        fix="tuner = keras_tuner.RandomSearch(..., overwrite=True)   # search anew",
-                    )
+                    "The checkpoint is that of another model.",
+                    expected=f"values for {[name for name, _, original in named if original is None]}",
+                    received=f"missing: {missing}, unknown: {unknown}",
+                    where=os.fspath(filepath),
+                    fix="tuner = keras_tuner.RandomSearch(..., overwrite=True)   # search anew",
                 )
             for name, weight, original in named:
                 weight.assign(file[name][()] if name in file else original)  # pyright: ignore

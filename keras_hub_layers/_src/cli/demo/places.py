@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from keras_hub_layers.errors import ExportError, explain
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["bytes_of", "make", "own_settings", "size_of"]
 
@@ -33,13 +33,11 @@ def make(directory: str) -> None:
         tempfile.TemporaryDirectory(dir=directory).cleanup()
     except OSError as err:
         raise ExportError(
-            explain(
-                "The demo cannot write to its directory.",
-                expected="a directory, or a path for a new one, that this user may write to",
-                received=f"{type(err).__name__}: {err.strerror}",
-                where=directory,
-                fix="keras-hub-layers demo ANOTHER_DIRECTORY",
-            )
+            "The demo cannot write to its directory.",
+            expected="a directory, or a path for a new one, that this user may write to",
+            received=f"{type(err).__name__}: {err.strerror}",
+            where=directory,
+            fix="keras-hub-layers demo ANOTHER_DIRECTORY",
         ) from err
 
 

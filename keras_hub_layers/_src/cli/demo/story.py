@@ -22,7 +22,7 @@ from keras_hub_layers._src.export import export as export_lib
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.publish import server
-from keras_hub_layers.errors import LoadError, explain
+from keras_hub_layers.errors import LoadError
 
 __all__ = ["run", "start_tensorflow"]
 
@@ -292,13 +292,11 @@ def _in_a_new_process(export: str, work: str, **arrays: Any) -> Any:
     done = subprocess.run([sys.executable, "-c", code, given, made], capture_output=True, text=True, check=False)
     if done.returncode:
         raise LoadError(
-            explain(
-                "The export could not be used in a new process.",
-                expected="exit code 0",
-                received=f"exit code {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}",
-                where=export,
-                fix=f"see what it offers: keras-hub-layers inspect {export}",
-            )
+            "The export could not be used in a new process.",
+            expected="exit code 0",
+            received=f"exit code {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}",
+            where=export,
+            fix=f"see what it offers: keras-hub-layers inspect {export}",
         )
     return np.load(made)
 

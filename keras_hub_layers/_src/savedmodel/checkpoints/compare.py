@@ -41,13 +41,11 @@ def differing(directory: str, obj: Any) -> list[str]:
         raise
     except FAILURES as err:
         raise errors.ExportWriteError(
-            errors.explain(
-                "The checkpoint that was just written cannot be read back.",
-                expected="a checkpoint with all its keys",
-                received=f"{type(err).__name__}: {err}",
-                where=directory,
-                fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
-            )
+            "The checkpoint that was just written cannot be read back.",
+            expected="a checkpoint with all its keys",
+            received=f"{type(err).__name__}: {err}",
+            where=directory,
+            fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
         ) from err
 
 

@@ -83,13 +83,11 @@ def rewrite(
         raise
     except FAILURES as err:
         raise errors.ExportWriteError(
-            errors.explain(
-                "The SavedModel could not be copied with its new weights.",
-                expected=f"a readable {source_directory!r} and room to write",
-                received=f"{type(err).__name__}: {err}",
-                where=destination,
-                fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
-            )
+            "The SavedModel could not be copied with its new weights.",
+            expected=f"a readable {source_directory!r} and room to write",
+            received=f"{type(err).__name__}: {err}",
+            where=destination,
+            fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
         ) from err
 
 
@@ -97,24 +95,20 @@ def _check_directories(source: str, destination: str) -> None:
     """Refuse a source that is gone and a destination that is taken, before anything is read."""
     if not any(tf.io.gfile.exists(tf.io.gfile.join(source, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise SourceGone(
-            errors.explain(
-                "The SavedModel that the object was loaded from is gone.",
-                expected="the directory with its saved_model.pb, whose graph and assets the export copies",
-                received="no saved_model.pb there",
-                where=source,
-                fix=f"bring the directory back, e.g. khl.resolve(handle) after a cache was cleared, and export again: "
-                f'khl.export(layer, "{destination}")',
-            )
+            "The SavedModel that the object was loaded from is gone.",
+            expected="the directory with its saved_model.pb, whose graph and assets the export copies",
+            received="no saved_model.pb there",
+            where=source,
+            fix=f"bring the directory back, e.g. khl.resolve(handle) after a cache was cleared, and export again: "
+            f'khl.export(layer, "{destination}")',
         )
     if tf.io.gfile.exists(destination) and (not tf.io.gfile.isdir(destination) or tf.io.gfile.listdir(destination)):
         raise errors.ExportError(
-            errors.explain(
-                "The destination of a rewritten SavedModel is taken.",
-                expected="a directory that does not exist or is empty",
-                received="a file" if not tf.io.gfile.isdir(destination) else "a directory with contents",
-                where=destination,
-                fix=f'write beside it and move the result there, as khl.export(obj, "{destination}") does',
-            )
+            "The destination of a rewritten SavedModel is taken.",
+            expected="a directory that does not exist or is empty",
+            received="a file" if not tf.io.gfile.isdir(destination) else "a directory with contents",
+            where=destination,
+            fix=f'write beside it and move the result there, as khl.export(obj, "{destination}") does',
         )
 
 
@@ -137,14 +131,12 @@ def _tensors(source: str, obj: Any, blank: list[Any], variables: list[Any]) -> d
         )
         if value is None or value.dtype != dtypes[key]:
             raise CheckpointMismatch(
-                errors.explain(
-                    "A variable no longer fits its place in the checkpoint.",
-                    expected=f"shape {tuple(shapes[key])}, {tf.as_dtype(dtypes[key]).name} under the key {key!r}",
-                    received=", ".join(f"{part.name}: {tuple(part.shape)}, {part.dtype.name}" for part in parts),
-                    where=source,
-                    fix="save the object anew with its signatures: "
-                    'tf.saved_model.save(obj, "new", signatures=obj.signatures)',
-                )
+                "A variable no longer fits its place in the checkpoint.",
+                expected=f"shape {tuple(shapes[key])}, {tf.as_dtype(dtypes[key]).name} under the key {key!r}",
+                received=", ".join(f"{part.name}: {tuple(part.shape)}, {part.dtype.name}" for part in parts),
+                where=source,
+                fix="save the object anew with its signatures: "
+                'tf.saved_model.save(obj, "new", signatures=obj.signatures)',
             )
         new[key] = value
     new |= read(prefix, dtypes, sorted(set(shapes) - set(new)))
@@ -157,14 +149,11 @@ def _fit(source: str, variables: list[Any], live: dict[str, list[Any]]) -> None:
     lost = [variable.name for variable in variables if id(variable) not in placed]
     if lost:
         raise CheckpointMismatch(
-            errors.explain(
-                "The object has variables that its SavedModel's checkpoint does not know.",
-                expected=f"only variables that were loaded from {source!r}",
-                received=", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else ""),
-                where=source,
-                fix="save the object anew with its signatures: "
-                'tf.saved_model.save(obj, "new", signatures=obj.signatures)',
-            )
+            "The object has variables that its SavedModel's checkpoint does not know.",
+            expected=f"only variables that were loaded from {source!r}",
+            received=", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else ""),
+            where=source,
+            fix='save the object anew with its signatures: tf.saved_model.save(obj, "new", signatures=obj.signatures)',
         )
 
 
