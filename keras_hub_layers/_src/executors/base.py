@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers._src.text import snippets
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Choice:
     output_key: str | None
     output_shape: Any
     where: str
-    line: Callable[..., str] = snippets.line
+    line: Callable[..., str] = code.line
 
 
 class Executor(Protocol):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from keras_hub_layers._src.inspect.code import line, shown
 from keras_hub_layers._src.savedmodel import load_options
-from keras_hub_layers._src.text.snippets import line, shown
 from keras_hub_layers.errors import InterfaceError
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.compat import saving
+from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.layers import serialization
 from keras_hub_layers._src.layers.call_argument import _shown
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import live_object
 from keras_hub_layers._src.savedmodel import load as load_lib
-from keras_hub_layers._src.text import snippets
 from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError
 
 __all__ = ["check_safe_mode", "load"]
@@ -29,7 +29,7 @@ def check_safe_mode(handle: Any) -> None:
         "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
         expected="safe_mode=False, for a file whose author you trust",
         received="safe_mode=True",
-        where=f"HubLayer({snippets.shown(handle)})",
+        where=f"HubLayer({code.shown(handle)})",
         fix="keras.saving.load_model(path, safe_mode=False)\n"
         "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
     )

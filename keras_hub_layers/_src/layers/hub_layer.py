@@ -9,7 +9,7 @@ import keras
 
 from keras_hub_layers._src.compat import layers, saving
 from keras_hub_layers._src.executors import base, registry
-from keras_hub_layers._src.inspect import inspect, interface
+from keras_hub_layers._src.inspect import code, inspect, interface
 from keras_hub_layers._src.layers import arguments as arguments_lib
 from keras_hub_layers._src.layers import (
     call_argument,
@@ -23,7 +23,6 @@ from keras_hub_layers._src.layers import (
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import load_options as load_options_lib
 from keras_hub_layers._src.savedmodel import source as source_lib
-from keras_hub_layers._src.text import snippets
 from keras_hub_layers.errors import ConfigError, HubError, warn
 
 __all__ = ["HubLayer"]
@@ -148,7 +147,7 @@ class HubLayer(layers.OwnLosses):
             load_options=load_options,
             sha256=sha256,
         )
-        self._where = f"layer {self.name!r}, handle {snippets.shown(handle)}"
+        self._where = f"layer {self.name!r}, handle {code.shown(handle)}"
         self._tf1 = source is not None and source.format != "tf2"
         self._loaded = obj  # tracked by TensorFlow, so that exports of a whole model find tables and assets
         target, function = selection.choose(obj, self._settings, self._where)
@@ -329,7 +328,7 @@ class HubLayer(layers.OwnLosses):
         handle_argument.check_safe_mode(handle)
         if isinstance(handle, serialization.EmbeddedHandle):
             warn(
-                f"handle {snippets.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
+                f"handle {code.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
                 "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
                 "copy.set_weights(model.get_weights())"
             )

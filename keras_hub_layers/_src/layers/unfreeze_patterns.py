@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 
-from keras_hub_layers._src.text import snippets
+from keras_hub_layers._src.inspect import code
 from keras_hub_layers.errors import TrainingError
 
 
@@ -51,7 +51,7 @@ def matcher(
 
 def _no_pattern(given: int, where: str, line: Callable[..., str] | None) -> TrainingError:
     """The error for a number, which means groups of variables, or for a bool, which means `trainable`."""
-    made = line or snippets.line
+    made = line or code.line
     fix = f"layer = {made(trainable=None, unfreeze=None)}\nfinetuning.unfreeze(layer, {given})"
     if isinstance(given, bool):
         fix = f"layer = {made(trainable=given or None, unfreeze=None)}"
