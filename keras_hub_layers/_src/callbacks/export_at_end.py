@@ -13,7 +13,7 @@ from keras_hub_layers._src.callbacks.best_epoch import _HIGHER_IS_BETTER, _LOWER
 from keras_hub_layers._src.compat import fit
 from keras_hub_layers._src.export import destinations, export
 from keras_hub_layers._src.export import plan as plan_lib
-from keras_hub_layers._src.text.words import closest
+from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import ExportError, HubError, warn
 
 __all__ = ["ExportAtEnd"]
@@ -232,7 +232,7 @@ class ExportAtEnd(keras.callbacks.Callback):
             expected=f"one of {sorted(logs)}",
             received=f"monitor={self.monitor!r}",
             where=self._where,
-            fix=f"{type(self).__name__}(directory, monitor={closest(str(self.monitor), sorted(logs))!r})",
+            fix=f"{type(self).__name__}(directory, monitor={nearest(self.monitor, sorted(logs)) or 'loss'!r})",
         )
 
     def _check_order(self) -> None:

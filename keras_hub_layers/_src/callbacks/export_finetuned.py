@@ -10,7 +10,7 @@ from keras_hub_layers._src.export import plan as plan_lib
 from keras_hub_layers._src.export import targets as targets_lib
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.text.words import closest
+from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import ExportError
 
 __all__ = ["ExportFinetuned"]
@@ -103,7 +103,7 @@ class ExportFinetuned(ExportAtEnd):
             expected=f"one of {names}",
             received=f"layer={name!r}",
             where=self._where,
-            fix=f"ExportFinetuned({self.directory!r}, layer={closest(name, names)!r})",
+            fix=f"ExportFinetuned({self.directory!r}, layer={nearest(name, names)!r})",
         )
 
     def _check_targets(self) -> None:

@@ -11,7 +11,7 @@ from keras_hub_layers._src.cut import cut
 from keras_hub_layers._src.export import destinations, export, save, targets
 from keras_hub_layers._src.export import plan as plan_lib
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.text.words import closest
+from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import ExportError
 
 __all__ = ["ExportPiece"]
@@ -132,7 +132,7 @@ class ExportPiece(ExportAtEnd):
         raise self._problem(
             "Several layers have that name." if found else "The model has no layer of that name.",
             f"one of {names}", f"layer={self.layer!r}",
-            f"ExportPiece({self.directory!r}, layer={closest(self.layer, names)!r})",
+            f"ExportPiece({self.directory!r}, layer={nearest(self.layer, names)!r})",
         )  # fmt: skip
 
     def _exported_variables(self) -> list[Any]:

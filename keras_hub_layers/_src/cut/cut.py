@@ -1,6 +1,5 @@
 """cut(model, inputs, outputs): a part of a functional model as a model of its own, with the same layers."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.cut.functional_graph import Graph, Key, Step, every_step
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import CutError
 
 __all__ = ["cut"]
@@ -112,7 +112,7 @@ class _Chooser:
         if not found:
             ends = [step for step in self._steps if what == "inputs" or not step.node.is_input]
             names = list(dict.fromkeys(step.name for step in ends or self._steps))
-            close = difflib.get_close_matches(match[1], names, 1, 0.0)[0]
+            close = words.nearest(match[1], names)
             raise self._problem(
                 "The model has no layer of that name.", f"one of {names}", f"{what}={text!r}",
                 f'khl.cut(model, {what}="{close}")',

@@ -4,7 +4,6 @@ The user's inputs are called `x` throughout. What is known of them is carried th
 that changes the shape or the dtype changes it there too, so that the last line is followed by a match, or is not.
 """
 
-import difflib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import tensorflow as tf
 from keras_hub_layers._src.executors.input_reshaping import BATCH, Known, cast, has_bytes, is_castable, look, reshaped
 from keras_hub_layers._src.executors.inputs import Mismatch, conform, is_image
 from keras_hub_layers._src.inspect import specs
+from keras_hub_layers._src.text import words
 
 HINT = "   # if the model wants pixels in [0, 1], as TF Hub's image models do"
 
@@ -102,7 +102,7 @@ def _entries(value: Mapping, spec: Mapping, name: str) -> Fix:
     lines, is_complete, value = [], True, dict(value)
     for key in [key for key in spec if key not in value]:
         spare = [other for other in value if other not in spec]
-        near = difflib.get_close_matches(str(key), list(map(str, spare)), 1) or (
+        near = words.nearest_names(key, spare, cutoff=0.6) or (
             list(map(str, spare)) if len(spare) == 1 and len(set(spec) - set(value)) == 1 else []
         )
         if near and near[0] in value:

@@ -12,6 +12,7 @@ from keras_hub_layers._src.export import model_card, plan, targets
 from keras_hub_layers._src.export.destinations import _upload, is_remote, local_path
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
 __all__ = ["check_finite", "export", "is_chief", "place"]
@@ -173,7 +174,7 @@ def check_finite(made: plan.Plan) -> None:
         raise ExportError(
             "Weights are NaN or infinite, so they are not exported; what was there before is untouched.",
             expected="finite weights",
-            received=", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else ""),
+            received=words.listed(broken),
             where=made.where,
             fix="export the best epoch instead, and lower the learning rate:\n"
             'ExportFinetuned(directory, monitor="val_loss"), keras.optimizers.Adam(1e-4, clipnorm=1.0)',

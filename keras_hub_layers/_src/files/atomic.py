@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keras_hub_layers._src.files.layout import OWN_FILES, SAVED_MODEL, _is_savedmodel
+from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
 __all__ = ["Work", "next_version", "recover", "replacing", "replacing_file", "versioning"]
@@ -154,7 +155,7 @@ def check_replaceable(destination: str) -> None:
         names = os.listdir(final)
         if not names or _is_savedmodel(names):
             return
-        received = f"a directory with {_some(names)}"
+        received = f"a directory with {words.listed(sorted(names), 3)}"
     elif os.path.lexists(final):
         received = "a file"
     else:
@@ -308,8 +309,3 @@ def _remove(path: str) -> None:
         os.unlink(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(sorted(names)[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,10 +1,10 @@
 """The patterns of `HubLayer(unfreeze=...)`: which variables they select."""
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 
 from keras_hub_layers._src.inspect import code
+from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import TrainingError
 
 
@@ -35,7 +35,7 @@ def matcher(
             problem = f"A pattern of unfreeze is not a regular expression: {err}."
         literal = re.sub(r"[\\^$.*+?()\[\]{}|]", "", str(pattern))
         groups = [name[: end.end()] for name in names for end in re.finditer("/", name)]  # "a/" and "a/b/" of "a/b/c"
-        near = difflib.get_close_matches(literal, list(dict.fromkeys([*names, *groups])), 3, cutoff=0.0)
+        near = words.nearest_names(literal, dict.fromkeys([*names, *groups]), 3)
         found = [f"^{re.escape(near[0])}" if near[0] in groups else re.escape(near[0])] if near else None
         fixed = [one if one != pattern else found[0] for one in patterns] if found else None
         raise TrainingError(

@@ -1,6 +1,5 @@
 """What a local path stands for: a directory with a SavedModel, or an archive that is unpacked into the cache."""
 
-import difflib
 import os
 import stat
 from contextlib import suppress
@@ -12,6 +11,7 @@ from keras_hub_layers._src.resolve import other_formats, page_urls
 from keras_hub_layers._src.resolve.archives import find_saved_model, unpack
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.handles import FRAMEWORKS, Handle, display
+from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError
 
 
@@ -119,10 +119,10 @@ def _meant(handle: Handle, path: str) -> str | None:
     parts = handle.text.split("/")
     if os.path.isabs(handle.text) or handle.text.startswith((".", "~")) or not 3 <= len(parts) <= 5:
         return None
-    framework = difflib.get_close_matches(parts[2].lower(), [name.lower() for name in FRAMEWORKS], 1, 0.6)
+    framework = nearest(parts[2].lower(), [name.lower() for name in FRAMEWORKS], 0.6)
     if not framework:
         return None
-    parts[2] = next(name for name in FRAMEWORKS if name.lower() == framework[0])
+    parts[2] = next(name for name in FRAMEWORKS if name.lower() == framework)
     variation = parts[3] if len(parts) > 3 else "VARIATION"
     shorthand = "/".join([*parts[:3], variation, *parts[4:]])
     return f"Kaggle's shorthand is owner/model/framework/variation[/version]:\nHubLayer({shorthand!r})"
@@ -136,12 +136,12 @@ def _nearest(path: str) -> str | None:
         missing.append(name)
     for name in reversed(missing):
         try:
-            near = difflib.get_close_matches(name, os.listdir(found), 1)
+            near = nearest(name, os.listdir(found), 0.6)
         except OSError:
-            near = []
+            near = None
         if not near:
             return None
-        found = os.path.join(found, near[0])
+        found = os.path.join(found, near)
     return found
 
 

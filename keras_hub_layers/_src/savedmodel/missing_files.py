@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_hub_layers._src.resolve import handles
+from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import LoadError
 
 MISSING = "files are missing"
@@ -26,14 +27,9 @@ def missing_files(directory: str, graphs: list[Any]) -> list[str]:
     return [name for name in dict.fromkeys(names) if not tf.io.gfile.exists(_join(directory, name))]
 
 
-def in_words(lost: list[str]) -> str:
-    """The names of missing files, not too many."""
-    return ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
-
-
 def verdict(lost: list[str]) -> str:
     """Why a SavedModel with missing files cannot be used."""
-    return f"{MISSING}: {in_words(lost)}"
+    return f"{MISSING}: {words.listed(lost, 3)}"
 
 
 def is_told_by(err: Exception) -> bool:
@@ -56,7 +52,7 @@ def error(lost: list[str], err: Exception, handle: str, where: str) -> LoadError
         "The SavedModel is not whole: files that its graph needs are missing."
         if lost
         else "The SavedModel is damaged: its checkpoint cannot be read to the end.",
-        expected=in_words(lost) if lost else "variables/variables.index and variables/variables.data-*, as saved",
+        expected=words.listed(lost, 3) if lost else "variables.index and variables.data-*, as saved",
         received=("no such file" if len(lost) == 1 else "no such files") if lost else said,
         where=where,
         fix=f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"

@@ -1,29 +1,35 @@
 """Small pieces of English for messages: counts, sizes, lists that are cut short, the nearest of some names."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["closest"]
+
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    """Names with commas between them; of many only the first, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def nearest_names(name: object, names: Iterable[str], limit: int = 1, cutoff: float = 0.0) -> list[str]:
+    """The names that are spelt most like the one given, the nearest first.
+
+    Args:
+        name: The name that was given.
+        names: The names that there are.
+        limit: How many are wanted at most. Defaults to 1.
+        cutoff: How alike they must be, from 0 to 1. Defaults to 0: any will do.
+    """
+    return difflib.get_close_matches(str(name), list(map(str, names)), limit, cutoff)
 
 
-def closest(name: str, names: Sequence[str]) -> str:
-    """The most similar of some names; `"loss"` if there is none."""
-    return (difflib.get_close_matches(name, names, 1, 0.0) or ["loss"])[0]
+def nearest(name: object, names: Iterable[str], cutoff: float = 0.0) -> str | None:
+    """The name that is spelt most like the one given; `None` if none is near enough."""
+    return next(iter(nearest_names(name, names, 1, cutoff)), None)
 
 
 def flag_meant(value: Any) -> bool:
     """The bool that a text or a number was meant for: `"False"`, `"no"`, `"0"` and zero are false."""
     return str(value).strip().lower() not in ("false", "no", "off", "0", "0.0", "none", "")
-
-
-def nearest(name: str, names: Sequence[str], cutoff: float = 0.0) -> str | None:
-    """The name that is spelt most like the one given; `None` if none is near enough."""
-    return next(iter(difflib.get_close_matches(str(name), list(map(str, names)), 1, cutoff)), None)
 
 
 def readable(size: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.text.words import closest
+from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers._src.tuners.memory import tidy
 from keras_hub_layers.errors import MissingPackageError, TrainingError
 
@@ -194,7 +194,7 @@ def _check_objective(objective: Any, reported: set[str], kwargs: Any) -> None:
         where="preflight, on the first batch",
         fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)"
         if from_validation
-        else f"keras_tuner.RandomSearch(hypermodel, {closest(missing[0], sorted(names))!r}, max_trials=20)",
+        else f"keras_tuner.RandomSearch(hypermodel, {nearest(missing[0], sorted(names)) or 'loss'!r}, max_trials=20)",
     )
 
 

@@ -223,7 +223,7 @@ def _gradient(luggage: _Luggage) -> list[Finding]:
     ]
     number = words.counted(len(trained), "published trainable variable")
     if broken:
-        return [Finding("gradient", WARNING, f"NaN or infinite for {_listed(broken)}, of {number}")]
+        return [Finding("gradient", WARNING, f"NaN or infinite for {words.listed(broken)}, of {number}")]
     if len(lost) == len(trained):
         return [
             Finding(
@@ -233,7 +233,7 @@ def _gradient(luggage: _Luggage) -> list[Finding]:
             )
         ]
     if lost:
-        text = f"arrives at {len(trained) - len(lost)} of {number}; not at {_listed(lost)}"
+        text = f"arrives at {len(trained) - len(lost)} of {number}; not at {words.listed(lost)}"
         return [Finding("gradient", WARNING, f"{text}. What is called does not use them: they stay as they are")]
     return [
         Finding(
@@ -323,7 +323,3 @@ def _literal(tensor: Any) -> str:
 def _floats(outputs: Any) -> list[Any]:
     flat = tf.nest.flatten(outputs, expand_composites=True)
     return [tensor for tensor in flat if keras.backend.is_float_dtype(tf.as_dtype(tensor.dtype).name)]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -24,6 +24,7 @@ from keras_hub_layers._src.savedmodel.checkpoints.keys import (
     read,
     value_of,
 )
+from keras_hub_layers._src.text import words
 
 __all__ = ["CheckpointMismatch", "SourceGone", "rewrite"]
 
@@ -151,7 +152,7 @@ def _fit(source: str, variables: list[Any], live: dict[str, list[Any]]) -> None:
         raise CheckpointMismatch(
             "The object has variables that its SavedModel's checkpoint does not know.",
             expected=f"only variables that were loaded from {source!r}",
-            received=", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else ""),
+            received=words.listed(lost),
             where=source,
             fix='save the object anew with its signatures: tf.saved_model.save(obj, "new", signatures=obj.signatures)',
         )
