@@ -43,7 +43,9 @@ KILLED = (
     PREAMBLE
     + """
 import shutil
-from keras_hub_layers import checkpoints, checks, comparison, exporters, swapping
+from keras_hub_layers._src.export import export as exporting, verification
+from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.savedmodel.checkpoints import compare, rewrite
 left = int(argument)
 
 def mortal(owner, name):
@@ -57,10 +59,10 @@ def mortal(owner, name):
     setattr(owner, name, step)
 
 layer = changed()
-for owner, name in [(tf.io.gfile, "copy"), (checkpoints, "_write"), (checkpoints, "_renew_fingerprint"),
-                    (checks, "check_files"), (comparison, "differing"), (exporters, "_write_card"),
-                    (swapping, "_keep_the_users_files"), (swapping, "_swap"), (swapping, "_exchange"),
-                    (swapping, "_remove")]:
+for owner, name in [(tf.io.gfile, "copy"), (rewrite, "_write"), (rewrite, "_renew_fingerprint"),
+                    (verification, "check_files"), (compare, "differing"), (exporting, "_write_card"),
+                    (atomic, "_keep_the_users_files"), (atomic, "_swap"), (atomic, "_exchange"),
+                    (atomic, "_remove")]:
     mortal(owner, name)
 khl.export(layer, destination)
 """

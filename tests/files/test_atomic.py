@@ -123,7 +123,7 @@ def test_a_link_to_a_directory_stays_a_link_and_its_target_is_replaced(tmp_path)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from keras_hub_layers import swapping
+from keras_hub_layers._src.files import atomic as swapping
 destination, moment = sys.argv[1:]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 if moment == "two renames":

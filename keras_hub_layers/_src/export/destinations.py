@@ -7,7 +7,8 @@ import tempfile
 import tensorflow as tf
 
 from keras_hub_layers._src.files import atomic
-from keras_hub_layers.errors import ExportError, ExportWriteError
+from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["check_place", "check_writable", "is_remote", "local_path"]
 
@@ -58,14 +59,7 @@ def check_writable(folder: str, destination: str) -> None:
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".khl_", dir=nearest))
     except OSError as err:
-        elsewhere = os.path.join(os.path.expanduser("~"), "exports", os.path.basename(destination))
-        raise ExportWriteError(
-            "No export can be written there.",
-            expected="a parent directory that can be written to",
-            received=f"{type(err).__name__}: {err.strerror}: {nearest!r}",
-            where=destination,
-            fix=f"choose a directory of your own:\ndirectory = {elsewhere!r}",
-        ) from err
+        raise write_error(err, destination, "directory = {}", "No export can be written there.") from err
 
 
 def is_remote(directory: str) -> bool:

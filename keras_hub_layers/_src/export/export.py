@@ -11,9 +11,10 @@ import tensorflow as tf
 from keras_hub_layers._src.export import model_card, plan, targets
 from keras_hub_layers._src.export.destinations import _upload, is_remote, local_path
 from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.text import words
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
+from keras_hub_layers.errors import ExportError, HubError
 
 __all__ = ["check_finite", "export", "is_chief", "place"]
 
@@ -142,13 +143,7 @@ def place(
     except HubError:
         raise
     except (OSError, tf.errors.OpError) as err:
-        raise ExportWriteError(
-            "The export could not be written; what was there before is untouched.",
-            expected="a destination with room that can be written to",
-            received=f"{type(err).__name__}: {err}",
-            where=directory,
-            fix='free space or choose another place: khl.export(target, "another/directory")',
-        ) from err
+        raise write_error(err, directory) from err
 
 
 def _write_card(path: str, destination: str, text: str) -> None:

@@ -11,8 +11,9 @@ import tensorflow as tf
 from keras_hub_layers._src.compat import saving
 from keras_hub_layers._src.export import destinations
 from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
+from keras_hub_layers.errors import ExportError, HubError
 
 __all__ = ["SUFFIXES", "save"]
 
@@ -70,13 +71,7 @@ def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bo
     except (OSError, tf.errors.OpError) as err:
         if isinstance(err, HubError):
             raise
-        raise ExportWriteError(
-            "The file could not be written; what was there before is untouched.",
-            expected="a place with room that can be written to",
-            received=f"{type(err).__name__}: {err}",
-            where=target,
-            fix='free space or choose another place: khl.save(model, "another/model.keras")',
-        ) from err
+        raise write_error(err, target, "khl.save(model, {})", "The file could not be written.") from err
     return target
 
 

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keras_hub_layers._src.files.layout import OWN_FILES, SAVED_MODEL, _is_savedmodel
+from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.text import words
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
+from keras_hub_layers.errors import ExportError, HubError
 
 __all__ = ["Work", "next_version", "recover", "replacing", "replacing_file", "versioning"]
 
@@ -120,7 +121,7 @@ def replacing_file(destination: str) -> Iterator[str]:
             where=destination,
             fix=f"choose a name inside: {os.path.join(destination, 'model' + os.path.splitext(final)[1])!r}",
         )
-    with _working(final, os.path.basename(final)) as folder:
+    with _working(final, os.path.basename(final), again="khl.save(model, {})") as folder:
         path = os.path.join(folder, os.path.basename(final))
         yield path
         os.replace(path, final)
@@ -185,7 +186,7 @@ def check_versionable(directory: str) -> None:
 
 
 @contextlib.contextmanager
-def _working(final: str, name: str) -> Iterator[str]:
+def _working(final: str, name: str, again: str = "khl.export(target, {})") -> Iterator[str]:
     """Make and lock a hidden sibling of the final place; sweep those of ended processes; remove it at the end."""
     path, lock = None, None
     try:
@@ -197,14 +198,7 @@ def _working(final: str, name: str) -> Iterator[str]:
     except HubError:
         raise
     except OSError as err:
-        raise ExportWriteError(
-            "The export could not be written; what was there before is untouched.",
-            expected="a parent directory that can be written to, on a file system with room",
-            received=f"{type(err).__name__}: {err}",
-            where=final,
-            fix="free space, or choose a directory of your own that is not itself a mount point:\n"
-            f"khl.export(target, {os.path.join(os.path.expanduser('~'), os.path.basename(final))!r})",
-        ) from err
+        raise write_error(err, final, again) from err
     finally:
         if path is not None:
             _remove(path)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
+from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
+from keras_hub_layers.errors import ExportError, HubError
 
 _LEVEL = 6  # of gzip; weights hardly shrink at any level
 
@@ -68,13 +69,8 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
     except HubError:
         raise
     except OSError as error:
-        raise ExportWriteError(
-            "The archive cannot be written.",
-            expected="files that this user may read, and a directory that they may write to, with enough room",
-            received=f"{type(error).__name__}: {error.strerror or error} ({error.filename or target})",
-            where=target,
-            fix="look at the permissions, or choose another path: keras-hub-layers pack DIRECTORY /tmp/m.tar.gz",
-        ) from error
+        again = f"keras-hub-layers pack {shlex.quote(os.fspath(directory))} {{}}"
+        raise write_error(error, target, again, "The archive cannot be written.") from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(draft)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers import errors
+from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.savedmodel.checkpoints.keys import FAILURES, PREFIX, joined, keyed, read, value_of
 
 __all__ = ["differing"]
@@ -40,13 +41,8 @@ def differing(directory: str, obj: Any) -> list[str]:
     except errors.HubError:
         raise
     except FAILURES as err:
-        raise errors.ExportWriteError(
-            "The checkpoint that was just written cannot be read back.",
-            expected="a checkpoint with all its keys",
-            received=f"{type(err).__name__}: {err}",
-            where=directory,
-            fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
-        ) from err
+        problem = "The checkpoint that was just written cannot be read back."
+        raise write_error(err, directory, problem=problem) from err
 
 
 def _lies_in_the_file(prefix: str, shapes: dict[str, Any], dtypes: dict[str, Any], live: dict[str, Any]) -> bool:

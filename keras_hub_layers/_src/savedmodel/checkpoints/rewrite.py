@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import fingerprint_pb2
 
 from keras_hub_layers import errors
+from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.savedmodel.checkpoints.keys import (
     FAILURES,
     PREFIX,
@@ -83,13 +84,8 @@ def rewrite(
     except errors.HubError:
         raise
     except FAILURES as err:
-        raise errors.ExportWriteError(
-            "The SavedModel could not be copied with its new weights.",
-            expected=f"a readable {source_directory!r} and room to write",
-            received=f"{type(err).__name__}: {err}",
-            where=destination,
-            fix='free space or choose another place, then export again: khl.export(layer, "another/directory")',
-        ) from err
+        problem = f"The SavedModel could not be copied from {source_directory!r} with its new weights."
+        raise write_error(err, destination, problem=problem) from err
 
 
 def _check_directories(source: str, destination: str) -> None:
