@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import layers
-from keras_hub_layers._src.compat import fit, optimizers, saving, tensorflow
+from keras_hub_layers._src.compat import adopted_variables, fit, optimizers, saving, tensorflow
 from keras_hub_layers._src.compat import layers as layers_module
 
 
@@ -82,13 +82,13 @@ def test_keras_still_converts_inputs_of_a_layer_that_does_not_ask_for_them_as_th
 
 def test_a_variable_is_adopted_and_older_versions_need_help(produced):
     variable = tf.Variable([2.0], name="v")
-    weight = layers_module.adopt(variable, trainable=True, name="v")
+    weight = adopted_variables.adopt(variable, trainable=True, name="v")
     assert weight.value is variable
     weight.assign([5.0])
     assert float(variable[0]) == 5.0
     shares = keras.Variable(variable, dtype="float32", autocast=False, name="v").value is variable
     newer = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 15)
-    assert shares or not newer, "Keras copies again: _compat.adopt has to be looked at"
+    assert shares or not newer, "Keras copies again: compat.adopted_variables.adopt has to be looked at"
 
 
 def test_an_attribute_still_puts_a_frozen_variable_among_the_trainable_ones():
@@ -99,7 +99,7 @@ def test_an_attribute_still_puts_a_frozen_variable_among_the_trainable_ones():
     def trainable_of_model(layer):
         return len(keras.Sequential([keras.Input((1,)), layer]).trainable_variables)
 
-    variable = layers_module.adopt(tf.Variable(1.0), trainable=True, name="v")
+    variable = adopted_variables.adopt(tf.Variable(1.0), trainable=True, name="v")
     held, tracked = Layer(trainable=False), Layer(trainable=False)
     held.variables_of_mine = [variable]
     assert trainable_of_model(held) == 1
@@ -255,3 +255,25 @@ def test_what_is_excluded_from_weight_decay_is_not_in_the_config_of_an_optimizer
     copy.build([variable])
     optimizers.carry_over(optimizer, copy)
     assert not copy._use_weight_decay(variable)
+
+
+def test_keras_optimizers_still_do_not_sum_the_rows_of_a_gradient():
+    layer = keras.layers.Embedding(4, 2, embeddings_initializer="zeros")
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), layer])
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    model.fit(np.zeros((1, 64), "int32"), np.ones((1, 64, 2)), verbose=0)
+    moved = float(layer.get_weights()[0][0, 0]) / 1e-3
+    assert round(moved) == 8, f"{moved:.2f} learning rates: adopted_variables need not sum rows any more if it is 1"
+
+
+def test_a_tape_still_asks_the_handle_of_a_variable_for_what_becomes_of_its_gradient():
+    plain = keras.Variable(np.ones((3, 1), "float32"))
+    adopted = adopted_variables.adopt(tf.Variable(tf.ones((3, 1))), trainable=True, name="v")
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([tf.reduce_sum(tf.gather(v.value, [2, 2])) for v in (plain, adopted)])
+    duplicates, unique = tape.gradient(loss, [plain, adopted])
+    assert duplicates.indices.numpy().tolist() == [2, 2]
+    assert unique.indices.numpy().tolist() == [2]
+    assert unique.values.numpy().tolist() == [[2.0]]
+    bases = [base for base in keras.optimizers.Optimizer.__mro__ if "_all_reduce_sum_gradients" in vars(base)]
+    assert len(bases) == 1

@@ -268,6 +268,35 @@ def sparse_sum(directory):
     )
 
 
+def lookup(directory, keras2=False):
+    """Ids (None, None) to the rows of a table (50, 4) of zeros: what a token moves in training is its row."""
+    if keras2:
+        inputs = tf_keras.Input((None,), dtype="int32")
+        table = tf_keras.layers.Embedding(50, 4, embeddings_initializer="zeros", name="table")
+        return save(tf_keras.Model(inputs, table(inputs)), directory)
+    root = tf.train.Checkpoint()
+    root.table = tf.Variable(tf.zeros((50, 4)), name="table")
+    spec = tf.TensorSpec((None, None), tf.int32)
+    root.__call__ = tf.function(lambda ids: tf.gather(root.table, ids), input_signature=[spec])
+    root.variables = root.trainable_variables = [root.table]
+    return save(root, directory)
+
+
+def two_lookups(directory):
+    """Ids (None, None) to the rows of a table (50, 4), gathered twice; the loss is an L2 of 3 rows."""
+    root = tf.train.Checkpoint()
+    root.table = tf.Variable(tf.reshape(tf.range(200.0) / 100, (50, 4)), name="table")
+
+    def call(ids):
+        return tf.gather(root.table, ids) + 2 * tf.gather(root.table, ids[:, ::-1])
+
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec((None, None), tf.int32)])
+    root.variables = root.trainable_variables = [root.table]
+    loss = tf.function(lambda: 0.1 * tf.reduce_sum(tf.gather(root.table, [1, 1, 7]) ** 2), input_signature=[])
+    root.regularization_losses = [loss]
+    return save(root, directory)
+
+
 def words(directory):
     """Texts (None,) to ragged words."""
     return _function(directory, tf.strings.split, tf.TensorSpec((None,), tf.string))

@@ -15,22 +15,6 @@ def take_inputs_as_they_are(layer: keras.layers.Layer) -> None:
     layer._allow_non_tensor_positional_args = True
 
 
-class _Adopted(keras.Variable):
-    def _initialize(self, value: Any) -> None:
-        self._value = value
-
-
-def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:
-    """A Keras variable that is the given `tf.Variable`, not a copy of it.
-
-    Keras 3.15: `keras.Variable(tf_variable)` shares it, as long as the dtype is the same. Keras 3.8 copies; there
-    the one method that makes the copy is overridden.
-    """
-    options = {"dtype": variable.dtype.name, "trainable": trainable, "autocast": False, "name": name}
-    weight = keras.Variable(variable, **options)
-    return weight if weight.value is variable else _Adopted(variable, **options)
-
-
 def forget_input_shape(layer: keras.layers.Layer) -> None:
     """Drop the `input_shape=` of a layer, so that `Sequential` asks for the layer's dtype when it is built.
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hub_layers._src.compat import layers, tensorflow
+from keras_hub_layers._src.compat import adopted_variables, tensorflow
 from keras_hub_layers._src.executors import failures
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.inputs import Mismatch, is_image, to_tensor
@@ -132,7 +132,7 @@ class TensorFlowExecutor:
                     "has no weights of. It stays as it is and is not trained."
                 )
             return  # it stays inside the loaded object, and goes into a `.keras` file with it
-        weight = layers.adopt(variable, trainable, name)
+        weight = adopted_variables.adopt(variable, trainable, name)
         if weight.value is not variable:
             raise InterfaceError(
                 "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
