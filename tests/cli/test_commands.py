@@ -12,9 +12,8 @@ import urllib.request
 import producers
 import pytest
 
-import keras_hub_layers
 from keras_hub_layers import __version__
-from keras_hub_layers._src.cli import commands, main, parser, terminal
+from keras_hub_layers._src.cli import doctor, main, parser, terminal
 from keras_hub_layers._src.cli.doctor import cache_and_network, installation
 from keras_hub_layers._src.cli.doctor.finding import Finding
 from keras_hub_layers._src.files.manifests import sha256_of
@@ -278,7 +277,7 @@ def test_tags_choose_one_of_several_graphs(command, produced, capsys):
 
 def test_doctor_of_a_handle_on_a_broken_installation_sends_to_the_doctor_of_the_installation(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "keras_hub_layers._src.cli.doctor.handle_check", None)
-    monkeypatch.delattr(keras_hub_layers, "journeys", raising=False)
+    monkeypatch.delattr(doctor, "handle_check", raising=False)
     assert main.main(["doctor", "model"]) == 1
     printed = capsys.readouterr().out
     assert printed.startswith("problem  import  ModuleNotFoundError: ")
@@ -291,7 +290,7 @@ def test_without_tensorflow_inspect_says_so(error, monkeypatch, capsys):
         raise error
 
     monkeypatch.delitem(sys.modules, "tensorflow")
-    monkeypatch.setattr(main.importlib, "import_module", fail)
+    monkeypatch.setattr(terminal.importlib, "import_module", fail)
     assert main.main(["inspect", "model"]) == 1
     printed = capsys.readouterr().err
     assert "TensorFlow cannot be imported." in printed
@@ -316,19 +315,19 @@ def test_completion_without_its_package_gives_the_line_that_installs_it(monkeypa
 
 
 def test_each_command_has_examples_that_its_parser_takes(monkeypatch):
-    for name, (_, epilog) in parser._HELP.items():
-        lines = [line.strip() for line in epilog.partition("examples:\n")[2].splitlines()]
+    for name, command in parser.COMMANDS.items():
+        lines = [line.strip() for line in command.examples.partition("examples:\n")[2].splitlines()]
         examples = [line for line in lines if line.startswith("keras-hub-layers ")]
         assert examples, name
         for line in examples:
             words = shlex.split(line.partition(" | ")[0].partition(" > ")[0], comments=True)[1:]
-            chosen = commands._parser().parse_args(words)
+            chosen = parser.build_parser().parse_args(words)
             assert callable(chosen.run), line
             assert " ".join(words).startswith(name), line
 
 
 def test_help_fits_a_terminal(capsys):
-    for words in ([], *(name.split() for name in parser._HELP)):
+    for words in ([], *(name.split() for name in parser.COMMANDS)):
         with pytest.raises(SystemExit, match="0"):
             main.main([*words, "--help"])
         text = capsys.readouterr().out
@@ -338,12 +337,12 @@ def test_help_fits_a_terminal(capsys):
 
 
 def test_what_libraries_write_on_import_is_kept_back_unless_it_fails(capfd):
-    with terminal._held_stderr():
+    with terminal.hold_stderr():
         os.write(2, b"chatter\n")
     assert capfd.readouterr().err == ""
 
     def fail():
-        with terminal._held_stderr():
+        with terminal.hold_stderr():
             os.write(2, b"the reason\n")
             raise ValueError("broken")
 

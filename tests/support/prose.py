@@ -29,7 +29,7 @@ import producers
 import tensorflow as tf
 import tf_keras
 
-from keras_hub_layers._src.cli import commands, main
+from keras_hub_layers._src.cli import main, parser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ MIRRORS = {
     "https://example.org/models/half_plus_two/1": producers.plus_one,
     "https://example.org/models/mobilenet_v2/1": deep_model,
 }
-ENDLESS = {"serve", "demo"}  # tested in test_servers.py, test_cli.py and test_demo.py
+ENDLESS = {"serve", "demo"}  # tested in tests/publish/test_server.py, tests/cli/test_commands.py and test_demo.py
 # The title of a block that runs in another environment -> what is not installed there.
 ELSEWHERE = {"With setuptools 82 or newer": {"pkg_resources", "_distutils_hack"}}
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
@@ -206,7 +206,7 @@ def commands_of(block):
 
 def is_parsed_only(words):
     """Whether a command never ends, or uploads, or depends on the machine; it must parse all the same."""
-    commands._parser().parse_args(words)
+    parser.build_parser().parse_args(words)
     return words[0] in ENDLESS or words == ["doctor"] or (words[0] == "publish" and "--dry-run" not in words)
 
 

@@ -1,12 +1,15 @@
 """The packages are a straight road: each imports only what stands before it, and only the frameworks of its kind."""
 
 import ast
+import re
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
+import keras_hub_layers as khl
 
-PACKAGE = Path(__file__).resolve().parents[2] / "keras_hub_layers"
+PACKAGE = Path(khl.__file__).parent
 PLAIN, SAVED_MODEL, KERAS, BOTH = {"tensorflow", "keras"}, {"keras"}, {"tensorflow"}, set()
 # package -> the frameworks that it must not import, in the order of the road
 ROAD = {
@@ -30,94 +33,96 @@ ROAD = {
     "cli": BOTH,
 }
 ORDER = list(ROAD)
-FILES = sorted([PACKAGE / "errors.py", *(PACKAGE / "_src").glob("*.py"), *(PACKAGE / "_src").glob("*/**/*.py")])
-FILES.remove(PACKAGE / "_src" / "__init__.py")
+NAMESPACES = [PACKAGE / f"{name}.py" for name in khl._NAMESPACES if name != "errors"]
+TREES = {
+    path: ast.parse(path.read_text("utf-8"))
+    for path in sorted([PACKAGE / "errors.py", *(PACKAGE / "_src").rglob("*.py")])
+    if path != PACKAGE / "_src" / "__init__.py"
+}
+PRIVATE = ("keras.src", "tensorflow.python", "tf_keras")
+OF_THE_STANDARD_LIBRARY = {"_replace", "_SubParsersAction", "_current_indent", "_indent_increment"}
 
 
 def package_of(name):
-    """`keras_hub_layers._src.resolve.http` -> `resolve`; a public namespace -> its own name."""
-    return name.removeprefix("keras_hub_layers.").removeprefix("_src.").split(".")[0]
+    """`keras_hub_layers._src.resolve.http`, or its path -> `resolve`; a public namespace -> its own name."""
+    if isinstance(name, Path):
+        name = ".".join(name.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return re.sub(r"^keras_hub_layers\.(_src\.)?", "", name).split(".")[0]
 
 
-def dotted(path):
-    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imports_of(path):
-    """(module, name or `None`) of each import in a file, also inside functions, but not under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text("utf-8"))
+def imports(tree):
+    """(module, name or `None`) of each import, also inside functions, but not under TYPE_CHECKING."""
     guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
-    skipped = {id(node) for guard in guards for node in ast.walk(guard)}
+    skipped = {node for guard in guards for node in ast.walk(guard)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import) and id(node) not in skipped:
+        if isinstance(node, ast.Import) and node not in skipped:
             yield from ((alias.name, None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and id(node) not in skipped:
-            assert not node.level, f"{path}: relative import"
+        elif isinstance(node, ast.ImportFrom) and node not in skipped:
+            assert not node.level, "relative import"
             yield from ((node.module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=dotted)
-def test_a_package_imports_only_what_stands_before_it(path):
-    own = package_of(dotted(path))
-    for module, name in imports_of(path):
-        if module.split(".")[0] != "keras_hub_layers" or (module == "keras_hub_layers._src" and name == own):
-            continue
-        target = package_of(module if module.count(".") > 1 or name is None else f"{module}.{name}")
-        if module.startswith("keras_hub_layers._src") or target == "errors":
-            assert ORDER.index(target) <= ORDER.index(own), f"{own} imports {module}, which stands after it"
-        else:
-            assert own in ("cli", "saved_classes"), f"{own} imports the public {target}"
-        assert target == own or not (name or "").startswith("_") or name == "__version__", f"{module}.{name} is private"
+IMPORTS = [(path, package_of(path), *pair) for path, tree in TREES.items() for pair in imports(tree)]
+OURS = [  # (file, its package, the package that it imports from, the module, the name)
+    (path, own, package_of(f"{module}.{name}" if module.count(".") < 2 else module), module, name)
+    for path, own, module, name in IMPORTS
+    if module.split(".")[0] == "keras_hub_layers"
+]
 
 
-@pytest.mark.parametrize("path", FILES, ids=dotted)
-def test_a_package_imports_only_the_frameworks_of_its_kind(path):
-    frameworks = {module.split(".")[0] for module, _ in imports_of(path)}
-    assert not frameworks & ROAD[package_of(dotted(path))]
+def test_a_package_imports_only_what_stands_before_it():
+    for path, own, target, module, _ in OURS:
+        if "_src" in module or target == "errors":
+            assert ORDER.index(target) <= ORDER.index(own), f"{path} imports {target}, which stands after {own}"
+        else:  # a public namespace
+            assert own == "cli", f"{path} imports {module}"
 
 
-def test_private_names_of_keras_and_tensorflow_are_in_compat():
-    for path in FILES:
-        private = [m for m, _ in imports_of(path) if m.startswith(("keras.src", "tensorflow.python", "tf_keras"))]
-        assert not private or "compat" in path.parts, f"{path} imports {private}"
+def test_a_package_imports_only_the_frameworks_of_its_kind():
+    assert not [(path, module) for path, own, module, _ in IMPORTS if module.split(".")[0] in ROAD[own]]
 
 
-def test_no_attribute_with_an_underscore_of_another_package_is_used():
-    for path in FILES:
-        tree = ast.parse(path.read_text("utf-8"))
-        modules = {name for module, name in imports_of(path) if module.startswith("keras_hub_layers")}
-        reached = [
-            f"{node.value.id}.{node.attr}"
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id in modules
-            and node.attr.startswith("_")
-            and not node.attr.startswith("__")
-        ]
-        assert not reached, f"{dotted(path)} reaches into {reached}"
+def test_private_names_stay_in_their_package():
+    assert not [(p, module) for p, own, module, _ in IMPORTS if module.startswith(PRIVATE) and own != "compat"]
+    assert not [row for row in OURS if row[1] != row[2] and re.match("_(?!_)", row[4] or "")]
+    nodes = [(path, package_of(path), node) for path, tree in TREES.items() for node in ast.walk(tree)]
+    defined = {(own, name) for _, own, node in nodes for name in (getattr(node, "name", None), stored(node))}
+    for path, own, node in nodes:
+        if isinstance(node, ast.Attribute) and re.match("_(?!_)", node.attr) and own != "compat":
+            is_own = (own, node.attr) in defined or node.attr in OF_THE_STANDARD_LIBRARY
+            assert is_own, f"{path}:{node.lineno} reaches into {ast.unparse(node)}"
 
 
-def test_folders_and_files_are_small():
-    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in FILES}
+def stored(node):
+    """The name of a variable or attribute that is assigned to."""
+    return (
+        getattr(node, "attr", getattr(node, "id", None)) if isinstance(getattr(node, "ctx", None), ast.Store) else None
+    )
+
+
+def test_folders_files_and_functions_are_small():
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in TREES}
     assert statistics.median(lengths.values()) < 150
-    assert not {dotted(path): count for path, count in lengths.items() if count > 350}
-    for folder in {path.parent for path in FILES if path.parent != PACKAGE}:
-        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-        assert len(modules) <= 12, f"{folder} holds {len(modules)} modules"
-
-
-def test_functions_are_short():
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    assert not {path: count for path, count in lengths.items() if count > 350}
+    for folder in {path.parent for path in TREES if path.parent != PACKAGE}:
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12, folder
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
-                docstring = node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0
-                length = node.end_lineno - node.lineno + 1 - docstring
-                assert length <= 60, f"{dotted(path)}.{node.name} has {length} lines"
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                assert node.end_lineno - first.lineno < 60, f"{path}:{node.lineno} {node.name} is too long"
 
 
 def test_a_public_name_is_defined_in_the_file_of_its_name():
-    import keras_hub_layers as khl
-
     for verb, path in khl._VERBS.items():
-        assert path.rpartition(".")[2] == verb
+        assert path.split(".")[1] == verb
+    for namespace in NAMESPACES:
+        for module, name in imports(ast.parse(namespace.read_text("utf-8"))):
+            file, plain = module.rpartition(".")[2].replace("_", ""), name.lower().replace("_", "")
+            is_record = namespace.stem == "interface" and file == "records"
+            assert file in plain or plain in file or is_record, f"{namespace.stem}.{name} is defined in {module}"
+
+
+def test_importing_the_package_imports_neither_framework():
+    code = "import sys, keras_hub_layers; print({'tensorflow', 'keras'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from keras_hub_layers._src.cli.commands import _parser
+from keras_hub_layers._src.cli.parser import build_parser
 from keras_hub_layers.errors import HubError
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usage leaves with 2 through `SystemExit`, as argparse does.
     """
     _prepare_streams()
-    chosen = _parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     if sys.stdout is None:  # `>&-`
         print("keras-hub-layers: the standard output is closed, so nothing can be printed", file=sys.stderr)
         return 1

@@ -1,15 +1,35 @@
-"""The words of the command line: commands, arguments and help, as an argparse parser. Nothing is run here."""
+"""The words of the command line: its commands, their arguments and their help, as an argparse parser."""
 
 import argparse
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from keras_hub_layers import __version__
+from keras_hub_layers._src.cli import commands
 
-Run = Callable[[argparse.Namespace], int]
+Argument = tuple[str, dict[str, Any]]
 
 
-_PROGRAM = "keras-hub-layers"
+class Command(NamedTuple):
+    """One command: the function that runs it, its arguments, one line of help, and what stands below the arguments."""
+
+    run: Callable[[argparse.Namespace], int] | None
+    arguments: tuple[Argument, ...]
+    help: str
+    examples: str
+
+
+def _argument(name: str, metavar: str | None, help: str, **options: Any) -> Argument:
+    return name, {"metavar": metavar, "help": help, **options}
+
+
+def _flag(name: str, help: str) -> Argument:
+    return name, {"action": "store_true", "help": help}
+
+
+def _tag_names(text: str) -> list[str]:
+    """Tags from the command line; `""` for the graph that has none."""
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
 
 
 _ABOUT = """\
@@ -30,18 +50,17 @@ Exit codes: 0 all is well, 1 the work failed, 2 wrong usage.
 Each command has more help: keras-hub-layers COMMAND --help"""
 
 
-_HANDLE = "a path, URL or hub id"
+_HANDLE = _argument("handle", "HANDLE", "a path, URL or hub id")
+_DIRECTORY = _argument("directory", "DIRECTORY", "it holds a SavedModel")
+_TAGS = _argument("--tags", "TAG,TAG", "which graph, where there are several", type=_tag_names)
+_JSON = _flag("--json", "for scripts: nothing but JSON on the standard output")
+_INPUT = "a sample input, SHAPE:DTYPE or a file.npy; several for a list, with names for a dict (made up)"
 
 
-_JSON = "for scripts: nothing but JSON on the standard output"
-
-
-_TAGS = "which graph, where there are several"
-
-
-# Command -> what it does, examples.
-_HELP = {
-    "inspect": (
+COMMANDS = {
+    "inspect": Command(
+        commands.run_inspect,
+        (_HANDLE, _TAGS, _JSON),
         "show what a SavedModel offers: calls, signatures, variables, pieces",
         """\
 The graph is read, not run: that is quick, and works where ops are missing.
@@ -52,7 +71,14 @@ examples:
   keras-hub-layers inspect ./my_saved_model --tags train,gpu
   keras-hub-layers inspect ./my_saved_model --json | jq .fine_tunable""",
     ),
-    "doctor": (
+    "doctor": Command(
+        commands.run_doctor,
+        (
+            _argument("handle", "HANDLE", "a path, URL or hub id (none: the installation)", nargs="?"),
+            _argument("--input", "[NAME=]INPUT", _INPUT, action="append", default=[]),
+            _TAGS,
+            _JSON,
+        ),
         "find out why something does not work, and what to do",
         """\
 Without a handle it looks at the installation: versions, backend, GPU, extras,
@@ -67,7 +93,9 @@ examples:
   keras-hub-layers doctor ./my_saved_model --input images.npy
   keras-hub-layers doctor ./my_saved_model --input ids=1,128:int32 --input mask=1,128:int32""",
     ),
-    "resolve": (
+    "resolve": Command(
+        commands.run_resolve,
+        (_HANDLE, _argument("--sha256", "H", "SHA-256 that the archive must have"), _JSON),
         "print the local directory of a handle, downloading it if need be",
         """\
 The directory is all that is printed, so it can be used in scripts, and in the
@@ -78,7 +106,9 @@ examples:
   saved_model_cli show --all --dir "$(keras-hub-layers resolve HANDLE)"
   keras-hub-layers resolve https://example.com/encoder.tar.gz --sha256 9f86d08…""",
     ),
-    "cache": (
+    "cache": Command(
+        None,
+        (),
         "list, verify or remove downloaded models",
         """\
 The cache is at TFHUB_CACHE_DIR, else KERAS_HUB_LAYERS_CACHE, else in the user's
@@ -89,19 +119,27 @@ examples:
   keras-hub-layers cache verify
   keras-hub-layers cache remove https://tfhub.dev/google/nnlm-en-dim50/2""",
     ),
-    "cache list": (
+    "cache list": Command(
+        commands.run_cache_list,
+        (_JSON,),
         "list what is in the cache, newest first",
         "examples:\n  keras-hub-layers cache list\n  keras-hub-layers cache list --json | jq -r '.entries[].path'",
     ),
-    "cache verify": (
+    "cache verify": Command(
+        commands.run_cache_verify,
+        (_argument("handle", "HANDLE", "only this model (all)", nargs="?"), _JSON),
         "read every file and compare it with what was stored",
         "examples:\n  keras-hub-layers cache verify\n  keras-hub-layers cache verify HANDLE",
     ),
-    "cache remove": (
+    "cache remove": Command(
+        commands.run_cache_remove,
+        (_argument("handle", "HANDLE", "the handle, or the key that `list` shows"), _JSON),
         "delete a model from the cache",
         "examples:\n  keras-hub-layers cache remove https://tfhub.dev/google/nnlm-en-dim50/2",
     ),
-    "pack": (
+    "pack": Command(
+        commands.run_pack,
+        (_DIRECTORY, _argument("archive", "ARCHIVE", "the .tar.gz to write"), _JSON),
         "pack a SavedModel into one archive that any web server can offer",
         """\
 The same files give the same bytes. It prints the SHA-256 to pin, and the path.
@@ -110,7 +148,17 @@ examples:
   keras-hub-layers pack ./my_saved_model encoder.tar.gz
   HubLayer("https://example.com/encoder.tar.gz", sha256="9f86d08…")   # in Python""",
     ),
-    "publish": (
+    "publish": Command(
+        commands.run_publish,
+        (
+            _DIRECTORY,
+            _argument("handle", "HANDLE", "owner/model/framework/variation, or hf://owner/repo"),
+            _argument("--license", "NAME", "as Kaggle knows it"),
+            _argument("--notes", "TEXT", "what is new", default=""),
+            _flag("--public", "create a repository that everybody sees"),
+            _flag("--dry-run", "check everything, send nothing"),
+            _JSON,
+        ),
         "upload a SavedModel to Kaggle or Hugging Face",
         """\
 It needs the extra [kaggle] or [hf], and your credentials as their clients do.
@@ -119,7 +167,13 @@ examples:
   keras-hub-layers publish ./my_saved_model hf://me/encoder --dry-run
   keras-hub-layers publish ./my_saved_model me/encoder/tensorFlow2/small --license "Apache 2.0\"""",
     ),
-    "serve": (
+    "serve": Command(
+        commands.run_serve,
+        (
+            _argument("directory", "DIRECTORY", "it holds SavedModels, at any depth"),
+            _argument("--port", "N", "0 for a free one (%(default)s)", type=int, default=8000),
+            _argument("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1"),
+        ),
         "offer every SavedModel below a directory over the hosting protocol",
         """\
 It prints the base URL first, then one line per request. End it with Ctrl-C.
@@ -129,7 +183,13 @@ examples:
   keras-hub-layers serve ./models --port 0 --host 0.0.0.0
   HubLayer("http://127.0.0.1:8000/encoder")   # in Python""",
     ),
-    "demo": (
+    "demo": Command(
+        commands.run_demo,
+        (
+            _argument(
+                "directory", "DIRECTORY", "where it works (%(default)s)", nargs="?", default="keras_hub_layers_demo"
+            ),
+        ),
         "fine-tune, export and reload a small SavedModel, from start to end",
         """\
 It needs no network. Exit code 0 only if everything that it claims is true.
@@ -138,7 +198,9 @@ examples:
   keras-hub-layers demo
   keras-hub-layers demo /tmp/my_demo""",
     ),
-    "completion": (
+    "completion": Command(
+        commands.run_completion,
+        (_argument("shell", None, "for which shell", choices=("bash", "zsh", "tcsh")),),
         "print a script that completes commands, options and files in your shell",
         """\
 It needs shtab: pip install "keras-hub-layers[completion]"
@@ -151,88 +213,33 @@ examples:
 }
 
 
-def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
-    """The parser.
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands.
 
-    Args:
-        run: Name of each command, such as `"inspect"` or `"cache list"` -> the function that runs it.
+    What it parses has, besides the arguments, `run` (the function of the command), `parser` (that of the command),
+    `program` (the whole parser) and `actions` (the arguments of all commands).
     """
-    main = argparse.ArgumentParser(prog=_PROGRAM, description=_ABOUT, epilog=_END, formatter_class=_Formatter)
-    main.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = main.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def add(name: str, group: Any = commands) -> argparse.ArgumentParser:
-        text, examples = _HELP[name]
-        about = f"{text[0].upper()}{text[1:]}."
-        one = group.add_parser(
-            name.split()[-1], help=text, description=about, epilog=examples, formatter_class=_Formatter
+    program = argparse.ArgumentParser(
+        prog="keras-hub-layers", description=_ABOUT, epilog=_END, formatter_class=_Formatter
+    )
+    program.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    groups = {"": program.add_subparsers(title="commands", required=True, metavar="COMMAND")}
+    actions: list[argparse.Action] = []
+    for name, command in COMMANDS.items():
+        group, _, word = name.rpartition(" ")
+        parser = groups[group].add_parser(
+            word,
+            help=command.help,
+            description=f"{command.help[0].upper()}{command.help[1:]}.",
+            epilog=command.examples,
+            formatter_class=_Formatter,
         )
-        if name in run:
-            one.set_defaults(run=run[name], usage_error=one.error)
-        return one
-
-    inspect = add("inspect")
-    inspect.add_argument("handle", metavar="HANDLE", help=_HANDLE)
-    inspect.add_argument("--tags", type=_tags, metavar="TAG,TAG", help=_TAGS)
-    inspect.add_argument("--json", action="store_true", help=_JSON)
-    doctor = add("doctor")
-    doctor.add_argument("handle", metavar="HANDLE", nargs="?", help=f"{_HANDLE} (none: the installation)")
-    doctor.add_argument(
-        "--input",
-        metavar="[NAME=]INPUT",
-        action="append",
-        default=[],
-        help="a sample input, SHAPE:DTYPE or a file.npy; several for a list, with names for a dict (made up)",
-    )
-    doctor.add_argument("--tags", type=_tags, metavar="TAG,TAG", help=_TAGS)
-    doctor.add_argument("--json", action="store_true", help=_JSON)
-    resolve = add("resolve")
-    resolve.add_argument("handle", metavar="HANDLE", help=_HANDLE)
-    resolve.add_argument("--sha256", metavar="H", help="SHA-256 that the archive must have")
-    resolve.add_argument("--json", action="store_true", help=_JSON)
-
-    kept = add("cache").add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listed = add("cache list", kept)
-    listed.add_argument("--json", action="store_true", help=_JSON)
-    verify = add("cache verify", kept)
-    verify.add_argument("handle", metavar="HANDLE", nargs="?", help="only this model (all)")
-    verify.add_argument("--json", action="store_true", help=_JSON)
-    remove = add("cache remove", kept)
-    remove.add_argument("handle", metavar="HANDLE", help="the handle, or the key that `list` shows")
-    remove.add_argument("--json", action="store_true", help=_JSON)
-
-    pack = add("pack")
-    pack.add_argument("directory", metavar="DIRECTORY", help="it holds a SavedModel")
-    pack.add_argument("archive", metavar="ARCHIVE", help="the .tar.gz to write")
-    pack.add_argument("--json", action="store_true", help=_JSON)
-    publish = add("publish")
-    publish.add_argument("directory", metavar="DIRECTORY", help="it holds a SavedModel")
-    publish.add_argument("handle", metavar="HANDLE", help="owner/model/framework/variation, or hf://owner/repo")
-    publish.add_argument("--license", metavar="NAME", help="as Kaggle knows it")
-    publish.add_argument("--notes", default="", metavar="TEXT", help="what is new")
-    publish.add_argument("--public", action="store_true", help="create a repository that everybody sees")
-    publish.add_argument("--dry-run", action="store_true", help="check everything, send nothing")
-    publish.add_argument("--json", action="store_true", help=_JSON)
-    serve = add("serve")
-    serve.add_argument("directory", metavar="DIRECTORY", help="it holds SavedModels, at any depth")
-    serve.add_argument("--port", type=int, default=8000, metavar="N", help="0 for a free one (%(default)s)")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    demo = add("demo")
-    demo.add_argument(
-        "directory",
-        metavar="DIRECTORY",
-        nargs="?",
-        default="keras_hub_layers_demo",
-        help="where it works (%(default)s)",
-    )
-    completion = add("completion")
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="for which shell")
-    return main
-
-
-def _tags(text: str) -> list[str]:
-    """Tags from the command line; `""` for the graph that has none."""
-    return [tag.strip() for tag in text.split(",") if tag.strip()]
+        actions += [parser.add_argument(argument, **options) for argument, options in command.arguments]
+        if command.run is None:
+            groups[name] = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+        else:
+            parser.set_defaults(run=command.run, parser=parser, program=program, actions=actions)
+    return program
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

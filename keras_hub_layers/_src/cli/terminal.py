@@ -1,4 +1,4 @@
-"""Output on terminals: tables, JSON, and TensorFlow's notes held back."""
+"""Output on terminals: JSON, tables, and a standard error that holds TensorFlow's notes back."""
 
 import contextlib
 import importlib
@@ -12,11 +12,11 @@ from typing import Any
 from keras_hub_layers.errors import MissingPackageError
 
 
-def _print_json(data: Any) -> None:
+def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2))
 
 
-def _print_table(table: Any) -> None:
+def print_table(table: Any) -> None:
     """Print a table; in colours on a terminal, unless `NO_COLOR` is set."""
     if not sys.stdout.isatty():  # rich need not be imported
         print(table)
@@ -26,12 +26,12 @@ def _print_table(table: Any) -> None:
     Console().print(table.rich(), soft_wrap=True)
 
 
-def _quiet_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Import TensorFlow without the notes that its libraries write before it can be told not to."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules:
         try:
-            with _held_stderr():
+            with hold_stderr():
                 importlib.import_module("tensorflow")
         except Exception as error:  # it imports Keras, which refuses an unknown backend by a ValueError
             raise MissingPackageError(
@@ -44,14 +44,21 @@ def _quiet_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def _held_stderr() -> Iterator[None]:
-    """Keep back what libraries write to the standard error, unless it ends in an error or is asked for."""
+def hold_stderr() -> Iterator[None]:
+    """Keep back what libraries write to the standard error, unless it ends in an error or is asked for.
+
+    TensorFlow 2.21 writes there when it starts, whatever its log level is.
+    """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
         yield
         return
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    try:
         before = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
         os.dup2(held.fileno(), 2)
         try:
             yield

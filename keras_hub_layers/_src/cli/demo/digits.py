@@ -5,8 +5,6 @@ from importlib import resources
 
 import numpy as np
 
-__all__ = ["Examples", "few_and_others", "load", "moved"]
-
 
 @dataclass(frozen=True)
 class Examples:
@@ -33,7 +31,7 @@ def load(split: int) -> tuple[Examples, Examples]:
     return Examples(images[below], labels[below]), Examples(images[~below], labels[~below] - split)
 
 
-def few_and_others(examples: Examples, per_class: int, seed: int) -> tuple[Examples, Examples]:
+def split_off_few(examples: Examples, per_class: int, seed: int) -> tuple[Examples, Examples]:
     """A few examples of each class, and all others."""
     random = np.random.default_rng(seed)
     classes = [np.flatnonzero(examples.labels == label) for label in np.unique(examples.labels)]
@@ -42,7 +40,7 @@ def few_and_others(examples: Examples, per_class: int, seed: int) -> tuple[Examp
     return examples.at(is_chosen), examples.at(~is_chosen)
 
 
-def moved(images: np.ndarray, seed: int) -> np.ndarray:
+def shift(images: np.ndarray, seed: int) -> np.ndarray:
     """The same digits, up to one pixel away."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     offsets = np.random.default_rng(seed).integers(0, 3, (len(images), 2))

@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-__all__ = ["Report"]
-
 
 class Report:
     """Numbered steps, lines, checked claims, a table and a progress bar, on stdout.

@@ -39,18 +39,20 @@ class Finding:
 
 
 def of_error(error: BaseException, topic: str, level: str = PROBLEM) -> Finding:
-    """A finding from an error; the last of its four parts is the fix.
+    """A finding from an error.
 
     Args:
         error: One of this package, or any other.
         topic: What was looked at.
         level: Defaults to `"problem"`.
     """
-    text, _, fix = str(error).partition("\n  What to do: ")
-    if not isinstance(error, HubError):
-        lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if not _NOISE.match(line)]
-        text = words.shortened(f"{type(error).__name__}: " + "\n".join(lines), 1000)
-    return Finding(topic, level, re.sub(r"\n +", "\n", text), re.sub(r"\n +", "\n", fix))
+    if isinstance(error, HubError):
+        parts = {"Expected": error.expected, "Received": error.received, "Where": error.where}
+        given = [f"{title}: {text}" for title, text in parts.items() if text is not None]
+        return Finding(topic, level, "\n".join([error.problem, *given]), error.fix or "")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if not _NOISE.match(line)]
+    return Finding(topic, level, words.shortened(f"{type(error).__name__}: " + "\n".join(lines), 1000))
 
 
 def has_problem(findings: Iterable[Finding]) -> bool:

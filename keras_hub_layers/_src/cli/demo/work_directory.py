@@ -1,4 +1,4 @@
-"""Where the demo works: its directory, and the settings of the process while it does."""
+"""The directory where the demo works, and the settings of the process while it works there."""
 
 import contextlib
 import os
@@ -7,14 +7,11 @@ from collections.abc import Iterator
 
 from keras_hub_layers.errors import ExportError
 
-__all__ = ["bytes_of", "make", "own_settings", "size_of"]
-
-
 # The demo's hub is on this machine: what is set for other hosts does not concern it.
-SETTINGS = ("KERAS_HUB_LAYERS_OFFLINE", "KERAS_HUB_LAYERS_MIRRORS", "TFHUB_MODEL_LOAD_FORMAT")
+_OTHER_HOSTS = ("KERAS_HUB_LAYERS_OFFLINE", "KERAS_HUB_LAYERS_MIRRORS", "TFHUB_MODEL_LOAD_FORMAT")
 
 
-def bytes_of(path: str) -> bytes:
+def read(path: str) -> bytes:
     """The content of a file."""
     with open(path, "rb") as file:
         return file.read()
@@ -45,8 +42,8 @@ def make(directory: str) -> None:
 def own_settings(work: str) -> Iterator[None]:
     """A cache of the demo's own, and nothing that is set for other hosts; for the time of a block."""
     wanted = {"TFHUB_CACHE_DIR": os.path.join(work, "cache"), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    before = {name: os.environ[name] for name in (*SETTINGS, *wanted) if name in os.environ}
-    for name in SETTINGS:
+    before = {name: os.environ[name] for name in (*_OTHER_HOSTS, *wanted) if name in os.environ}
+    for name in _OTHER_HOSTS:
         os.environ.pop(name, None)
     os.environ.update(wanted)
     try:
