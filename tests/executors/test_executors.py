@@ -28,7 +28,7 @@ def execute(request, produced):
         obj = load_module.load(produced(producer, *args))
         target = obj if piece is None else live_object.piece(obj, piece)
         function = live_object.signatures(obj)[signature] if signature else live_object.call_function(target)
-        given = {"arguments": {}, "output_key": None, "output_shape": None, "where": "a test", **choice}
+        given = {"arguments": {}, "output_key": None, "output_shape": None, **choice}
         executor = executor_class(base.Choice(target=target, function=function, **given))
         executor.kept = obj  # variables live as long as the object does
         return executor

@@ -1,10 +1,9 @@
 """What a layer needs of a backend (`Executor`), and what of a SavedModel it computes (`Choice`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.savedmodel import contents
 
 
@@ -18,8 +17,6 @@ class Choice:
         arguments: Further keyword arguments, fixed by the user.
         output_key: Key of the one output to keep, or `None`.
         output_shape: Shapes without batch, structured as the outputs, or `None`.
-        where: Layer and handle, for error texts.
-        line: The line of code that makes the layer, with the given arguments changed; for error texts.
     """
 
     target: Any
@@ -27,12 +24,12 @@ class Choice:
     arguments: Mapping[str, Any]
     output_key: str | None
     output_shape: Any
-    where: str
-    line: Callable[..., str] = code.line
 
 
 class Executor(Protocol):
-    """What a layer needs of a backend.
+    """What a layer needs of a backend: made by `executor_class(choice, warn)`, where `warn` is called with texts.
+
+    An executor raises `HubError`s that say what it knows; the layer adds its name, its handle and its line of code.
 
     Attributes:
         weights: The Keras variables, in a stable order: published trainable ones, other published ones, captured ones.

@@ -14,7 +14,7 @@ from keras_hub_layers._src.executors.inputs import Mismatch, conform, guarded, t
 from keras_hub_layers._src.savedmodel import contents
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 from keras_hub_layers._src.text.words import flag_meant, nearest
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, warn
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError
 
 
 class Matcher:
@@ -22,16 +22,13 @@ class Matcher:
 
     Args:
         function: The function that is called.
-        where: Layer and handle, for error texts.
-        line: The line of code that makes the layer, with the given arguments changed; for error texts.
+        warn: What is called with the text of a warning.
     """
 
-    def __init__(self, function: contents.Function, where: str, line: Callable[..., str]) -> None:
+    def __init__(self, function: contents.Function, warn: Callable[[str], None]) -> None:
         self._function = function
         self._traces = function.usable_traces
-        self._where = where
-        self._line = line
-        self._has_warned = False
+        self._warn = warn
         self.is_building = False  # whether a model is being built, rather than run or exported
 
     def check_arguments(self, given: Mapping[str, Any]) -> None:
@@ -43,16 +40,14 @@ class Matcher:
                 "The function of the SavedModel has no such argument.",
                 expected=f"arguments among {sorted(known)}" if known else "no arguments: the function has none",
                 received=f"arguments={dict(given)!r}",
-                where=self._where,
-                fix=self._line(arguments=self._renamed(given)),
+                fix=lambda line: line(arguments=self._renamed(given)),
             )
         if self._traces and not any(self._accepts(trace, given, only_given=True) for trace in self._traces):
             raise InterfaceError(
                 "No trace of the SavedModel has these values of its arguments.",
                 expected="one of\n" + input_wording.listed(self._traces),
                 received=f"arguments={dict(given)!r}",
-                where=self._where,
-                fix=self._line(arguments=self._traced_instead_of(given)),
+                fix=lambda line: line(arguments=self._traced_instead_of(given)),
             )
 
     def _renamed(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,20 +123,20 @@ class Matcher:
                 f"The SavedModel was saved for {kind} only.",
                 expected=f"a trace with training={wanted}",
                 received="only\n" + input_wording.listed(self._traces),
-                where=self._where,
-                fix=self._line(trainable=True, arguments={**others, "training": False})
-                + "   # tunes the weights in inference mode\n"
-                + self._line(trainable=None, unfreeze=None)
-                + "   # keeps them frozen"
-                if wanted
-                else self._line(trainable=True) + "(x, training=True)   # it has no other mode",
+                fix=lambda line: (
+                    line(trainable=True, arguments={**others, "training": False})
+                    + "   # tunes the weights in inference mode\n"
+                    + line(trainable=None, unfreeze=None)
+                    + "   # keeps them frozen"
+                    if wanted
+                    else line(trainable=True) + "(x, training=True)   # it has no other mode"
+                ),
             )
         raise InputError(
             "No trace of the SavedModel has these values of its arguments.",
             expected="one of\n" + input_wording.listed(self._traces),
             received=f"arguments {arguments!r}",
-            where=self._where,
-            fix=self._line(arguments=self._traced_instead_of(others)),
+            fix=lambda line: line(arguments=self._traced_instead_of(others)),
         )
 
     def no_match(self, inputs: Any, arguments: dict[str, Any], reason: object = None) -> InputError:
@@ -162,7 +157,6 @@ class Matcher:
             f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
             expected="one of\n" + input_wording.listed([traces[i] for i in order], "   <- the nearest"),
             received=f"({input_wording.shown(inputs)}{shown})",
-            where=self._where,
             fix="\n".join(lines),
         )
 
@@ -172,15 +166,14 @@ class Matcher:
         Other lengths, such as that of tokens, are checked in the graph too, and mostly fit.
         """
         fixed = [spec for spec in fixed if spec.shape[0] is not None]
-        if not fixed or self._has_warned or not self.is_building:
+        if not fixed or not self.is_building:
             return
-        self._has_warned = True
         shape, dtype = tuple(fixed[0].shape), fixed[0].dtype.name
         line = f"x = keras.Input(batch_shape={shape}, dtype={dtype!r})"
         if shape[0] is not None:
             line += f"   # and batch_size={shape[0]} in fit, evaluate and predict"
-        warn(
-            f"{self._where}: the SavedModel takes {dtype} {shape} and nothing else, and the model that is being built "
+        self._warn(
+            f"the SavedModel takes {dtype} {shape} and nothing else, and the model that is being built "
             f"does not say that its inputs have these lengths. Others will fail when it runs. To say so:\n{line}"
         )
 

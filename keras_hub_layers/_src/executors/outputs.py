@@ -12,29 +12,29 @@ from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import InterfaceError
 
 
-def picked(outputs: Any, choice: Choice) -> Any:
+def pick_output(outputs: Any, choice: Choice) -> Any:
     """The output at the chosen key; all of them for `None`."""
-    key, where = choice.output_key, choice.where
+    key = choice.output_key
     if key is None:
         return outputs
     if isinstance(outputs, dict) and key in outputs:
         return outputs[key]
+    near = nearest(key, list(outputs)) if isinstance(outputs, dict) else None
     has = f"a dict with the keys {sorted(outputs)}" if isinstance(outputs, dict) else type(outputs).__name__
     raise InterfaceError(
         "The outputs have no such key.",
         expected=f"a dict of outputs with the key {key!r}",
         received=has,
-        where=where,
-        fix=choice.line(output_key=nearest(key, list(outputs)) if isinstance(outputs, dict) else None),
+        fix=lambda line: line(output_key=near),
     )
 
 
-def shaped(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
+def set_shapes(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
     """Outputs with the static shapes that the user gave, behind the inputs' batch size."""
-    shape_nest, where = choice.output_shape, choice.where
+    shape_nest = choice.output_shape
     if shape_nest is None:
         return outputs
-    shapes = _aligned(shape_nest, outputs, choice)
+    shapes = _aligned(shape_nest, outputs)
     for tensor, shape in zip(tf.nest.flatten(outputs), shapes, strict=True):
         try:
             tensor.set_shape(batch.concatenate(shape))
@@ -43,13 +43,12 @@ def shaped(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
                 "output_shape contradicts what the SavedModel computes.",
                 expected=f"a shape that fits {tuple(tensor.shape)}, without the batch axis",
                 received=f"output_shape={shape_nest!r}",
-                where=where,
-                fix=f"{choice.line(output_shape=None)}   # the shape is inferred",
+                fix=lambda line: f"{line(output_shape=None)}   # the shape is inferred",
             ) from err
     return outputs
 
 
-def keras_tensor(spec: Any, choice: Choice) -> keras.KerasTensor:
+def keras_tensor(spec: Any) -> keras.KerasTensor:
     """The symbolic tensor of a spec, or of a tensor of a graph."""
     spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
     if tf.TensorShape(spec.shape).rank is None:
@@ -57,8 +56,7 @@ def keras_tensor(spec: Any, choice: Choice) -> keras.KerasTensor:
             "TensorFlow cannot infer the shape of an output.",
             expected="an output of known rank",
             received=specs.describe(specs.spec_of(spec)),
-            where=choice.where,
-            fix=f"{choice.line(output_shape=[128])}   # as its publisher says, without the batch axis",
+            fix=lambda line: f"{line(output_shape=[128])}   # as its publisher says, without the batch axis",
         )
     kind = {}
     if isinstance(spec, tf.RaggedTensorSpec) and hasattr(keras.KerasTensor, "ragged"):  # Keras 3.8 has no such mark
@@ -82,12 +80,12 @@ def _is_shape(value: Any) -> bool:
     )
 
 
-def _aligned(shapes: Any, outputs: Any, choice: Choice) -> list[Any]:
+def _aligned(shapes: Any, outputs: Any) -> list[Any]:
     """The given shapes in the order of the flattened outputs."""
     if isinstance(outputs, dict) and isinstance(shapes, Mapping) and set(shapes) == set(outputs):
-        return [s for key in sorted(outputs) for s in _aligned(shapes[key], outputs[key], choice)]
+        return [s for key in sorted(outputs) for s in _aligned(shapes[key], outputs[key])]
     if isinstance(outputs, list) and not _is_shape(shapes) and len(shapes) == len(outputs):
-        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output, choice)]
+        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output)]
     if not isinstance(outputs, (dict, list)) and _is_shape(shapes):
         return [tf.TensorShape(shapes)]
     if not isinstance(outputs, (dict, list)) and isinstance(shapes, int):
@@ -96,8 +94,7 @@ def _aligned(shapes: Any, outputs: Any, choice: Choice) -> list[Any]:
         "output_shape is not structured as the outputs are.",
         expected=f"shapes for {specs.describe(specs.spec_of(outputs))}, without the batch axis",
         received=f"output_shape={shapes!r}",
-        where=choice.where,
-        fix=f"{choice.line(output_shape=None)}   # inferred where TensorFlow can; or give one shape per output",
+        fix=lambda line: f"{line(output_shape=None)}   # inferred where TensorFlow can; or give one shape per output",
     )
 
 

@@ -1,21 +1,22 @@
 """The native executor: adopt the loaded `tf.Variable`s and call the restored functions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_hub_layers import errors
 from keras_hub_layers._src.compat import adopted_variables, tensorflow
 from keras_hub_layers._src.executors import failures
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.inputs import Mismatch, is_image, to_tensor
 from keras_hub_layers._src.executors.matching import Matcher
-from keras_hub_layers._src.executors.outputs import as_plain, keras_tensor, picked, shaped
+from keras_hub_layers._src.executors.outputs import as_plain, keras_tensor, pick_output, set_shapes
 from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError, warn
+from keras_hub_layers.errors import InputError, InterfaceError, TrainingError
 
 # Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
 _UNSAVED = (tf.string, tf.variant, tf.resource)
@@ -24,11 +25,12 @@ _UNSAVED = (tf.string, tf.variant, tf.resource)
 class TensorFlowExecutor:
     """Computes a `Choice` on the TensorFlow backend; see `executors/README.md` for the members."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: Choice, warn: Callable[[str], None] = errors.warn) -> None:
         self._choice = choice
+        self._warn = warn
         self._function = choice.function
         self._traces = choice.function.usable_traces
-        self._matcher = Matcher(choice.function, choice.where, choice.line)
+        self._matcher = Matcher(choice.function, warn)
         self._matcher.check_arguments(choice.arguments)
         self._losses = [] if choice.function.is_signature else live_object.losses(choice.target)
         self._check_losses()
@@ -63,8 +65,8 @@ class TensorFlowExecutor:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         with tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained)):
             outputs = self._invoke(inputs, arguments)
-        outputs = picked(as_plain(outputs), self._choice)
-        return shaped(outputs, _batch(inputs), self._choice)
+        outputs = pick_output(as_plain(outputs), self._choice)
+        return set_shapes(outputs, _batch(inputs), self._choice)
 
     def prepare(self, inputs: Any) -> Any:
         parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
@@ -85,7 +87,7 @@ class TensorFlowExecutor:
             outputs = traced.get_concrete_function(specs).structured_outputs
         finally:
             self._matcher.is_building = False
-        return tf.nest.map_structure(lambda spec: keras_tensor(spec, self._choice), as_plain(outputs))
+        return tf.nest.map_structure(lambda spec: keras_tensor(spec), as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
         if not self._traces:
@@ -100,7 +102,6 @@ class TensorFlowExecutor:
                 "The shapes are not structured as the inputs are.",
                 expected=f"shapes with the batch axis for {specs_lib.describe(specs_lib.spec_of(specs))}",
                 received=repr(shapes),
-                where=self._choice.where,
                 fix="layer.compute_output_shape(" + _example(specs) + ")",
             ) from err
 
@@ -109,7 +110,7 @@ class TensorFlowExecutor:
             return {key: self._symbolic(shapes[key], spec) for key, spec in specs.items()}
         if isinstance(specs, (list, tuple)):
             return [self._symbolic(shape, spec) for shape, spec in zip(shapes, specs, strict=True)]
-        return keras_tensor(_with_shape(specs, tuple(shapes)), self._choice)
+        return keras_tensor(_with_shape(specs, tuple(shapes)))
 
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
@@ -127,8 +128,8 @@ class TensorFlowExecutor:
             name = f"{base}_{number}"
         if variable.dtype in _UNSAVED or not variable.shape.is_fully_defined():
             if trainable:
-                warn(
-                    f"{self._choice.where}: the variable {variable.name!r} has no fixed shape, or a dtype that Keras "
+                self._warn(
+                    f"the variable {variable.name!r} has no fixed shape, or a dtype that Keras "
                     "has no weights of. It stays as it is and is not trained."
                 )
             return  # it stays inside the loaded object, and goes into a `.keras` file with it
@@ -138,7 +139,6 @@ class TensorFlowExecutor:
                 "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
                 expected="keras.Variable(v).value is v",
                 received=f"a copy of {variable.name!r} ({variable.dtype.name})",
-                where=self._choice.where,
                 fix="report this together with keras.__version__ and tf.__version__",
             )
         self._names[name] = contents.name_of(variable)
@@ -155,7 +155,6 @@ class TensorFlowExecutor:
                     "A published regularization loss cannot be called.",
                     expected="regularization_losses: a list of functions without arguments that return a scalar",
                     received=f"an entry of type {type(loss).__name__}: {loss!r}",
-                    where=self._choice.where,
                     fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
                 )
 
@@ -179,9 +178,10 @@ class TensorFlowExecutor:
             expected="a HubLayer created within the scope of the strategy",
             received=f"one created under {type(self._strategy).__name__}, "
             f"called under {type(tf.distribute.get_strategy()).__name__}",
-            where=self._choice.where,
-            fix=f"with strategy.scope():\n    layer = {self._choice.line(trainable=True)}\n"
-            "    # and the model that holds it, with its compile",
+            fix=lambda line: (
+                f"with strategy.scope():\n    layer = {line(trainable=True)}\n"
+                "    # and the model that holds it, with its compile"
+            ),
         )
 
     def _check_pixels(self, given: Any, inputs: Any) -> None:
@@ -195,8 +195,8 @@ class TensorFlowExecutor:
             return
         self._checked_pixels = True
         if wanted_range(self._function) == "unit":
-            warn(
-                f"{self._choice.where}: uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and nothing in "
+            self._warn(
+                f"uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and nothing in "
                 "the SavedModel rescales them before its first weights. If those were trained on [0, 1], as TF Hub's "
                 "image models are:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
                 f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})"
@@ -219,7 +219,7 @@ class TensorFlowExecutor:
                 raise
             raise self._matcher.no_match(inputs, arguments, "TensorFlow refuses them") from err
         except tf.errors.FailedPreconditionError as err:
-            raise failures.explained(err, self._choice) from err
+            raise failures.explain(err, self._choice) from err
 
     # -- symbolic calls ------------------------------------------------------------------------------------------
 

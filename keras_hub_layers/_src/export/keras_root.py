@@ -24,7 +24,7 @@ from keras_hub_layers._src.export import advice, input_specs, model_card, verifi
 from keras_hub_layers._src.export import signatures as signatures_lib
 from keras_hub_layers._src.export.trainable_flags import flags
 from keras_hub_layers._src.inspect import sample_inputs, specs
-from keras_hub_layers._src.layers.access import _hub_layers
+from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.savedmodel.checkpoints import compare
 from keras_hub_layers.errors import BackendError, ExportError, HubError, warn
 
@@ -206,7 +206,7 @@ class Root:
         with flags(self.layer, self._trainable):
             trainable = list(self.layer.trainable_variables)
             losses = [_regularizer(v) for v in trainable if v.regularizer is not None]
-            for hub in _hub_layers(self.layer):
+            for hub in access.hub_layers(self.layer):
                 losses += [_published_loss(hub, index) for index in range(len(hub.published_losses()))]
         if self._trainable is None:
             self._warn_of_frozen_state(trainable)

@@ -32,8 +32,7 @@ def _plan_of_loaded(obj: Any, given: Mapping[str, Any], where: str) -> Plan:
         if source is None:
             _save_anew(obj, path)
             return
-        if source_lib.has_changed(source):
-            raise source_lib.changed(source)
+        source_lib.check_unchanged(source)
         try:
             rewrite.rewrite(source.directory, obj, path, variables=variables)
         except rewrite.SourceGone:

@@ -11,7 +11,6 @@ import keras
 
 from keras_hub_layers._src.inspect import variable_groups
 from keras_hub_layers._src.layers import access, hub_layer
-from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import TrainingError
 
@@ -70,7 +69,7 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
     """
     layer = _only(layer)
     names = access.weight_names(layer)
-    candidates = {id(weight) for weight in access.executor_of(layer).candidates}
+    candidates = {id(weight) for weight in access.trainable_candidates(layer)}
     found = []
     for label, members in _members(layer).items():
         found.append(
@@ -89,8 +88,9 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
 def _members(layer: hub_layer.HubLayer) -> dict[str, list[Any]]:
     """Name of each group -> its weights."""
     names = access.weight_names(layer)
-    function = access.choice_of(layer).function
-    weights = variable_groups.in_order_of_use(layer.weights, function.traces, key=lambda weight: id(weight.value))
+    weights = variable_groups.in_order_of_use(
+        layer.weights, access.function(layer).traces, key=lambda weight: id(weight.value)
+    )
     found = variable_groups.partition([names[weight.path] for weight in weights])
     return {label: [weights[place] for place in places] for label, places in found.items()}
 
@@ -130,7 +130,7 @@ def _only(target: keras.layers.Layer) -> hub_layer.HubLayer:
     """A `HubLayer` as it is, or the only one in a model."""
     if isinstance(target, hub_layer.HubLayer):
         return target
-    found = hub_layers(target) if isinstance(target, keras.layers.Layer) else []
+    found = access.hub_layers(target) if isinstance(target, keras.layers.Layer) else []
     if len(found) == 1:
         return found[0]
     names = [part.name for part in found]
@@ -145,7 +145,7 @@ def _only(target: keras.layers.Layer) -> hub_layer.HubLayer:
 
 def depths(layer: hub_layer.HubLayer) -> dict[str, int]:
     """Path of each weight -> how many groups with something to train stand between it and the output."""
-    candidates = {id(weight) for weight in access.executor_of(layer).candidates}
+    candidates = {id(weight) for weight in access.trainable_candidates(layer)}
     found = [members for members in _members(layer).values() if any(id(weight) in candidates for weight in members)]
     return {weight.path: number for number, members in enumerate(reversed(found)) for weight in members}
 

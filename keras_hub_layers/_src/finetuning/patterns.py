@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_hub_layers import errors
 from keras_hub_layers._src.finetuning.groups import Group, _only, groups
 from keras_hub_layers._src.layers import access, hub_layer, unfreeze_patterns
 from keras_hub_layers._src.public import public
@@ -54,7 +55,7 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
             "It is not said in a known way what to train.",
             expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
             received=repr(which),
-            where=access.choice_of(layer).where,
+            where=access.place(layer),
             fix="finetuning.unfreeze(layer, 3)",
         )
     if isinstance(which, (list, tuple)):
@@ -66,7 +67,7 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
             "The SavedModel has no variables that can be trained.",
             expected="a SavedModel with trainable variables",
             received=layer.interface.reason,
-            where=access.choice_of(layer).where,
+            where=access.place(layer),
             fix="finetuning.unfreeze(layer, None)   # it stays frozen",
         )
     if isinstance(which, int):
@@ -75,7 +76,7 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
                 "There is no such number of groups to unfreeze.",
                 expected=f"1 to {len(found)}: {[group.name for group in found]}",
                 received=f"{which!r}",
-                where=access.choice_of(layer).where,
+                where=access.place(layer),
                 fix=f"finetuning.unfreeze(layer, {max(1, len(found) // 2)})",
             )
         return _literals(layer, found[-which:], found)
@@ -91,16 +92,12 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
                 f"The SavedModel has no variables that are {which}.",
                 expected=f"names that match {_PRESETS[which]}",
                 received=f"{tunable[:5]}{'…' if len(tunable) > 5 else ''}",
-                where=access.choice_of(layer).where,
+                where=access.place(layer),
                 fix=f"finetuning.unfreeze(layer, {found[-1].name if found else 'all'!r})",
             )
         return [_literal(name) for name in chosen]
-    unfreeze_patterns.matcher(
-        [which],
-        [*tunable, *(group.name for group in found)],
-        access.choice_of(layer).where,
-        lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})",
-    )
+    with errors.located(access.place(layer), lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})"):
+        unfreeze_patterns.matcher([which], [*tunable, *(group.name for group in found)])
     if not any(re.search(which, name) for name in tunable):  # a pattern of groups' names
         return _literals(layer, [group for group in found if re.search(which, group.name)], found)
     return [which]
@@ -117,7 +114,7 @@ def _literals(layer: hub_layer.HubLayer, chosen: Sequence[Group], every: Sequenc
     twins = [group.name for group in every if group not in chosen and set(group.tunable) & set(names)]
     if twins:
         warn(
-            f"{access.choice_of(layer).where}: variables in the groups {twins} have the same names as those in "
+            f"{access.place(layer)}: variables in the groups {twins} have the same names as those in "
             f"{[group.name for group in chosen]}, so they are trained too."
         )
     return [_literal(name) for name in names]

@@ -186,7 +186,7 @@ class Unfreeze(keras.callbacks.Callback):
         found = access.hub_layers(self._trained)
         wanted = [self.layer] if isinstance(self.layer, str) else self.layer
         if wanted is None:  # a preprocessor has nothing to train
-            found = [part for part in found if access.executor_of(part).candidates] or found
+            found = [part for part in found if access.trainable_candidates(part)] or found
         chosen = [part for part in found if wanted is None or part.name in wanted]
         missing = [name for name in wanted or () if name not in [part.name for part in found]]
         if chosen and not missing:
@@ -229,7 +229,7 @@ class Unfreeze(keras.callbacks.Callback):
 
     def _warn_of_moving_state(self, found: list[hub_layer.HubLayer]) -> None:
         for layer in found:
-            if True not in layer.interface.training_modes or access.choice_of(layer).arguments.get("training") is False:
+            if True not in layer.interface.training_modes or access.fixed_arguments(layer).get("training") is False:
                 continue
             for which in self.schedule.values():
                 if which is None:
@@ -239,7 +239,7 @@ class Unfreeze(keras.callbacks.Callback):
                 moving = [group.name for group in frozen if groups.moving_state(layer, group)]
                 if moving:
                     warn(
-                        f"{access.choice_of(layer).where}: while {which!r} is trained, batch normalization moves its "
+                        f"{access.place(layer)}: while {which!r} is trained, batch normalization moves its "
                         f"averages in the frozen groups {moving} too. To keep them: "
                         "HubLayer(handle, arguments={'training': False})."
                     )

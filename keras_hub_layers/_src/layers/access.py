@@ -1,18 +1,34 @@
-"""What the tools that fine-tune a HubLayer see of its inside."""
+"""What the tools that tune, search and export a `HubLayer` may know of it, beside its public members."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from keras_hub_layers._src.compat import models
-from keras_hub_layers._src.executors import base
-from keras_hub_layers._src.layers import hub_layer
+from keras_hub_layers._src.layers import trainability
 from keras_hub_layers._src.layers.hub_layer import HubLayer
+from keras_hub_layers._src.savedmodel import contents
+
+__all__ = [
+    "fixed_arguments", "function", "has_no_gradient", "hub_layers", "place", "suggest_pattern", "trainable_candidates",
+    "weight_names", "weights",
+]  # fmt: skip
 
 
-def hub_layers(model: keras.Model) -> list[hub_layer.HubLayer]:
-    """Each `HubLayer` in a model, those in nested models too."""
-    return [part for part in models.flatten_layers(model) if isinstance(part, hub_layer.HubLayer)]
+def hub_layers(layer: keras.layers.Layer) -> list[HubLayer]:
+    """Each `HubLayer` in a layer or model, at any depth, each once."""
+    return [part for part in models.flatten_layers(layer) if isinstance(part, HubLayer)]
+
+
+def weights(layer: HubLayer) -> list[Any]:
+    """The weights of a layer in an order that does not depend on what is trained."""
+    return list(layer._executor.weights)
+
+
+def trainable_candidates(layer: HubLayer) -> list[Any]:
+    """The weights that may ever be trained, frozen or not."""
+    return list(layer._executor.candidates)
 
 
 def weight_names(layer: HubLayer) -> dict[str, str]:
@@ -20,15 +36,26 @@ def weight_names(layer: HubLayer) -> dict[str, str]:
     return {weight.path: layer._executor.name_of(weight) for weight in layer.weights}
 
 
-def choice_of(layer: HubLayer) -> base.Choice:
-    """What of its SavedModel a layer uses, for the tools that fine-tune it."""
-    return layer._choice
+def function(layer: HubLayer) -> contents.Function:
+    """The function of the SavedModel that a layer calls, with its traces."""
+    return layer._choice.function
 
 
-def executor_of(layer: HubLayer) -> base.Executor:
-    """What computes a layer, for the tools that fine-tune it."""
-    return layer._executor
+def fixed_arguments(layer: HubLayer) -> Mapping[str, Any]:
+    """The `arguments` that a layer was made with."""
+    return layer._choice.arguments
 
 
-def _hub_layers(layer: Any) -> list[hub_layer.HubLayer]:
-    return [part for part in models.flatten_layers(layer) if isinstance(part, hub_layer.HubLayer)]
+def place(layer: HubLayer) -> str:
+    """A layer by its name and handle, as error texts say where something happened."""
+    return layer._where
+
+
+def has_no_gradient(layer: HubLayer) -> bool:
+    """Whether no gradient passes the outputs of a layer, although it has variables to train."""
+    return trainability.has_no_gradient(layer._choice, layer._executor)
+
+
+def suggest_pattern(layer: HubLayer) -> str | None:
+    """A pattern of `unfreeze` to begin with where the SavedModel publishes no variables; `None` if there is none."""
+    return trainability.suggest_pattern(layer._choice, layer._executor)

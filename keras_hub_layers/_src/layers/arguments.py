@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from keras_hub_layers._src.inspect.code import line, shown
+from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.savedmodel import load_options
 from keras_hub_layers.errors import InterfaceError
 
@@ -29,13 +29,23 @@ class Settings:
 
     def line(self, **changes: Any) -> str:
         """The line of code that makes the layer, with some arguments changed; `None` leaves one out."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "handle"}
-        given["arguments"] = dict(self.arguments) or None
-        given["load_options"] = load_options.options_config(self.load_options)
-        return line(**{"handle": self.handle, **dict.fromkeys(("trainable", "unfreeze")), **given, **changes})
+        return code.line(**{"handle": self.handle, "trainable": None, "unfreeze": None, **self._values(), **changes})
+
+    def config(self) -> dict[str, Any]:
+        """The arguments after the handle that were given, as JSON values."""
+        values = self._values()
+        if values["tags"] is not None and not isinstance(values["tags"], str):
+            values["tags"] = list(values["tags"])
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _values(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "handle"}
+        values["arguments"] = dict(self.arguments) or None
+        values["load_options"] = load_options.options_config(self.load_options)
+        return values
 
 
-def plain_arguments(arguments: Any, handle: Any) -> dict[str, Any]:
+def plain_arguments(arguments: Any) -> dict[str, Any]:
     """The `arguments` of a layer as a dict of JSON values.
 
     Raises:
@@ -47,7 +57,6 @@ def plain_arguments(arguments: Any, handle: Any) -> dict[str, Any]:
         "arguments is not a dict.",
         expected="a dict of keyword arguments of the SavedModel's function",
         received=f"arguments={arguments!r}",
-        where=f"handle {shown(handle)}",
         fix='arguments={"training": False}',
     )
 
@@ -84,6 +93,5 @@ def plain_shapes(shapes: Any) -> Any:
             "output_shape is no shape.",
             expected="a shape without the batch axis, or a list or dict of shapes as the outputs are structured",
             received=f"output_shape={shapes!r}",
-            where="HubLayer(handle, output_shape=...)",
             fix="output_shape=(128,)",
         ) from err

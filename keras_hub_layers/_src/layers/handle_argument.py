@@ -8,7 +8,7 @@ import keras
 from keras_hub_layers._src.compat import saving
 from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.layers import serialization
-from keras_hub_layers._src.layers.call_argument import _shown
+from keras_hub_layers._src.layers.call_argument import describe_value
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import live_object
 from keras_hub_layers._src.savedmodel import load as load_lib
@@ -48,43 +48,47 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
         errors.HandleError, errors.ResolveError, errors.LoadError: As `keras_hub_layers.load` raises them.
         errors.InterfaceError: An object with arguments for loading, or one that is a layer or a tensor.
     """
-    if isinstance(handle, serialization.LentHandle):
+    if isinstance(handle, serialization.LoadedHandle):
         return handle.obj
     if isinstance(handle, serialization.EmbeddedHandle):
         return serialization.load(handle, tags, load_options)
     if isinstance(handle, (str, os.PathLike)):
         return load_lib.load(handle, tags=tags, options=load_options, sha256=sha256)
     if keras.ops.is_tensor(handle) or isinstance(handle, keras.KerasTensor) or hasattr(handle, "__array_interface__"):
-        raise input_as_handle(handle)
+        raise _input_as_handle(handle)
     if not live_object.is_object(handle):
         handles.parse(handle)  # says which forms there are
     given = {"tags": tags, "load_options": load_options, "sha256": sha256}
     given = {name: value for name, value in given.items() if value is not None}
     if given:
-        raise InterfaceError(
-            "An object that is already loaded takes no arguments for loading.",
-            expected="an object alone, or a handle with these arguments",
-            received=f"an object of type {type(handle).__name__} with {given!r}",
-            where="HubLayer(handle)",
-            fix="HubLayer(obj)",
-        )
+        raise _already_loaded(handle, given)
     if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
-        raise layer_as_handle(handle)
+        raise _layer_as_handle(handle)
     return handle
 
 
-def input_as_handle(value: Any) -> HandleError:
+def _already_loaded(obj: Any, given: dict[str, Any]) -> InterfaceError:
+    return InterfaceError(
+        "An object that is already loaded takes no arguments for loading.",
+        expected="an object alone, or a handle with these arguments",
+        received=f"an object of type {type(obj).__name__} with {given!r}",
+        where="HubLayer(handle)",
+        fix="HubLayer(obj)",
+    )
+
+
+def _input_as_handle(value: Any) -> HandleError:
     """The layer's input stands where its handle belongs: `HubLayer(x)`."""
     return HandleError(
         "The layer was given its input in the place of its handle. It is made first, and called then.",
         expected=f"one of these forms\n{handles.FORMS}",
-        received=_shown(value),
+        received=describe_value(value),
         where="HubLayer(handle)",
         fix="layer = HubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')\ny = layer(x)",
     )
 
 
-def layer_as_handle(layer: Any) -> InterfaceError:
+def _layer_as_handle(layer: Any) -> InterfaceError:
     """A layer stands where its handle belongs."""
     fix = "y = model(x)   # it is a layer of Keras 3 already: use itself, as in keras.Sequential([model, ...])"
     source = _source_of(layer)
@@ -104,7 +108,7 @@ def layer_as_handle(layer: Any) -> InterfaceError:
 def _source_of(layer: Any) -> str | None:
     """The path or URL that a layer was made from, as far as it says so in public."""
     try:
-        found = layer.get_config().get("handle") or getattr(layer, "filepath", None)
+        source = layer.get_config().get("handle") or getattr(layer, "filepath", None)
     except (NotImplementedError, TypeError, ValueError, AttributeError):
-        found = None
-    return found if isinstance(found, str) else None
+        return None
+    return source if isinstance(source, str) else None

@@ -1,13 +1,14 @@
 """HubLayer: a SavedModel as a Keras layer."""
 
+import contextlib
 import functools
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from keras_hub_layers._src.compat import layers, saving
+from keras_hub_layers import errors
+from keras_hub_layers._src.compat import fit, layers, saving
 from keras_hub_layers._src.executors import base, registry
 from keras_hub_layers._src.inspect import code, inspect, interface
 from keras_hub_layers._src.layers import arguments as arguments_lib
@@ -21,14 +22,12 @@ from keras_hub_layers._src.layers import (
     unfreeze_patterns,
 )
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.savedmodel import load_options as load_options_lib
 from keras_hub_layers._src.savedmodel import source as source_lib
-from keras_hub_layers.errors import ConfigError, HubError, warn
 
 __all__ = ["HubLayer"]
 
 
-saving.pass_on(HubError)
+saving.pass_on(errors.HubError)
 
 
 @public("layers")
@@ -129,47 +128,43 @@ class HubLayer(layers.OwnLosses):
         super().__init__(trainable=trainable, autocast=kwargs.pop("autocast", False), **kwargs)
         layers.take_inputs_as_they_are(self)
         self.supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
-        obj = handle_argument.load(handle, tags, load_options, sha256)
-        source = source_lib.source_of(obj)
+        # An attribute is tracked by TensorFlow, so that exports of a whole model find tables and assets.
+        self._loaded = handle_argument.load(handle, tags, load_options, sha256)
+        source = source_lib.source_of(self._loaded)
         if source is not None and source.format == "tf1_hub":
             signature = signature or "default"
             if output_key is None and not signature_outputs_as_dict:
                 output_key = "default"
-        self._settings = arguments_lib.Settings(
-            handle=handle,
-            arguments=arguments_lib.plain_arguments(arguments, handle),
-            tags=tags,
-            signature=signature,
-            signature_outputs_as_dict=signature_outputs_as_dict,
-            output_key=output_key,
-            output_shape=arguments_lib.plain_shapes(output_shape),
-            piece=piece,
-            load_options=load_options,
-            sha256=sha256,
-        )
         self._where = f"layer {self.name!r}, handle {code.shown(handle)}"
-        self._tf1 = source is not None and source.format != "tf2"
-        self._loaded = obj  # tracked by TensorFlow, so that exports of a whole model find tables and assets
-        target, function = selection.choose(obj, self._settings, self._where)
-        self._choice = base.Choice(
-            target=target,
-            function=function,
-            arguments=self._settings.arguments,
-            output_key=output_key,
-            output_shape=self._settings.output_shape,
-            where=self._where,
-            line=functools.partial(self._settings.line, trainable=trainable or None, unfreeze=unfreeze),
-        )
-        with keras.name_scope(self.name):
-            self._executor = executor_class(self._choice)
-        for weight in self._executor.weights:
-            layers.track(self, weight)
-        if not keras.backend.is_float_dtype(self.compute_dtype):
-            layers.forget_input_shape(self)
+        with errors.located(self._where):
+            self._settings = arguments_lib.Settings(
+                handle=handle,
+                arguments=arguments_lib.plain_arguments(arguments),
+                tags=tags,
+                signature=signature,
+                signature_outputs_as_dict=signature_outputs_as_dict,
+                output_key=output_key,
+                output_shape=arguments_lib.plain_shapes(output_shape),
+                piece=piece,
+                load_options=load_options,
+                sha256=sha256,
+            )
+        self._line = functools.partial(self._settings.line, trainable=trainable or None, unfreeze=unfreeze)
+        self._is_tf1 = source is not None and source.format != "tf2"
         self._warned: frozenset[str] = frozenset()
-        self._set_unfreeze(unfreeze)
-        self.built = True
-        self._check_trainable(asked=not isinstance(handle, serialization.LiveHandle))
+        with self._located():
+            target, function = selection.choose(self._loaded, self._settings)
+            settings = self._settings
+            self._choice = base.Choice(target, function, settings.arguments, output_key, settings.output_shape)
+            with keras.name_scope(self.name):
+                self._executor = executor_class(self._choice, self._warn)
+            for weight in self._executor.weights:
+                layers.track(self, weight)
+            if not keras.backend.is_float_dtype(self.compute_dtype):
+                layers.forget_input_shape(self)
+            self.unfreeze = unfreeze
+            self.built = True
+            self._check_trainable(is_asked=not isinstance(handle, serialization.LiveHandle))
 
     # -- public properties ---------------------------------------------------------------------------------------
 
@@ -198,7 +193,7 @@ class HubLayer(layers.OwnLosses):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         keras.layers.Layer.trainable.fset(self, value)  # type: ignore[attr-defined]
-        self._narrow()
+        self._set_flags()
 
     @property
     def unfreeze(self) -> list[str] | None:
@@ -207,70 +202,61 @@ class HubLayer(layers.OwnLosses):
 
     @unfreeze.setter
     def unfreeze(self, patterns: str | Sequence[str] | None) -> None:
-        self._set_unfreeze(patterns)
-
-    def _set_unfreeze(self, patterns: str | Sequence[str] | None) -> None:
-        patterns = arguments_lib.patterns_of(patterns)
-        executor = self._executor
+        wanted = arguments_lib.patterns_of(patterns)
         matches = None
-        if patterns is not None:
-            names = [executor.name_of(weight) for weight in executor.candidates]
-            matches = unfreeze_patterns.matcher(patterns, names, self._where, self._choice.line)
-            if patterns and not executor.has_lists:
-                blocked = trainability.blocked(self._choice, executor) if self.trainable else None
-                self._warn(
-                    f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
-                    "without the regularization losses and maybe without the training mode that its publisher used."
-                    + ("" if blocked is None else f" {blocked}")
-                )
-                self._warned |= {blocked} if blocked else set()
-        self._unfreeze, self._matches = patterns, matches
-        self._narrow()
+        if wanted is not None:
+            names = [self._executor.name_of(weight) for weight in self._executor.candidates]
+            with self._located():
+                matches = unfreeze_patterns.matcher(wanted, names)
+            will_say_more = self.trainable and trainability.has_no_gradient(self._choice, self._executor)
+            if wanted and not self._executor.has_lists and not will_say_more:
+                self._warn(trainability.unpublished_warning(wanted))
+        self._unfreeze, self._matches = wanted, matches
+        self._set_flags()
 
     # -- Keras' protocol -----------------------------------------------------------------------------------------
 
     def __call__(self, inputs: Any = None, training: Any = None, **kwargs: Any) -> Any:
-        if inputs is None:
-            raise call_argument.no_input(kwargs, self._where)
-        if not call_argument.is_flag(training):
-            raise call_argument.second_input(inputs, training, self._where)
-        if training is not None:
-            kwargs["training"] = training
-        try:
-            return super().__call__(self._executor.prepare(inputs), **kwargs)
-        except TypeError as err:
-            if "unexpected keyword argument" not in str(err) or not set(kwargs) - {"training"}:
-                raise
-            raise call_argument.unknown_arguments(kwargs, self._where, self._choice.line) from err
+        with self._located():
+            if inputs is None:
+                raise call_argument.no_input_error(kwargs)
+            if not call_argument.is_flag(training):
+                raise call_argument.second_input_error(inputs, training)
+            if training is not None:
+                kwargs["training"] = training
+            try:
+                return super().__call__(self._executor.prepare(inputs), **kwargs)
+            except TypeError as err:
+                if "unexpected keyword argument" not in str(err) or not set(kwargs) - {"training"}:
+                    raise
+                raise call_argument.unknown_arguments_error(kwargs) from err
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        if self.trainable:
+        with self._located():
             self._check_trainable()
-        if recompile_guard.traced(self):
-            if self.trainable:
-                self._warn(trainability.idle(self._choice, self._executor, self.trainable_weights))
-                self._warn(trainability.apart(self))
-            else:
-                self._warn(trainability.moving(self._choice, self._executor))
-        if not self.trainable or training is None:
-            training = False
-        if isinstance(training, (bool, int)) or not hasattr(training, "dtype"):
-            return self._executor.call(inputs, bool(training))
-        if not keras.ops.is_tensor(training):  # a NumPy bool
-            return self._executor.call(inputs, bool(training))
-        return keras.ops.cond(
-            keras.ops.cast(training, "bool"),
-            lambda: self._executor.call(inputs, True),
-            lambda: self._executor.call(inputs, False),
-        )
+            model = fit.model_in_training()
+            if model is not None:
+                recompile_guard.record_step(model, self)
+                for warning in trainability.warnings_of_step(self, self._choice, self._executor):
+                    self._warn(warning)
+            if not self.trainable or training is None:
+                training = False
+            if not keras.ops.is_tensor(training):  # a bool of Python or NumPy
+                return self._executor.call(inputs, bool(training))
+            return keras.ops.cond(
+                keras.ops.cast(training, "bool"),
+                lambda: self._executor.call(inputs, True),
+                lambda: self._executor.call(inputs, False),
+            )
 
     def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
-        if self.trainable:
+        with self._located():
             self._check_trainable()
-        return self._executor.output_spec(inputs)
+            return self._executor.output_spec(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        spec = self._executor.output_spec(self._executor.symbolic_inputs(input_shape))
+        with self._located():
+            spec = self._executor.output_spec(self._executor.symbolic_inputs(input_shape))
         return keras.tree.map_structure(lambda tensor: tensor.shape, spec)
 
     def published_losses(self) -> list[Any]:
@@ -290,94 +276,54 @@ class HubLayer(layers.OwnLosses):
         executor = self.__dict__.get("_executor")
         return None if executor is None else executor.input_dtype
 
-    # -- saving --------------------------------------------------------------------------------------------------
-
     def get_config(self) -> dict[str, Any]:
-        settings = self._settings
-        if not isinstance(settings.handle, (str, os.PathLike)):
-            raise ConfigError(
-                "A layer that wraps an object of this process has no config, so it cannot be saved or cloned.",
-                expected="a layer that was made from a handle",
-                received=f"an object of type {type(settings.handle).__name__}",
-                where=self._where,
-                fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
-            )
-        config = super().get_config()
-        config["handle"] = serialization.live(settings.handle)
-        optional = {
-            "arguments": dict(settings.arguments) or None,
-            "tags": settings.tags if settings.tags is None or isinstance(settings.tags, str) else list(settings.tags),
-            "signature": settings.signature,
-            "signature_outputs_as_dict": settings.signature_outputs_as_dict,
-            "output_key": settings.output_key,
-            "output_shape": settings.output_shape,
-            "piece": settings.piece,
-            "unfreeze": self.unfreeze,
-            "load_options": load_options_lib.options_config(settings.load_options),
-            "sha256": settings.sha256,
-        }
-        config.update({name: value for name, value in optional.items() if value is not None})
-        if saving.is_saving_a_file():
-            config["handle"] = str(config["handle"])
-            config["embedded"] = serialization.pack(self._loaded, [weight.value for weight in self.weights])
+        with self._located():
+            config = {"handle": serialization.live_handle(self._settings.handle), **self._settings.config()}
+            if self._unfreeze is not None:
+                config["unfreeze"] = self.unfreeze
+            config = {**super().get_config(), **config}
+            if saving.is_saving_a_file():
+                config = serialization.embed(config, self._loaded, [weight.value for weight in self.weights])
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HubLayer":
-        handle = config.get("handle")
-        handle_argument.check_safe_mode(handle)
-        if isinstance(handle, serialization.EmbeddedHandle):
-            warn(
-                f"handle {code.shown(handle)}: this is a copy of a layer that came from a file, which holds the "
-                "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
-                "copy.set_weights(model.get_weights())"
-            )
-        config = dict(config)
-        packed = config.pop("embedded", None)
-        if packed is not None:
-            config["handle"] = serialization.EmbeddedHandle(config["handle"], packed)
-        return cls(**config)
+        handle_argument.check_safe_mode(config.get("handle"))
+        return cls(**serialization.extract(config))
 
-    # -- training ------------------------------------------------------------------------------------------------
+    # -- for all of these ----------------------------------------------------------------------------------------
 
-    def _narrow(self) -> None:
+    def _located(self) -> contextlib.AbstractContextManager[None]:
+        """Errors that leave this block say which layer it is, and show its line of code."""
+        return errors.located(self._where, self._line)
+
+    def _warn(self, warning: str | Callable[[errors.Line], str]) -> None:
+        """Warn, once, and say which layer it is."""
+        text = warning(self._line) if callable(warning) else warning
+        if text not in self._warned:
+            self._warned |= {text}
+            errors.warn(f"{self._where}: {text}")
+
+    def _set_flags(self) -> None:
         """Freeze the candidates that `unfreeze` leaves out."""
         executor = self.__dict__.get("_executor")
         if executor is None:
             return
         for weight in executor.candidates if self.trainable else ():
-            name = executor.name_of(weight)
-            weight.trainable = executor.has_lists if self._matches is None else self._matches(name)
-        recompile_guard.changed(self)
+            weight.trainable = executor.has_lists if self._matches is None else self._matches(executor.name_of(weight))
+        recompile_guard.check_at_next_step(self)
 
-    def _check_trainable(self, asked: bool = False) -> None:
+    def _check_trainable(self, is_asked: bool = False) -> None:
         """Refuse what cannot be fine-tuned; warn, once, where nothing would be.
 
         Args:
-            asked: Whether the user has asked for this very layer to be trained. Else it may be a preprocessor without
-                variables whose model was made trainable. Defaults to `False`.
+            is_asked: Whether the user has asked for this very layer to be trained. Else it may be a preprocessor
+                without variables whose model was made trainable. Defaults to `False`.
         """
         if not self.trainable:
             return
-        if self._tf1 or self._settings.signature is not None:
-            choice = self._choice
-            raise trainability.not_tunable(choice.target, self._settings, self._tf1, choice.line, self._where)
-        blocked = trainability.blocked(self._choice, self._executor)
-        if blocked is not None:
-            self._warn(blocked)
-        elif not self.trainable_weights and (asked or self.weights):
-            candidates = self._executor.candidates
-            reason = "the SavedModel publishes none."
-            if candidates and self._executor.has_lists:
-                reason = "all that the SavedModel publishes are frozen one by one or by unfreeze."
-            elif candidates:
-                reason = (
-                    "the SavedModel publishes no variables. To train some of those that it uses:\n"
-                    + self._choice.line(trainable=True, unfreeze=trainability.suggested(self._choice, self._executor))
-                )
-            self._warn(f"The layer is trainable but has no trainable weights: {reason}")
-
-    def _warn(self, text: str | None) -> None:
-        if text is not None and text not in self._warned:
-            self._warned |= {text}
-            warn(f"{self._where}: {text}")
+        trainability.check_can_be_tuned(self._choice, self._settings, self._is_tf1)
+        if trainability.has_no_gradient(self._choice, self._executor):
+            self._warn(trainability.no_gradient_warning(self._choice))
+        elif not self.trainable_weights and (is_asked or self.weights):
+            self._warn(trainability.nothing_trained_warning(self._choice, self._executor))

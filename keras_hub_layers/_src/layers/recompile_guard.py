@@ -1,4 +1,4 @@
-"""Warn when what is trained was changed after `compile`, which Keras does not notice."""
+"""A guard that warns when what is trained was changed after `compile`, which Keras does not notice."""
 
 import weakref
 from typing import Any
@@ -8,7 +8,7 @@ import keras
 from keras_hub_layers._src.compat import fit
 from keras_hub_layers.errors import warn
 
-__all__ = ["changed", "traced"]
+__all__ = ["check_at_next_step", "record_step"]
 
 
 State = tuple[bool, frozenset[str]]
@@ -20,35 +20,28 @@ _steps: "weakref.WeakKeyDictionary[keras.Model, weakref.WeakKeyDictionary[keras.
 )
 
 
-def traced(layer: keras.layers.Layer) -> bool:
-    """Note what of a layer is trained, if this call of it is part of the trace of a model's training step.
-
-    Returns:
-        Whether it is.
-    """
-    model = fit.model_in_training()
-    if model is not None:
-        _steps.setdefault(model, weakref.WeakKeyDictionary())[layer] = _state(layer)
-    return model is not None
+def record_step(model: keras.Model, layer: keras.layers.Layer) -> None:
+    """Note what of a layer is trained, when it is called in the trace of a model's training step."""
+    _steps.setdefault(model, weakref.WeakKeyDictionary())[layer] = _state(layer)
 
 
-def changed(layer: keras.layers.Layer) -> None:
+def check_at_next_step(layer: keras.layers.Layer) -> None:
     """Have the models that were trained with a layer look before their next step whether it is still as they know it.
 
     What is trained is fixed in the trace of the training step, so a change is without effect until `compile`. Whether
     `compile` follows is not known yet: it drops the step, and with it the look. A training step of one's own that
     changes what is trained, as those of two opponents do, means it.
     """
-    if fit.model_in_training() is not None:
+    if not _steps or fit.model_in_training() is not None:
         return
     model: Any
-    for model, known in list(_steps.items()):
+    for model, layers in list(_steps.items()):
         step = getattr(model, "train_function", None)
-        if layer in known and step is not None and not isinstance(step, _Look):
-            model.train_function = _Look(model, step)
+        if layer in layers and step is not None and not isinstance(step, _CheckedStep):
+            model.train_function = _CheckedStep(model, step)
 
 
-class _Look:
+class _CheckedStep:
     """A training step that looks, once, whether what it trains is what is trainable now."""
 
     def __init__(self, model: keras.Model, step: Any) -> None:
@@ -59,7 +52,7 @@ class _Look:
         model: Any = self._model()
         if model is not None and model.train_function is self:
             model.train_function = self._step
-            _warn(model)
+            _warn_of_changes(model)
         return self._step(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -68,15 +61,15 @@ class _Look:
         return getattr(self._step, name)
 
 
-def _warn(model: keras.Model) -> None:
-    stale = [
-        f"{layer.name!r} (then {_words(then)}, now {_words(now)})"
+def _warn_of_changes(model: keras.Model) -> None:
+    changes = [
+        f"{layer.name!r} (then {_describe(then)}, now {_describe(now)})"
         for layer, then in _steps.get(model, {}).items()
         if then != (now := _state(layer))
     ]
-    if stale:
+    if changes:
         warn(
-            f"What is trained of {', '.join(stale)} was changed after the model {model.name!r} had been compiled and "
+            f"What is trained of {', '.join(changes)} was changed after the model {model.name!r} had been compiled and "
             "trained, and Keras goes on with the training step that it has. To have the change take effect:\n"
             "model.compile(keras.optimizers.Adam(1e-5), loss, metrics=metrics)   # before fit"
         )
@@ -86,5 +79,5 @@ def _state(layer: keras.layers.Layer) -> State:
     return layer.trainable, frozenset(weight.path for weight in layer.trainable_weights)
 
 
-def _words(state: State) -> str:
+def _describe(state: State) -> str:
     return f"trainable weights: {len(state[1])}" if state[1] else "frozen"

@@ -10,12 +10,11 @@ import zipfile
 from collections.abc import Iterable
 from typing import Any
 
-from keras_hub_layers._src.resolve import handles
+from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.savedmodel import load as load_lib
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import rewrite
-from keras_hub_layers._src.savedmodel.source import changed
-from keras_hub_layers.errors import ConfigError, LoadError
+from keras_hub_layers.errors import ConfigError, LoadError, warn
 
 
 class LiveHandle(str):
@@ -41,7 +40,7 @@ class EmbeddedHandle(LiveHandle):
         return self
 
 
-class LentHandle(LiveHandle):
+class LoadedHandle(LiveHandle):
     """A handle whose SavedModel is loaded already.
 
     Attributes:
@@ -50,15 +49,46 @@ class LentHandle(LiveHandle):
 
     obj: Any
 
-    def __new__(cls, handle: str, obj: Any) -> "LentHandle":
+    def __new__(cls, handle: str, obj: Any) -> "LoadedHandle":
         self = super().__new__(cls, handle)
         self.obj = obj
         return self
 
 
-def live(handle: Any) -> LiveHandle:
-    """The form of a handle, text or path, that goes into a config."""
+def live_handle(handle: Any) -> LiveHandle:
+    """The form of a handle, text or path, that goes into a config.
+
+    Raises:
+        errors.ConfigError: The handle is an object.
+    """
+    if not isinstance(handle, (str, os.PathLike)):
+        raise _no_config(handle)
     return handle if isinstance(handle, EmbeddedHandle) else LiveHandle(os.fspath(handle))
+
+
+def embed(config: dict[str, Any], obj: Any, weights: Iterable[Any]) -> dict[str, Any]:
+    """A layer's config with the SavedModel in it, for a file that holds the weights elsewhere.
+
+    Args:
+        config: As `get_config` gives it out.
+        obj: The loaded object of the layer.
+        weights: The `tf.Variable`s of it whose values are stored elsewhere.
+    """
+    return {**config, "handle": str(config["handle"]), "embedded": pack(obj, weights)}
+
+
+def extract(config: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a layer from its config; a SavedModel that came along goes into the handle."""
+    if isinstance(config.get("handle"), EmbeddedHandle):
+        warn(
+            f"handle {code.shown(config['handle'])}: this is a copy of a layer that came from a file, which holds the "
+            "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
+            "copy.set_weights(model.get_weights())"
+        )
+    arguments = {name: value for name, value in config.items() if name != "embedded"}
+    if "embedded" in config:
+        arguments["handle"] = EmbeddedHandle(config["handle"], config["embedded"])
+    return arguments
 
 
 def pack(obj: Any, weights: Iterable[Any]) -> str:
@@ -74,15 +104,8 @@ def pack(obj: Any, weights: Iterable[Any]) -> str:
     """
     source = source_lib.source_of(obj)
     if source is None:
-        raise ConfigError(
-            "The layer wraps an object of this process, which a file cannot hold.",
-            expected="a layer that was made from a handle",
-            received=f"an object of type {type(obj).__name__}",
-            where="saving",
-            fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
-        )
-    if source_lib.has_changed(source):
-        raise changed(source)
+        raise _no_config(obj)
+    source_lib.check_unchanged(source)
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="keras_hub_layers_") as folder:
         model = os.path.join(folder, "model")
@@ -108,18 +131,31 @@ def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
         shutil.rmtree(directory, ignore_errors=True)
         if isinstance(err, LoadError):
             raise
-        raise LoadError(
-            "The SavedModel inside the file is damaged.",
-            expected="the text that was written with the file",
-            received=f"{type(err).__name__}: {err}",
-            where=f"handle {handles.display(str(handle))!r}",
-            fix="save the model again",
-        ) from err
+        raise _damaged(handle, err) from err
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
     weakref.finalize(obj, _remove, directory, os.getpid())  # at the latest when the process ends
     return obj
+
+
+def _no_config(obj: Any) -> ConfigError:
+    return ConfigError(
+        "A layer that wraps an object of this process has no config, so it cannot be saved or cloned.",
+        expected="a layer that was made from a handle",
+        received=f"an object of type {type(obj).__name__}",
+        fix='tf.saved_model.save(obj, "my_model"); layer = HubLayer("my_model")',
+    )
+
+
+def _damaged(handle: EmbeddedHandle, err: Exception) -> LoadError:
+    return LoadError(
+        "The SavedModel inside the file is damaged.",
+        expected="the text that was written with the file",
+        received=f"{type(err).__name__}: {err}",
+        where=f"handle {code.shown(handle)}",
+        fix="save the model again",
+    )
 
 
 def _remove(directory: str, process: int) -> None:
@@ -129,4 +165,4 @@ def _remove(directory: str, process: int) -> None:
 
 
 def _files(folder: str) -> list[str]:
-    return [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names]
+    return [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]

@@ -1,4 +1,7 @@
-"""What of a layer can be trained, and warnings where training would have no effect."""
+"""Whether a layer can be trained: errors where not, and warnings where training would have no effect.
+
+A warning is a text, or a function that makes it, given the function that writes the layer's line of code.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,39 +16,134 @@ from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
 from keras_hub_layers._src.text.words import listed
-from keras_hub_layers.errors import TrainingError
+from keras_hub_layers.errors import Line, TrainingError
 
-__all__ = ["apart", "blocked", "idle", "moving"]
+Warning = str | Callable[[Line], str]
 
 
-def idle(choice: base.Choice, executor: base.Executor, weights: Sequence[Any]) -> str | None:
-    """What to warn of if some of the weights that are trained are not used by what a layer calls; else `None`."""
+# -- what can be trained -----------------------------------------------------------------------------------------------
+
+
+def check_can_be_tuned(choice: base.Choice, settings: Settings, is_tf1: bool) -> None:
+    """Refuse to fine-tune through a signature, which has no training mode.
+
+    Args:
+        choice: What of the SavedModel is called.
+        settings: What the user asked for.
+        is_tf1: Whether it is a TF1 SavedModel.
+
+    Raises:
+        errors.TrainingError: A signature is called.
+    """
+    if not is_tf1 and settings.signature is None:
+        return
+    kind = "a TF1 SavedModel" if is_tf1 else f"the signature {settings.signature!r}"
+    raise TrainingError(
+        f"The layer cannot be fine-tuned through {kind}.",
+        expected="a Reusable SavedModel called by __call__",
+        received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
+        "so training it would compute something else than its publisher did",
+        fix=lambda line: _tunable_line(choice.target, settings, is_tf1, line),
+    )
+
+
+def _tunable_line(obj: Any, settings: Settings, is_tf1: bool, line: Line) -> str:
+    """The line that tunes the model itself instead of its signature, if it can be tuned."""
+    frozen = f"{line(trainable=None, unfreeze=None)}   # frozen"
+    if is_tf1:
+        return frozen + "; of a TF1 model there may be a TF2 version that can be tuned"
+    if not inspect.inspect(obj).fine_tunable:
+        return frozen
+    function = live_object.call_function(obj)
+    outputs = function.traces[0].outputs if function and function.traces else None
+    key = settings.output_key if isinstance(outputs, Mapping) and settings.output_key in outputs else None
+    return line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True)
+
+
+def has_no_gradient(choice: base.Choice, executor: base.Executor) -> bool:
+    """Whether no gradient passes the outputs of what is called, although it has variables to train."""
+    return bool(executor.candidates and contents.blocking(choice.function, choice.output_key))
+
+
+def suggest_pattern(choice: base.Choice, executor: base.Executor) -> str | None:
+    """The pattern of `unfreeze` to begin with where nothing is published: the variable nearest to the output."""
+    names = {id(weight.value): executor.name_of(weight) for weight in executor.candidates}
+    ordered = variable_groups.in_order_of_use((weight.value for weight in executor.candidates), choice.function.traces)
+    return re.escape(names[id(ordered[-1])]) if ordered else None
+
+
+# -- warnings before training ------------------------------------------------------------------------------------------
+
+
+def no_gradient_warning(choice: base.Choice) -> Warning:
+    """To give where `has_no_gradient`."""
+    dtypes = contents.blocking(choice.function, choice.output_key)
+    return lambda line: (
+        f"The layer cannot be fine-tuned, since its output is {dtypes}: no gradient passes it, so its weights stay as "
+        f"they are. To use it as it is:\n{line(trainable=None, unfreeze=None)}"
+    )
+
+
+def unpublished_warning(patterns: Sequence[str]) -> Warning:
+    """To give where `unfreeze` selects variables that the SavedModel does not publish."""
+    return (
+        f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
+        "without the regularization losses and maybe without the training mode that its publisher used."
+    )
+
+
+def nothing_trained_warning(choice: base.Choice, executor: base.Executor) -> Warning:
+    """To give where a layer is trainable and none of its weights is."""
+    text = "The layer is trainable but has no trainable weights: "
+    if not executor.candidates:
+        return text + "the SavedModel publishes none."
+    if executor.has_lists:
+        return text + "all that the SavedModel publishes are frozen one by one or by unfreeze."
+    text += "the SavedModel publishes no variables. To train some of those that it uses:\n"
+    return lambda line: text + line(trainable=True, unfreeze=suggest_pattern(choice, executor))
+
+
+# -- warnings while a training step is traced --------------------------------------------------------------------------
+
+
+def warnings_of_step(layer: keras.layers.Layer, choice: base.Choice, executor: base.Executor) -> list[Warning]:
+    """What to warn of when a layer is called in the trace of a model's training step."""
+    if not layer.trainable:
+        moving = _moving_state(choice, executor)
+        return [_moving_state_warning(moving)] if moving else []
+    warnings: list[Warning] = []
+    unused = _unused_weights(choice, executor, layer.trainable_weights)
+    if unused:
+        warnings.append(_unused_weights_warning(unused, len(layer.trainable_weights)))
+    model = fit.model_in_training()
+    if model is not None and fit.is_kerass_own_step() and layer.trainable_weights and not _holds(model, layer):
+        warnings.append(_outside_warning(model))
+    return warnings
+
+
+def _unused_weights(choice: base.Choice, executor: base.Executor, weights: Sequence[Any]) -> list[str]:
+    """Names of the weights that neither what a layer calls nor a published loss uses; empty where nothing is known."""
     used = {id(variable) for trace in choice.function.traces for variable in trace.variables}
     for loss in live_object.losses(choice.target):
-        used |= {id(variable) for one in getattr(loss, "concrete_functions", ()) for variable in one.variables}
-    names = [executor.name_of(weight) for weight in weights if id(weight.value) not in used]
-    if not names or not used:
-        return None
+        used |= {id(variable) for trace in getattr(loss, "concrete_functions", ()) for variable in trace.variables}
+    return [executor.name_of(weight) for weight in weights if used and id(weight.value) not in used]
+
+
+def _unused_weights_warning(names: list[str], count: int) -> Warning:
     pattern = "^(?!(" + "|".join(map(re.escape, names)) + ")$)"
     return (
-        f"{len(names)} of the {len(weights)} weights that are trained get no gradient from the loss, since what the "
+        f"{len(names)} of the {count} weights that are trained get no gradient from the loss, since what the "
         f"layer calls does not use them: {listed(names)}. To leave them out:\n"
         f"layer.unfreeze = {pattern!r}   # before compile"
     )
 
 
-def apart(layer: keras.layers.Layer) -> str | None:
-    """What to warn of if a trainable layer is called in the forward pass of a model that does not hold it; or `None`.
-
-    Args:
-        layer: The layer, which is being called in the trace of a model's training step.
-    """
-    model = fit.model_in_training()
-    if model is None or not layer.trainable_weights or not fit.is_kerass_own_step():
-        return None
+def _holds(model: Any, layer: keras.layers.Layer) -> bool:
     held = {id(weight) for weight in model.weights}
-    if any(id(weight) in held for weight in layer.trainable_weights):
-        return None
+    return any(id(weight) in held for weight in layer.trainable_weights)
+
+
+def _outside_warning(model: Any) -> Warning:
     return (
         f"The layer is called by the model {model.name!r}, which does not hold it, so none of its weights is trained "
         "or saved with the model: a Lambda or a closure hides it. To have it trained, put the layer itself into the "
@@ -54,63 +152,17 @@ def apart(layer: keras.layers.Layer) -> str | None:
     )
 
 
-def blocked(choice: base.Choice, executor: base.Executor) -> str | None:
-    """What to warn of if no gradient passes the outputs of a layer that is trained; else `None`."""
-    dtypes = contents.blocking(choice.function, choice.output_key)
-    if not dtypes or not executor.candidates:
-        return None
-    return (
-        f"The layer cannot be fine-tuned, since its output is {dtypes}: no gradient passes it, so its weights stay as "
-        f"they are. To use it as it is:\n{choice.line(trainable=None, unfreeze=None)}"
-    )
-
-
-def suggested(choice: base.Choice, executor: base.Executor) -> str | None:
-    """The pattern of `unfreeze` to begin with where nothing is published: the variable nearest to the output."""
-    names = {id(weight.value): executor.name_of(weight) for weight in executor.candidates}
-    ordered = variable_groups.in_order_of_use((weight.value for weight in executor.candidates), choice.function.traces)
-    return re.escape(names[id(ordered[-1])]) if ordered else None
-
-
-def moving(choice: base.Choice, executor: base.Executor) -> str | None:
-    """What to warn of if published state of a frozen layer moves whenever the layer is called; else `None`."""
+def _moving_state(choice: base.Choice, executor: base.Executor) -> list[str]:
+    """Names of the published state that moves whenever a frozen layer is called."""
     modes = [trace.arguments.get("training") for trace in choice.function.traces]
     if not all(isinstance(mode, (bool, type(None))) for mode in modes):
-        return None  # a tensor says at run time whether it moves
+        return []  # a tensor says at run time whether it moves
     published = {id(weight.value): executor.name_of(weight) for weight in executor.published}
-    names = [published[id(variable)] for variable in assignments.written(choice.function) if id(variable) in published]
-    if not names:
-        return None
+    return [published[id(variable)] for variable in assignments.written(choice.function) if id(variable) in published]
+
+
+def _moving_state_warning(names: list[str]) -> Warning:
     return (
         f"The layer is frozen, but its SavedModel assigns to {listed(names)} whenever it is called, in inference mode "
         "too, so this state moves during fit."
-    )
-
-
-def not_tunable(obj: Any, settings: Settings, tf1: bool, line: Callable[..., str], where: str) -> TrainingError:
-    """The error for fine-tuning through a signature: the line that tunes the model itself, if it can be tuned.
-
-    Args:
-        obj: The object whose signature it is.
-        settings: What the user asked for.
-        tf1: Whether it is a TF1 SavedModel.
-        line: The line of code that makes the layer, with the given arguments changed.
-        where: Layer and handle.
-    """
-    kind = "a TF1 SavedModel" if tf1 else f"the signature {settings.signature!r}"
-    fix = f"{line(trainable=None, unfreeze=None)}   # frozen"
-    if tf1:
-        fix += "; of a TF1 model there may be a TF2 version that can be tuned"
-    elif inspect.inspect(obj).fine_tunable:
-        function = live_object.call_function(obj)
-        outputs = function.traces[0].outputs if function and function.traces else None
-        key = settings.output_key if isinstance(outputs, Mapping) and settings.output_key in outputs else None
-        fix = line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True)
-    return TrainingError(
-        f"The layer cannot be fine-tuned through {kind}.",
-        expected="a Reusable SavedModel called by __call__",
-        received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
-        "so training it would compute something else than its publisher did",
-        where=where,
-        fix=fix,
     )

@@ -111,8 +111,17 @@ def digest_of_assets(source: Source) -> str:
     return digest.hexdigest() if source.assets else ""
 
 
-def changed(source: Source) -> ExportError:
-    """The error for a SavedModel that was loaded and then replaced by another one at the same place."""
+def check_unchanged(source: Source) -> None:
+    """Refuse to copy from a SavedModel that was loaded and then replaced by another one at the same place.
+
+    Raises:
+        errors.ExportError: `has_changed`.
+    """
+    if has_changed(source):
+        raise _replaced(source)
+
+
+def _replaced(source: Source) -> ExportError:
     return ExportError(
         "The SavedModel that the layer was made from has been replaced by another one.",
         expected="the saved_model.pb and assets that were loaded",

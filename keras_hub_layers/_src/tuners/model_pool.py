@@ -65,7 +65,7 @@ class Leases:
             loans.append(_Loan(made.resolved_object, _values(made), weakref.ref(made)))
             return made
         if isinstance(handle, (str, os.PathLike)):  # config and error texts go on naming the handle
-            handle = serialization.LentHandle(os.fspath(handle), loan.obj)
+            handle = serialization.LoadedHandle(os.fspath(handle), loan.obj)
         made = hub_layer.HubLayer(handle, **kwargs)
         loan.owner = weakref.ref(made)
         self.reset(made)
@@ -76,15 +76,13 @@ class Leases:
         for loans in self._loans.values():
             for loan in loans:
                 if loan.owner() is layer:
-                    return {
-                        id(w): value for w, value in zip(access.executor_of(layer).weights, loan.values, strict=True)
-                    }
+                    return {id(w): value for w, value in zip(access.weights(layer), loan.values, strict=True)}
         return {}
 
     def reset(self, layer: hub_layer.HubLayer) -> None:
         """Give a lent layer the weights that it came with."""
         values = self.values_of(layer)
-        for weight in access.executor_of(layer).weights:
+        for weight in access.weights(layer):
             if id(weight) in values:
                 weight.assign(values[id(weight)])
 
@@ -97,4 +95,4 @@ SHARED = Leases()  # those of `build` functions of the user's own; a search rele
 
 
 def _values(layer: hub_layer.HubLayer) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in access.executor_of(layer).weights]
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in access.weights(layer)]

@@ -88,7 +88,7 @@ class TrialModel(keras.Model):
         inside: dict[int, tuple[str, Any]] = {}
         for number, layer in enumerate(access.hub_layers(self)):
             values = leases.values_of(layer)
-            for place, weight in enumerate(access.executor_of(layer).weights):
+            for place, weight in enumerate(access.weights(layer)):
                 inside[id(weight)] = (f"hub_{number}/{place}", values.get(id(weight)))
         rest = 0
         for weight in self.weights:

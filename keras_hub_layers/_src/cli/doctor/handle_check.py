@@ -13,7 +13,7 @@ from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Findi
 from keras_hub_layers._src.files.manifests import sizes
 from keras_hub_layers._src.inspect import fine_tunable, inspect, sample_inputs, table, usage
 from keras_hub_layers._src.inspect.specs import describe, spec_of
-from keras_hub_layers._src.layers import access, trainability
+from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.resolve import handles, resolve
 from keras_hub_layers._src.savedmodel import load, missing_files
@@ -193,9 +193,8 @@ def _check_fine_tuning(model: _Model) -> Iterator[Finding]:
         yield Finding("fine-tune", OK, f"yes: {interface.reason}")
         return
     fix = ""
-    choice, executor = access.choice_of(model.layer), access.executor_of(model.layer)
-    if interface.format == "reusable" and trainability.blocked(choice, executor) is None:
-        pattern = trainability.suggested(choice, executor)
+    if interface.format == "reusable" and not access.has_no_gradient(model.layer):
+        pattern = access.suggest_pattern(model.layer)
         if any(variable.trainable for variable in interface.variables):
             fix = model.line(trainable=True, arguments={"training": False})
         elif pattern is not None:
