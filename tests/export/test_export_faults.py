@@ -44,7 +44,7 @@ KILLED = (
     + """
 import shutil
 from keras_hub_layers._src.export import export as exporting, verification
-from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.files import atomic, work_directories
 from keras_hub_layers._src.savedmodel.checkpoints import compare, rewrite
 left = int(argument)
 
@@ -61,8 +61,8 @@ def mortal(owner, name):
 layer = changed()
 for owner, name in [(tf.io.gfile, "copy"), (rewrite, "_write"), (rewrite, "_renew_fingerprint"),
                     (verification, "check_files"), (compare, "differing"), (exporting, "_write_card"),
-                    (atomic, "_keep_the_users_files"), (atomic, "_swap"), (atomic, "_exchange"),
-                    (atomic, "_remove")]:
+                    (atomic, "_keep_files_of_user"), (atomic, "_swap"), (atomic, "_exchange"),
+                    (work_directories, "remove")]:
     mortal(owner, name)
 khl.export(layer, destination)
 """

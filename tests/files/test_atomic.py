@@ -15,7 +15,7 @@ from keras_hub_layers._src.files import atomic
 
 def export(destination, text="new"):
     """Write a stand-in for a SavedModel through the module under test."""
-    with atomic.replacing(str(destination)) as work:
+    with atomic.replace_directory(str(destination)) as work:
         Path(work.path, "saved_model.pb").write_text(text)
         Path(work.path, "variables").mkdir(exist_ok=True)
 
@@ -65,7 +65,7 @@ def test_an_error_leaves_the_previous_export_and_nothing_else(tmp_path, error):
     export(tmp_path / "model", "old")
 
     def fails():
-        with atomic.replacing(str(tmp_path / "model")) as work:
+        with atomic.replace_directory(str(tmp_path / "model")) as work:
             Path(work.path, "saved_model.pb").write_text("half")
             raise error("stop")
 
@@ -76,7 +76,8 @@ def test_an_error_leaves_the_previous_export_and_nothing_else(tmp_path, error):
 
 
 def test_an_error_of_the_system_is_an_export_write_error(tmp_path):
-    with pytest.raises(errors.ExportWriteError, match="No space left"), atomic.replacing(str(tmp_path / "model")):
+    destination = str(tmp_path / "model")
+    with pytest.raises(errors.ExportWriteError, match="No space left"), atomic.replace_directory(destination):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
 
@@ -123,19 +124,19 @@ def test_a_link_to_a_directory_stays_a_link_and_its_target_is_replaced(tmp_path)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from keras_hub_layers._src.files import atomic as swapping
+from keras_hub_layers._src.files import atomic, work_directories
 destination, moment = sys.argv[1:]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 if moment == "two renames":
-    swapping._exchange = lambda *_: False
+    atomic._exchange = lambda *_: False
     rename = os.rename
     def rename_and_die(source, target):
         rename(source, target)
         die()
     os.rename = rename_and_die
 if moment == "swapped":
-    swapping._remove = die
-with swapping.replacing(destination) as work:
+    work_directories.remove = die
+with atomic.replace_directory(destination) as work:
     Path(work.path, "saved_model.pb").write_text("from the killed one")
     if moment == "writing":
         die()
@@ -160,7 +161,7 @@ def test_after_kill_9_a_whole_export_is_found_and_the_litter_is_swept(tmp_path, 
 
 
 def test_the_work_of_a_living_writer_is_not_swept(tmp_path):
-    with atomic.replacing(str(tmp_path / "model")) as work:
+    with atomic.replace_directory(str(tmp_path / "model")) as work:
         Path(work.path, "saved_model.pb").write_text("slow")
         export(tmp_path / "model", "fast")
         assert os.path.exists(work.path)
@@ -171,7 +172,7 @@ def test_the_work_of_a_living_writer_is_not_swept(tmp_path):
 def test_versions_count_on_from_the_largest_number(tmp_path):
     (tmp_path / "models" / "7").mkdir(parents=True)
     (tmp_path / "models" / "007.txt").write_text("not a version")
-    with atomic.versioning(str(tmp_path / "models")) as work:
+    with atomic.add_version(str(tmp_path / "models")) as work:
         Path(work.path, "saved_model.pb").write_text("eight")
     assert work.destination == str(tmp_path / "models" / "8")
     assert (tmp_path / "models" / "8" / "saved_model.pb").read_text() == "eight"
@@ -179,7 +180,7 @@ def test_versions_count_on_from_the_largest_number(tmp_path):
 
 
 def test_two_writers_of_versions_get_two_numbers(tmp_path):
-    with atomic.versioning(str(tmp_path)) as first, atomic.versioning(str(tmp_path)) as second:
+    with atomic.add_version(str(tmp_path)) as first, atomic.add_version(str(tmp_path)) as second:
         for work in (first, second):
             Path(work.path, "saved_model.pb").write_text("x")
     assert sorted([first.destination, second.destination]) == [str(tmp_path / "1"), str(tmp_path / "2")]
@@ -188,6 +189,6 @@ def test_two_writers_of_versions_get_two_numbers(tmp_path):
 
 def test_versions_are_not_put_into_a_savedmodel(tmp_path):
     export(tmp_path / "model")
-    with pytest.raises(errors.ExportError, match="a SavedModel itself"), atomic.versioning(str(tmp_path / "model")):
+    with pytest.raises(errors.ExportError, match="a SavedModel itself"), atomic.add_version(str(tmp_path / "model")):
         pass
     assert names(tmp_path / "model") == ["saved_model.pb", "variables"]

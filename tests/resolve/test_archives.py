@@ -255,7 +255,7 @@ def test_memory_stays_flat(place):
     (place / "small.tar.gz").write_bytes(tar_gz())
     code = r"""
 import re, sys
-from keras_hub_layers.archives import unpack
+from keras_hub_layers._src.resolve.archives import unpack
 def peak():
     with open("/proc/self/status") as status:
         return int(re.search(r"VmHWM:\s*(\d+)", status.read())[1])

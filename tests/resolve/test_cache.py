@@ -12,6 +12,7 @@ import pytest
 
 from keras_hub_layers._src.files import locks
 from keras_hub_layers._src.resolve import cache as cache_module
+from keras_hub_layers._src.resolve import work_names
 from keras_hub_layers._src.resolve.cache import Cache, key_of
 from keras_hub_layers.errors import HandleNotFoundError, HubError, ResolveError
 
@@ -190,7 +191,7 @@ def test_left_overs_of_killed_processes_are_swept_and_others_are_not(cache):
     cache.put("other", filler())
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    host = cache_module._host()
+    host = work_names.host()
     ours = f"{KEY}.{host}-{dead.pid}-0123456789ab.tmp"
     live = f"{KEY}.{host}-{os.getpid()}-0123456789ab.tmp"
     foreign = f"{KEY}.elsewhere-{dead.pid}-0123456789ab.tmp"
@@ -220,17 +221,17 @@ def test_the_growth_of_a_work_directory_is_a_sign_of_life(cache):
     signs = []
 
     def fill(work):
-        signs.append(cache._signs_of_life(key_of(HANDLE)))
+        signs.append(work_names.signs_of_life(cache.root, key_of(HANDLE)))
         tree, _ = filler(b"1")(work)
-        signs.append(cache._signs_of_life(key_of(HANDLE)))
+        signs.append(work_names.signs_of_life(cache.root, key_of(HANDLE)))
         with open(os.path.join(tree, "saved_model.pb"), "ab") as file:
             file.write(b"2")
-        signs.append(cache._signs_of_life(key_of(HANDLE)))
+        signs.append(work_names.signs_of_life(cache.root, key_of(HANDLE)))
         return tree, None
 
     cache.put(HANDLE, fill)
     assert signs == [[], [("tree/saved_model.pb", 1)], [("tree/saved_model.pb", 2)]]
-    assert cache._signs_of_life(key_of("another handle")) == []
+    assert work_names.signs_of_life(cache.root, key_of("another handle")) == []
 
 
 def test_a_lock_of_tensorflow_hub_is_neither_waited_for_nor_touched(cache):

@@ -268,7 +268,7 @@ def test_errors_show_no_password(server):
 
 FORKS = """
 import os, random, signal, sys, time
-from keras_hub_layers import download, resolvers  # before the forks: they shall not wait for imports
+from keras_hub_layers._src.resolve import download, resolve as resolvers  # before the forks: they shall not wait
 from keras_hub_layers._src.resolve.cache import Cache
 
 def fork(handle):

@@ -6,7 +6,7 @@ import tempfile
 
 import tensorflow as tf
 
-from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.files import destinations as local_destinations
 from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers.errors import ExportError
 
@@ -43,7 +43,7 @@ def check_place(destination: str, versions: bool = False) -> None:
     """
     if is_remote(destination):
         return
-    check = atomic.check_versionable if versions else atomic.check_replaceable
+    check = local_destinations.check_versionable if versions else local_destinations.check_replaceable
     check(destination)
     check_writable(destination if versions else os.path.dirname(os.path.realpath(destination)), destination)
 
@@ -73,7 +73,7 @@ def is_remote(directory: str) -> bool:
 def _upload(path: str, directory: str) -> str:
     """Copy to a new version; `saved_model.pb` last, since readers take its presence for the whole."""
     names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-    version = atomic.next_version([name.rstrip("/") for name in names])
+    version = local_destinations.next_version([name.rstrip("/") for name in names])
     destination = tf.io.gfile.join(directory, str(version))
     files = [os.path.join(folder, name) for folder, _, found in os.walk(path) for name in found]
     try:

@@ -136,7 +136,7 @@ def place(
                 path = os.path.join(folder, "export")
                 write(path)
                 return _upload(path, directory)
-        swap = atomic.versioning if versions else atomic.replacing
+        swap = atomic.add_version if versions else atomic.replace_directory
         with swap(directory) as work:
             write(work.path)
         return work.destination

@@ -66,7 +66,7 @@ def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bo
                     _write(model, local)
                 tf.io.gfile.copy(local, target, overwrite=True)
         else:
-            with atomic.replacing_file(target) as local, hidden:
+            with atomic.replace_file(target) as local, hidden:
                 _write(model, local)
     except (OSError, tf.errors.OpError) as err:
         if isinstance(err, HubError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from keras_hub_layers._src.files.layout import _size
+from keras_hub_layers._src.files.layout import size_of
 
 _SUFFIX = ".manifest.json"
 
@@ -51,7 +51,7 @@ class Manifest:
 
     def fits(self, directory: str) -> bool:
         """Whether every file is there with its size; contents are not read (see `differences`)."""
-        return all(_size(os.path.join(directory, name)) == size for name, (size, _) in self.files.items())
+        return all(size_of(os.path.join(directory, name)) == size for name, (size, _) in self.files.items())
 
     def differences(self, directory: str) -> list[str]:
         """What is missing, unexpected or changed; every file is read."""
@@ -68,7 +68,7 @@ def sizes(directory: str) -> Iterator[tuple[str, int]]:
     for folder, _, names in os.walk(directory):
         for name in names:
             path = os.path.join(folder, name)
-            yield os.path.relpath(path, directory).replace(os.sep, "/"), _size(path) or 0
+            yield os.path.relpath(path, directory).replace(os.sep, "/"), size_of(path) or 0
 
 
 def contents(directory: str) -> dict[str, tuple[int, str]]:

@@ -15,7 +15,7 @@ from werkzeug.security import safe_join
 from werkzeug.utils import redirect, send_file
 from werkzeug.wrappers import Request, Response
 
-from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_saved_model
+from keras_hub_layers._src.files.layout import is_saved_model, saved_models_below
 from keras_hub_layers._src.publish.pack import pack
 from keras_hub_layers._src.resolve.handles import ARCHIVE_SUFFIXES
 from keras_hub_layers.errors import ExportError, HandleNotFoundError
@@ -158,21 +158,10 @@ class Hub:
     def _list_page(self, request: Request, path: str) -> Response:
         items = "".join(
             f'<li><a href="/{quote(self._relative(model))}">{html.escape(self._relative(model))}</a></li>'
-            for model in _models(path)
+            for model in saved_models_below(path, hidden=False)
         )
         body = f"<ul>{items}</ul>" if items else "<p>There are no SavedModels here.</p>"
         return _page(f"Models at {request.base_url}", body)
-
-
-def _models(path: str) -> list[str]:
-    """The directories with a SavedModel below a path."""
-    found = []
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if any(name in files for name in SAVED_MODEL_FILES):
-            found.append(folder)
-            folders.clear()
-    return found
 
 
 def _page(title: str, body: str) -> Response:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 
-from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
+from keras_hub_layers._src.files.layout import is_saved_model
 from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import ExportError, HubError
@@ -80,7 +80,7 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
 def write_tar(directory: str, stream: gzip.GzipFile) -> None:
     """Write the regular files below a directory as a tar stream, always the same bytes for the same files."""
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, path in _walk(directory):
+        for name, path in walk(directory):
             info = tarfile.TarInfo(name)
             if os.path.isdir(path):
                 info.type, info.mode = tarfile.DIRTYPE, 0o755
@@ -93,7 +93,7 @@ def write_tar(directory: str, stream: gzip.GzipFile) -> None:
 
 def check_saved_model(directory: str) -> None:
     """Refuse what holds no SavedModel."""
-    if not any(os.path.isfile(os.path.join(directory, name)) for name in SAVED_MODEL_FILES):
+    if not is_saved_model(directory):
         there = os.path.isdir(directory)
         raise ExportError(
             "There is no SavedModel to share.",
@@ -106,14 +106,14 @@ def check_saved_model(directory: str) -> None:
         )
 
 
-def _walk(directory: str) -> Iterator[tuple[str, str]]:
+def walk(directory: str) -> Iterator[tuple[str, str]]:
     """Name in the archive and path of every directory and file, sorted; links are followed to regular files only."""
     with os.scandir(directory) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield entry.name, entry.path
-            for name, path in _walk(entry.path):
+            for name, path in walk(entry.path):
                 yield f"{entry.name}/{name}", path
         elif entry.is_file():
             yield entry.name, entry.path

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.publish.pack import _walk, check_saved_model
+from keras_hub_layers._src.publish.pack import check_saved_model, walk
 from keras_hub_layers._src.resolve.clients import call, client
 from keras_hub_layers._src.resolve.handles import parse
 from keras_hub_layers.errors import HandleError
@@ -79,7 +79,7 @@ def publish(
             fix="keras_hub_layers.publish('export', 'hf://owner/repo')",
         )
     check_saved_model(source)
-    files = tuple((name, os.path.getsize(path)) for name, path in _walk(source) if os.path.isfile(path))
+    files = tuple((name, os.path.getsize(path)) for name, path in walk(source) if os.path.isfile(path))
     name, extra = ("kagglehub", "kaggle") if parsed.kaggle else ("huggingface_hub", "hf")
     hub = client(name, extra, handle)
     if dry_run:

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,14 +19,14 @@ from dataclasses import dataclass
 
 import platformdirs
 
+from keras_hub_layers._src.files.deadline import Deadline
 from keras_hub_layers._src.files.layout import is_whole
 from keras_hub_layers._src.files.locks import hold
 from keras_hub_layers._src.files.manifests import Manifest, contents, sizes
+from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers._src.resolve import work_names
 from keras_hub_layers._src.resolve.handles import display
 from keras_hub_layers.errors import HandleNotFoundError, HubError, ResolveError
-
-_ABANDONED = 24 * 3600  # seconds after which a work directory of another machine counts as left over
-
 
 Fill = Callable[[str], tuple[str, str | None]]
 
@@ -94,7 +93,14 @@ class Cache:
         whole = manifest.fits(path) if manifest else is_whole(path)
         return path if whole else None
 
-    def put(self, text: str, fill: Fill, sha256: str | None = None, label: str | None = None) -> str:
+    def put(
+        self,
+        text: str,
+        fill: Fill,
+        sha256: str | None = None,
+        label: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> str:
         """Find an entry, or make it: once, also when many processes ask for it at the same time.
 
         Args:
@@ -103,6 +109,7 @@ class Cache:
                 SHA-256 of the archive, if there was one.
             sha256: SHA-256 that the entry's archive must have. Defaults to None: any.
             label: What listings call the entry. Defaults to the handle.
+            deadline: How long to wait for another process that makes the entry. Defaults to `None`.
 
         Returns:
             The entry's directory.
@@ -112,8 +119,8 @@ class Cache:
         """
         with self._storage_errors():
             os.makedirs(self.root, exist_ok=True)
-            with self.lock(text):
-                self._sweep()
+            with self.lock(text, deadline):
+                work_names.sweep(self.root)
                 found = self.find(text, sha256)
                 return found or self._make(text, fill, sha256, label or text)
 
@@ -184,17 +191,17 @@ class Cache:
         except HubError:
             raise
         except OSError as error:
+            cause = write_error(error, self.root, "export TFHUB_CACHE_DIR={}")
             raise ResolveError(
                 "The cache cannot be written.",
-                expected="a directory with room that this user may write to",
+                expected=cause.expected,
                 received=f"{type(error).__name__}: {error.strerror or error}",
                 where=self.root,
-                fix="choose another directory, or free some space:\n"
-                "export TFHUB_CACHE_DIR=/large/disk/tfhub\nkeras-hub-layers cache list",
+                fix=f"{cause.fix}\nSee what the cache holds: keras-hub-layers cache list",
             ) from error
 
     def _make(self, text: str, fill: Fill, sha256: str | None, label: str) -> str:
-        work = self._work(key_of(text))
+        work = work_names.new(self.root, key_of(text))
         os.mkdir(work)
         try:
             model, archive_sha256 = fill(work)
@@ -228,42 +235,28 @@ class Cache:
 
     def _discard(self, path: str) -> None:
         """Take a directory out of the way in one step, then delete it."""
-        aside = self._work(os.path.basename(path))
+        aside = work_names.new(self.root, os.path.basename(path))
         with suppress(FileNotFoundError):
             os.rename(path, aside)
             shutil.rmtree(aside, ignore_errors=True)
             with suppress(OSError):
                 os.unlink(aside)
 
-    def _work(self, key: str) -> str:
-        return os.path.join(self.root, f"{key}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp")
+    def lock(self, text: str, deadline: Deadline | None = None) -> AbstractContextManager[None]:
+        """Hold the lock of a handle, so that others who want the same model wait until it is there.
 
-    def _sweep(self) -> None:
-        """Delete what killed processes left over; never what a live one is working on."""
-        for name in os.listdir(self.root):
-            found = re.fullmatch(r"([0-9a-f]{40})\.(.+)-(\d+)-[0-9a-f]{12}\.tmp", name)
-            if not found:
-                continue
-            path = os.path.join(self.root, name)
-            with suppress(OSError):
-                old = time.time() - os.stat(path).st_mtime > _ABANDONED
-                if old or (found[2] == _host() and not _is_running(int(found[3]))):
-                    shutil.rmtree(path, ignore_errors=True)
+        Args:
+            text: The exact handle.
+            deadline: That of the call that waits. Defaults to `None`: any growth of the work is a sign of life.
+        """
+        return self._lock_key(key_of(text), deadline)
 
-    def lock(self, text: str) -> AbstractContextManager[None]:
-        """Hold the lock of a handle, so that others who want the same model wait until it is there."""
-        return self._lock_key(key_of(text))
+    def _lock_key(self, key: str, deadline: Deadline | None = None) -> AbstractContextManager[None]:
+        def signs() -> object:
+            files = work_names.signs_of_life(self.root, key)
+            return sum(size for _, size in files) // deadline.step if deadline else files
 
-    def _lock_key(self, key: str) -> AbstractContextManager[None]:
-        return hold(os.path.join(self.root, ".locks", key), lambda: self._signs_of_life(key))
-
-    def _signs_of_life(self, key: str) -> list[tuple[str, int]]:
-        """Names and sizes of the files in the work directories of an entry."""
-        signs = []
-        for name in os.listdir(self.root):
-            if name.startswith(key + ".") and name.endswith(".tmp"):
-                signs += list(sizes(os.path.join(self.root, name)))
-        return sorted(signs)
+        return hold(os.path.join(self.root, ".locks", key), signs, deadline)
 
     def _entry(self, name: str) -> Entry:
         path = os.path.join(self.root, name)
@@ -299,17 +292,5 @@ def _write(path: str, text: str, work: str) -> None:
 def _descriptor(label: str) -> str:
     """What tensorflow_hub writes beside its entries, for people to read."""
     when = time.strftime("%Y-%m-%d %H:%M:%S")
-    return f"Module: {display(label)}\nDownload Time: {when}\nDownloader Hostname: {_host()} (PID:{os.getpid()})"
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname()) or "localhost"
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        if os.name != "nt":  # there, os.kill would end the process
-            os.kill(pid, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
+    who = f"{work_names.host()} (PID:{os.getpid()})"
+    return f"Module: {display(label)}\nDownload Time: {when}\nDownloader Hostname: {who}"

@@ -13,7 +13,7 @@ from keras_hub_layers._src.cli.demo.digits import Examples
 from keras_hub_layers._src.cli.demo.report import Report
 from keras_hub_layers._src.executors import registry
 from keras_hub_layers._src.export.export import export
-from keras_hub_layers._src.files import atomic
+from keras_hub_layers._src.files import destinations
 from keras_hub_layers._src.publish import server
 
 
@@ -36,7 +36,7 @@ def demo(directory: str) -> int:
     source, tuned = os.path.join(directory, "models", "digits", "1"), os.path.join(directory, "export")
     work_directory.make(directory)
     for destination in (source, tuned):
-        atomic.check_replaceable(destination)
+        destinations.check_replaceable(destination)
     report = Report()
     old, new = digits.load(settings.OLD)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".work_") as work, work_directory.own_settings(work):
