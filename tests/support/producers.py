@@ -297,6 +297,54 @@ def two_lookups(directory):
     return save(root, directory)
 
 
+def input_losses(directory):
+    """Keras 2: outputs x·k with k of ones (6); each call adds 0.5·mean(y²), and in training mode twice that.
+
+    Besides a published L2 loss of 0.01·Σk² = 0.06.
+    """
+
+    class Penalty(tf_keras.layers.Layer):
+        def build(self, input_shape):
+            self.k = self.add_weight("k", (6,), initializer="ones", regularizer=tf_keras.regularizers.l2(0.01))
+
+        def call(self, x, training=False):
+            y = x * self.k
+            self.add_loss((1.0 if training else 0.5) * tf.reduce_mean(y**2))
+            return y
+
+    inputs = tf_keras.Input((6,))
+    return save(tf_keras.Model(inputs, Penalty()(inputs)), directory, keras=True)
+
+
+def activity_regularizer(directory):
+    """Keras 2: a dense layer (6 to 4) of ones with an activity regularizer of 0.5·Σy² over the batch size."""
+    inputs = tf_keras.Input((6,))
+    dense = tf_keras.layers.Dense(4, kernel_initializer="ones", activity_regularizer=tf_keras.regularizers.l2(0.5))
+    return save(tf_keras.Model(inputs, dense(inputs)), directory, keras=True)
+
+
+def nested_losses(directory):
+    """Keras 2: a model with an activity regularizer, called twice within another."""
+    inner = tf_keras.Sequential(
+        [
+            tf_keras.Input((6,)),
+            tf_keras.layers.Dense(6, kernel_initializer="ones", activity_regularizer=tf_keras.regularizers.l1(0.5)),
+        ]
+    )
+    inputs = tf_keras.Input((6,))
+    return save(tf_keras.Model(inputs, inner(inputs) + inner(2 * inner(inputs))), directory, keras=True)
+
+
+def lost_losses(directory):
+    """TensorFlow's own function around a Keras 2 layer with an activity regularizer, which it does not return."""
+    root = tf.train.Checkpoint()
+    root.dense = tf_keras.layers.Dense(4, activity_regularizer=tf_keras.regularizers.l2(0.5))
+    root.__call__ = tf.function(root.dense, input_signature=[tf.TensorSpec((None, 6))])
+    root.__call__.get_concrete_function()
+    root.variables = root.trainable_variables = root.dense.trainable_variables
+    return save(root, directory)
+
+
 def words(directory):
     """Texts (None,) to ragged words."""
     return _function(directory, tf.strings.split, tf.TensorSpec((None,), tf.string))
@@ -478,7 +526,10 @@ def traced(function, *calls):
     return function
 
 
-def save(root, directory, **kwargs):
+def save(root, directory, keras=False, **kwargs):
+    if keras:  # with what `tf_keras.models.load_model` needs
+        root.save(str(directory), save_format="tf")
+        return str(directory)
     tf.saved_model.save(root, str(directory), **kwargs)
     return str(directory)
 

@@ -34,9 +34,9 @@ def track(layer: keras.layers.Layer, variable: keras.Variable) -> None:
 class OwnLosses(keras.layers.Layer):
     """A layer whose published losses are computed anew whenever `losses` is read.
 
-    Keras 3.8 to 3.15: `Model.losses` asks each layer for `_get_own_losses()`. `add_loss` takes no callables and,
-    in `call`, counts a shared layer twice; a `regularizer` on a variable merges losses and vanishes when that one
-    variable is frozen.
+    Keras 3.8 to 3.15: `Model.losses` asks each layer for `_get_own_losses()`. `add_loss` takes no callables and, in
+    `call`, counts each call of a shared layer, as is right for losses that depend on inputs only; a `regularizer` on a
+    variable merges losses and vanishes when that one variable is frozen.
     """
 
     def published_losses(self) -> list[Any]:
@@ -44,4 +44,9 @@ class OwnLosses(keras.layers.Layer):
         raise NotImplementedError
 
     def _get_own_losses(self) -> list[Any]:
-        return [*super()._get_own_losses(), *self.published_losses()]
+        import tensorflow as tf
+
+        added = super()._get_own_losses()
+        if tf.executing_eagerly():  # what the trace of a step has left is a tensor of a graph that has ended
+            added = [loss for loss in added if hasattr(loss, "numpy")]
+        return [*added, *self.published_losses()]

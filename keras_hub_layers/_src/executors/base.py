@@ -37,6 +37,7 @@ class Executor(Protocol):
         candidates: Those of `weights` that may ever be trained.
         has_lists: Whether the SavedModel itself says which those are.
         input_dtype: Dtype of the one input if there is only one, else `None`.
+        loses_losses: Whether losses that depend on inputs are in the SavedModel and nothing returns them.
     """
 
     weights: list[Any]
@@ -44,6 +45,9 @@ class Executor(Protocol):
     candidates: list[Any]
     has_lists: bool
     input_dtype: str | None
+
+    @property
+    def loses_losses(self) -> bool: ...
 
     def name_of(self, weight: Any) -> str:
         """A weight's name in the SavedModel, with its slashes."""
@@ -55,6 +59,10 @@ class Executor(Protocol):
 
     def call(self, inputs: Any, training: bool) -> Any:
         """Compute the outputs for inputs of any accepted form."""
+        ...
+
+    def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
+        """Compute the outputs and the losses that depend on the inputs, scalars, as many in each mode."""
         ...
 
     def output_spec(self, inputs: Any) -> Any:

@@ -1,5 +1,6 @@
 """The native executor: adopt the loaded `tf.Variable`s and call the restored functions."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from keras_hub_layers._src.executors.inputs import Mismatch, is_image, to_tensor
 from keras_hub_layers._src.executors.matching import Matcher
 from keras_hub_layers._src.executors.outputs import as_plain, keras_tensor, pick_output, set_shapes
 from keras_hub_layers._src.inspect import specs as specs_lib
-from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 from keras_hub_layers.errors import InputError, InterfaceError, TrainingError
 
@@ -47,9 +48,36 @@ class TensorFlowExecutor:
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = self._single_dtype()
 
+    @functools.cached_property
+    def _verdict_of_losses(self) -> str:
+        if self._function.is_signature:
+            return ""
+        return live_object.input_losses_verdict(self._choice.target, self._function)
+
+    @functools.cached_property
+    def _with_losses(self) -> contents.Function | None:
+        """What returns the outputs and the losses that depend on the inputs, if it is to be called."""
+        is_counted = self._verdict_of_losses == "counted"
+        return live_object.input_losses_function(self._choice.target) if is_counted else None
+
+    @property
+    def loses_losses(self) -> bool:
+        return self._verdict_of_losses == "lost"
+
     # -- the seam ------------------------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool) -> Any:
+        return self._compute(self._function, inputs, training)[0]
+
+    def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
+        if self._with_losses is None:
+            return self.call(inputs, training), []
+        outputs, losses = self._compute(self._with_losses, inputs, training)
+        missing = input_losses.count(self._with_losses) - len(losses)  # some layers have none in one of the modes
+        return outputs, [*losses, *[tf.zeros((), keras.config.floatx())] * missing]
+
+    def _compute(self, function: contents.Function, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
+        """The outputs of a function, and the losses that it returns beside them if it is one of those that do."""
         trained = any(weight.trainable for weight in self.weights)
         if trained:
             self._check_strategy()
@@ -64,9 +92,12 @@ class TensorFlowExecutor:
         variables = [weight.value for weight in self.weights]
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         with tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained)):
-            outputs = self._invoke(inputs, arguments)
+            outputs = self._invoke(function, inputs, arguments)
+        losses: list[Any] = []
+        if function is not self._function:
+            outputs, losses = outputs[0], [_as_default_float(loss) for loss in tf.nest.flatten(outputs[1])]
         outputs = pick_output(as_plain(outputs), self._choice)
-        return set_shapes(outputs, _batch(inputs), self._choice)
+        return set_shapes(outputs, _batch(inputs), self._choice), losses
 
     def prepare(self, inputs: Any) -> Any:
         parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
@@ -209,11 +240,9 @@ class TensorFlowExecutor:
         names = list(self._traces[0].inputs)
         return {names[0]: inputs} if len(names) == 1 and not isinstance(inputs, Mapping) else inputs
 
-    def _invoke(self, inputs: Any, arguments: dict[str, Any]) -> Any:
+    def _invoke(self, function: contents.Function, inputs: Any, arguments: dict[str, Any]) -> Any:
         try:
-            if self._function.is_signature:
-                return self._function.call(**inputs)
-            return self._function.call(inputs, **arguments)
+            return function.call(**inputs) if function.is_signature else function.call(inputs, **arguments)
         except (TypeError, ValueError) as err:
             if "matching concrete function" not in str(err):
                 raise

@@ -101,6 +101,8 @@ def _describe(source: source_lib.Source | None, plan: contents.Blueprint, piece:
     accepts = bool(function and function.accepts_training)
     runs = _runs(function, traces)
     fine_tunable, reason = fine_tunable_lib.verdict(kind, variables, runs, contents.blocking(function))
+    if fine_tunable and plan.input_losses == "lost":
+        reason += "; its layers have losses that depend on inputs, which nothing in it returns: they are not counted"
     tunable = fine_tunable
     if kind == "empty" and plan.pieces:  # what can be used are its pieces
         parts = {name: plan.piece(name) for name in plan.pieces}

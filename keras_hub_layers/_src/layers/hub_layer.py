@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers import errors
-from keras_hub_layers._src.compat import fit, layers, saving
+from keras_hub_layers._src.compat import fit, layers, models, saving
 from keras_hub_layers._src.executors import base, registry
 from keras_hub_layers._src.inspect import code, inspect, interface
 from keras_hub_layers._src.layers import arguments as arguments_lib
@@ -239,15 +239,19 @@ class HubLayer(layers.OwnLosses):
                 recompile_guard.record_step(model, self)
                 for warning in trainability.warnings_of_step(self, self._choice, self._executor):
                     self._warn(warning)
-            if not self.trainable or training is None:
-                training = False
-            if not keras.ops.is_tensor(training):  # a bool of Python or NumPy
-                return self._executor.call(inputs, bool(training))
-            return keras.ops.cond(
-                keras.ops.cast(training, "bool"),
-                lambda: self._executor.call(inputs, True),
-                lambda: self._executor.call(inputs, False),
-            )
+            if not self.trainable:
+                return self._executor.call(inputs, False)
+            if training is None or not keras.ops.is_tensor(training):  # a bool of Python or NumPy
+                outputs, losses = self._executor.call_with_losses(inputs, bool(training))
+            else:
+                results: Any = keras.ops.cond(
+                    keras.ops.cast(training, "bool"),
+                    lambda: self._executor.call_with_losses(inputs, True),
+                    lambda: self._executor.call_with_losses(inputs, False),
+                )
+                outputs, losses = results
+            self.add_loss(losses)
+            return outputs
 
     def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
         with self._located():
@@ -309,6 +313,8 @@ class HubLayer(layers.OwnLosses):
         executor = self.__dict__.get("_executor")
         if executor is None:
             return
+        if not self.trainable:
+            models.clear_losses(self)
         for weight in executor.candidates if self.trainable else ():
             weight.trainable = executor.has_lists if self._matches is None else self._matches(executor.name_of(weight))
         recompile_guard.check_at_next_step(self)
@@ -323,6 +329,8 @@ class HubLayer(layers.OwnLosses):
         if not self.trainable:
             return
         trainability.check_can_be_tuned(self._choice, self._settings, self._is_tf1)
+        if self._executor.loses_losses:
+            self._warn(trainability.LOST_LOSSES)
         if trainability.has_no_gradient(self._choice, self._executor):
             self._warn(trainability.no_gradient_warning(self._choice))
         elif not self.trainable_weights and (is_asked or self.weights):

@@ -21,6 +21,14 @@ from keras_hub_layers.errors import Line, TrainingError
 Warning = str | Callable[[Line], str]
 
 
+# To give where the executor `loses_losses`.
+LOST_LOSSES = (
+    "Keras layers in the SavedModel have losses that depend on their inputs (activity regularizers, add_loss), but "
+    "what is called does not return them in each mode, so they are not counted. To count one of the outputs instead:\n"
+    "x = keras.layers.ActivityRegularization(l2=0.01)(layer(x))"
+)
+
+
 # -- what can be trained -----------------------------------------------------------------------------------------------
 
 

@@ -203,6 +203,7 @@ class Blueprint:
         signatures: Name to function.
         variables: Published and captured ones.
         losses: Number of published regularization losses.
+        input_losses: What becomes of the losses that depend on inputs: `"counted"`, `"lost"`, or `""` where none are.
         pieces: Dotted names of the named callables.
         assets: File names.
         missing_ops: Names of ops that the running TensorFlow does not have.
@@ -213,6 +214,7 @@ class Blueprint:
     signatures: dict[str, Function]
     variables: Variables
     losses: int
+    input_losses: str
     pieces: list[str]
     assets: list[str]
     missing_ops: list[str]

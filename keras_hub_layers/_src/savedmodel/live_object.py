@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel import contents, input_losses
 from keras_hub_layers._src.savedmodel.contents import NOT_PIECES, Function, Trace, Variables, _as_plain, gather, trace
 from keras_hub_layers.errors import InterfaceError
 
@@ -69,6 +69,25 @@ def _not_built(obj: Any, err: ValueError) -> InterfaceError:
 def losses(obj: Any) -> list[Any]:
     """The published regularization losses, callable or not."""
     return [] if _is_function(obj) else _as_list(getattr(obj, "regularization_losses", None))
+
+
+def input_losses_function(obj: Any) -> Function | None:
+    """What computes the outputs of a Keras 2 object together with the losses that depend on inputs; or `None`."""
+    keras_api = getattr(obj, "keras_api", None)
+    functions = [getattr(keras_api, name, None) for name in input_losses.NAMES]
+    return next((call_function(function) for function in functions if _is_function(function)), None)
+
+
+def input_losses_verdict(obj: Any, call: Function | None) -> str:
+    """What becomes of the losses that depend on inputs: `"counted"`, `"lost"`, or `""` where there are none."""
+    if hasattr(obj, "keras_api"):
+        return input_losses.verdict(call, input_losses_function(obj))
+    layers = [below for below in _descendants(obj) if hasattr(below, "keras_api")]
+    is_lost = call is not None and any(
+        hasattr(layer.keras_api, input_losses.REGULARIZER) or input_losses.count(input_losses_function(layer))
+        for layer in layers
+    )
+    return "lost" if is_lost else ""
 
 
 def piece(obj: Any, name: str) -> Any | None:
@@ -210,6 +229,7 @@ def plan_of(obj: Any) -> contents.Blueprint:
         signatures=found,
         variables=variables(obj, functions),
         losses=len(losses(obj)),
+        input_losses=input_losses_verdict(obj, function),
         pieces=pieces(obj),
         assets=assets(obj),
         missing_ops=[],

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel import contents, input_losses
 from keras_hub_layers._src.savedmodel.contents import Blueprint
 from keras_hub_layers._src.savedmodel.graphs import ops
 
@@ -73,11 +73,26 @@ class _Objects:
             signatures=signatures,
             variables=contents.gather(lists["trainable_variables"], lists["variables"], functions),
             losses=len(self._entries(root.get("regularization_losses"))),
+            input_losses=self._input_losses(root, function),
             pieces=self._pieces(root),
             assets=sorted({os.path.basename(file.filename) for file in files}),
             missing_ops=missing,
             piece=lambda name: self.blueprint(missing, self._node(node, name)),
         )
+
+    def _input_losses(self, root: dict[str, int], call: contents.Function | None) -> str:
+        """What becomes of the losses that depend on inputs."""
+
+        def returned(keras_api: dict[str, int]) -> contents.Function | None:
+            return next((self._function(keras_api[name]) for name in input_losses.NAMES if name in keras_api), None)
+
+        if "keras_api" in root:
+            return input_losses.verdict(call, returned(self._children(root["keras_api"])))
+        layers = [self._children(self._children(node).get("keras_api")) for node in range(len(self._nodes))]
+        is_lost = call is not None and any(
+            input_losses.REGULARIZER in layer or input_losses.count(returned(layer)) for layer in layers
+        )
+        return "lost" if is_lost else ""
 
     def _node(self, node: int, name: str) -> int:
         """The node at a dotted name below another."""
@@ -182,6 +197,7 @@ def _read_tf1(meta_graph: Any, missing: list[str]) -> Blueprint:
         signatures=signatures,
         variables=with_references(contents.gather([], variables, ()), nodes),
         losses=0,
+        input_losses="",
         pieces=[],
         assets=_assets(meta_graph),
         missing_ops=missing,

@@ -1,0 +1,48 @@
+"""Losses that depend on inputs (activity regularizers, `add_loss`): what of a Keras 2 SavedModel computes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from keras_hub_layers._src.savedmodel import contents
+
+# Children of `keras_api` that return the outputs and the losses; the first counts, with the object's own regularizer.
+NAMES = ("call_and_return_all_conditional_losses", "call_and_return_conditional_losses")
+
+
+REGULARIZER = "activity_regularizer_fn"  # also there where the functions above have no trace
+
+
+def count(function: contents.Function | None) -> int:
+    """Number of losses that one of the functions in `NAMES` returns; of several traces the largest."""
+    outputs = [trace.outputs for trace in function.traces] if function else []
+    pairs = [pair for pair in outputs if isinstance(pair, (list, tuple)) and len(pair) == 2]
+    return max((len(tf.nest.flatten(losses)) for _, losses in pairs), default=0)
+
+
+def covers(function: contents.Function | None, call: contents.Function | None) -> bool:
+    """Whether one of the functions in `NAMES` computes all that `__call__` does: the same inputs in the same modes."""
+    if function is None or call is None:
+        return False
+    known = [(_form(trace.inputs), trace.arguments) for trace in function.traces]
+    return all((_form(trace.inputs), trace.arguments) in known for trace in call.usable_traces)
+
+
+def verdict(call: contents.Function | None, own: contents.Function | None) -> str:
+    """What becomes of the losses of a Keras object: `"counted"`, `"lost"`, or `""` where there are none.
+
+    Args:
+        call: What `__call__` is.
+        own: The function among `NAMES`, or `None`.
+    """
+    return "" if not count(own) else "counted" if covers(own, call) else "lost"
+
+
+def _form(inputs: Any) -> Any:
+    """Inputs without the names of their specs, to compare."""
+    if isinstance(inputs, Mapping):
+        return {key: _form(value) for key, value in inputs.items()}
+    if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
+        return [_form(value) for value in inputs]
+    return tf.TensorSpec(inputs.shape, inputs.dtype) if isinstance(inputs, tf.TensorSpec) else inputs
