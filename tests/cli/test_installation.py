@@ -6,9 +6,9 @@ from importlib import metadata
 
 import pytest
 
-from keras_hub_layers._src.cli.doctor import import_probe, installation
+from keras_hub_layers._src.cli.doctor import import_check, installation
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING
-from keras_hub_layers._src.cli.doctor.import_probe import Probe
+from keras_hub_layers._src.cli.doctor.import_check import ImportResult
 
 FINE = {
     "tensorflow": "2.21.0",
@@ -34,7 +34,7 @@ def check(monkeypatch, tmp_path):
             return versions[name]
 
         monkeypatch.setattr(installation.metadata, "version", version)
-        found = installation.check(lambda modules: Probe(**seen))
+        found = installation.check(lambda modules: ImportResult(**seen))
         return {finding.topic: finding for finding in found}
 
     return run
@@ -70,7 +70,7 @@ def test_versions_that_do_not_fit_come_with_the_line_that_mends_them(check, chan
 def test_two_tensorflows_are_noticed(check):
     versions = {**FINE, "tensorflow-cpu": "2.20.0"}
     assert check(versions)["TensorFlow"].level == OK  # the last finding of this topic, the version's
-    found = [finding for finding in installation.check(lambda modules: Probe()) if finding.topic == "TensorFlow"]
+    found = [finding for finding in installation.check(lambda modules: ImportResult()) if finding.topic == "TensorFlow"]
     assert [finding.level for finding in found] == [WARNING, OK]
     assert "tensorflow 2.21.0, tensorflow-cpu 2.20.0" in found[0].text
 
@@ -158,7 +158,7 @@ def test_a_probe_imports_in_a_process_of_its_own(tmp_path, monkeypatch):
     (tmp_path / "fine_module.py").write_text("__version__ = '1.2'\nprint('chatter')\n")
     (tmp_path / "broken_module.py").write_text("raise ImportError('no luck')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    seen = import_probe.probe(("fine_module", "broken_module"))
+    seen = import_check.try_imports(("fine_module", "broken_module"))
     assert (seen.versions, seen.errors) == ({"fine_module": "1.2"}, {"broken_module": "ImportError: no luck"})
     assert "fine_module" not in sys.modules
 
@@ -168,4 +168,4 @@ def test_a_probe_survives_an_import_that_ends_the_process(tmp_path, monkeypatch)
         "import os, sys\nprint('bad CPU', file=sys.stderr, flush=True)\nos.abort()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert import_probe.probe(("deadly_module",)).crash == "signal 6: bad CPU"
+    assert import_check.try_imports(("deadly_module",)).crash == "signal 6: bad CPU"

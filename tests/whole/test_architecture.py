@@ -100,6 +100,13 @@ def stored(node):
     )
 
 
+def test_every_warning_goes_through_the_helper_that_finds_the_line_of_the_user():
+    for path, tree in TREES.items():
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "warn"]
+        assert path.stem == "errors" or "warnings.warn" not in map(ast.unparse, calls), path
+    assert not [path for path, _, module, name in IMPORTS if (module, name) == ("warnings", "warn")]
+
+
 def test_folders_files_and_functions_are_small():
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in TREES}
     assert statistics.median(lengths.values()) < 150

@@ -31,7 +31,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
         assert error.__name__ in (errors.__doc__ or "")
 
 
-def test_explain_words_the_four_parts_in_order():
+def test_an_error_words_its_parts_in_order():
     text = str(errors.InputError("It broke.", expected="a", received="b", where="c", fix="d\ne"))
     assert text.splitlines() == [
         "It broke.", "  Expected: a", "  Received: b", "  Where: c", "  What to do: d", "    e",

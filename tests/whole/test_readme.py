@@ -48,3 +48,11 @@ def test_the_two_commands_are_commands_of_dev_py():
     commands = re.findall(r"\$ python3 dev.py (\w+)", README)
     assert commands == ["demo", "test"]
     assert "python3 dev.py test" in (prose.ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_each_pattern_of_the_core_of_the_tests_matches_files():
+    core = re.search(r"CORE = \((.*?)\)", (prose.ROOT / "dev.py").read_text("utf-8"), re.DOTALL)
+    patterns = re.findall('"(.+)"', core[1])
+    assert len(patterns) > 5
+    for pattern in patterns:
+        assert list((prose.ROOT / "tests").glob(pattern)), pattern

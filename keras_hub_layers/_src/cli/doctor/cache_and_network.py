@@ -30,20 +30,20 @@ def check() -> list[Finding]:
     Returns:
         A list of `Finding`.
     """
-    return [*_cache(), *_network(), *_certificates(), *_limits()]
+    return [*_check_cache(), *_check_network(), *_check_certificates(), *_check_limits()]
 
 
-def _cache() -> Iterator[Finding]:
+def _check_cache() -> Iterator[Finding]:
     try:
         cache = Cache()
     except HubError as error:
         yield of_error(error, "cache")
         return
     source = next((name for name in ("TFHUB_CACHE_DIR", "KERAS_HUB_LAYERS_CACHE") if os.environ.get(name)), "default")
-    refusal = _refusal(cache.root)
-    if refusal:
+    reason = _why_not_writable(cache.root)
+    if reason:
         elsewhere = "export TFHUB_CACHE_DIR=/large/disk/tfhub"
-        yield Finding("cache", PROBLEM, f"{cache.root} ({source}) cannot be written: {refusal}", elsewhere)
+        yield Finding("cache", PROBLEM, f"{cache.root} ({source}) cannot be written: {reason}", elsewhere)
         return
     entries = cache.entries()
     text = f"{cache.root} ({source}), {counted(len(entries), 'model')}, {readable(sum(e.size for e in entries))}"
@@ -56,22 +56,22 @@ def _cache() -> Iterator[Finding]:
         lines = [f"keras-hub-layers cache remove {entry.handle or entry.key}" for entry in broken]
         names = ", ".join(entry.handle or entry.key for entry in broken)
         yield Finding("cache", PROBLEM, f"files are missing or cut short: {names}", "\n".join(lines))
-    left = _left_over(cache.root)
-    if left:
-        text = f"{counted(left, 'unfinished download')}; those of killed processes go with the next download"
+    unfinished = _count_unfinished(cache.root)
+    if unfinished:
+        text = f"{counted(unfinished, 'unfinished download')}; those of killed processes go with the next download"
         yield Finding("cache", WARNING, text)
 
 
-def _refusal(root: str) -> str:
+def _why_not_writable(root: str) -> str:
     """Why nothing can be written, `""` if it can."""
-    place = _existing(root)
-    if not os.path.isdir(place):
-        return f"{place} is a file"
-    probe = os.path.join(place, f".{uuid.uuid4().hex}.tmp")
+    directory = _existing(root)
+    if not os.path.isdir(directory):
+        return f"{directory} is a file"
+    test_file = os.path.join(directory, f".{uuid.uuid4().hex}.tmp")
     try:
-        with open(probe, "xb"):
+        with open(test_file, "xb"):
             pass
-        os.unlink(probe)
+        os.unlink(test_file)
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -89,12 +89,12 @@ def _is_whole(path: str) -> bool:
     return manifest.fits(path) if manifest else is_whole(path)
 
 
-def _left_over(root: str) -> int:
+def _count_unfinished(root: str) -> int:
     names = os.listdir(root) if os.path.isdir(root) else []
     return sum(bool(re.fullmatch(r"[0-9a-f]{40}\..+\.tmp", name)) for name in names)
 
 
-def _network() -> Iterator[Finding]:
+def _check_network() -> Iterator[Finding]:
     if environment.offline():
         text = "KERAS_HUB_LAYERS_OFFLINE is set: only what is local or in the cache can be used"
         yield Finding("network", WARNING, text, "unset KERAS_HUB_LAYERS_OFFLINE")
@@ -119,7 +119,7 @@ def _without_password(text: str) -> str:
     return display(text) if "://" in text else re.sub(r"^[^@/,]*@", "***@", text)
 
 
-def _certificates() -> Iterator[Finding]:
+def _check_certificates() -> Iterator[Finding]:
     for name in _CERTIFICATES:
         path = os.environ.get(name)
         if path and not os.path.exists(path):
@@ -131,7 +131,7 @@ def _certificates() -> Iterator[Finding]:
         yield Finding("certificates", WARNING, text, "unset TFHUB_DISABLE_CERT_VALIDATION")
 
 
-def _limits() -> Iterator[Finding]:
+def _check_limits() -> Iterator[Finding]:
     readers: tuple[Callable[[], object], ...] = (environment.timeout, environment.max_bytes, environment.max_members)
     for read in readers:
         try:

@@ -1,4 +1,4 @@
-"""A finding: one thing that `doctor` looked at, what it saw, and the line that mends it."""
+"""Finding: one thing that `doctor` looked at, what it saw, and the line that mends it."""
 
 import re
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def table(findings: Iterable[Finding]) -> tables.Table:
     width = tables.WIDTH - 2 - max((len(label) for label in labels), default=0)
     rows = []
     for label, finding in zip(labels, listed, strict=True):
-        lines = [part for line in finding.text.splitlines() for part in tables.wrapped(line, width)]
+        lines = [row for line in finding.text.splitlines() for row in tables.wrapped(line, width)]
         rows.append(tables.Row(label, tuple(lines), _STYLES[finding.level]))
         if finding.fix:
             rows.append(tables.Row("", tuple(finding.fix.splitlines()), "code"))

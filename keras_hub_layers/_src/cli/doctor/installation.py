@@ -9,7 +9,7 @@ from importlib import metadata
 
 from keras_hub_layers import __version__
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
-from keras_hub_layers._src.cli.doctor.import_probe import Probe, probe
+from keras_hub_layers._src.cli.doctor.import_check import ImportResult, try_imports
 
 PYTHON = (3, 11)
 
@@ -38,64 +38,64 @@ _EXTRAS = {  # distribution -> what it is for, the extra that brings it
 }
 
 
-def check(run: Callable[[tuple[str, ...]], Probe] = probe) -> list[Finding]:
+def check(run: Callable[[tuple[str, ...]], ImportResult] = try_imports) -> list[Finding]:
     """Look at what is installed.
 
     Args:
-        run: Imports modules and says what happened. Defaults to `probes.probe`.
+        run: Imports modules and says what happened. Defaults to `try_imports`.
 
     Returns:
         A list of `Finding`.
     """
     modules = ("tensorflow", "keras", "keras_hub_layers.layers")
-    seen = run((*modules, "tensorflow_hub") if _version("tensorflow-hub") else modules)
+    imports = run((*modules, "tensorflow_hub") if _version("tensorflow-hub") else modules)
     return [
-        _python(),
+        _check_python(),
         Finding("this package", OK, f"keras_hub_layers {__version__}"),
-        *_tensorflow(seen),
-        *_keras(seen),
-        *_backend(seen),
-        *_legacy(),
-        *_devices(seen),
-        *_text(),
-        *_hub(seen),
-        *_extras(),
+        *_check_tensorflow(imports),
+        *_check_keras(imports),
+        *_check_backend(imports),
+        *_check_legacy_keras(),
+        *_check_devices(imports),
+        *_check_tensorflow_text(),
+        *_check_tensorflow_hub(imports),
+        *_check_extras(),
     ]
 
 
-def _python() -> Finding:
+def _check_python() -> Finding:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
     if sys.version_info[:2] < PYTHON:
         return Finding("Python", PROBLEM, f"{text}; it is too old", f"python{PYTHON[0]}.{PYTHON[1]} -m venv .venv")
     return Finding("Python", OK, text)
 
 
-def _tensorflow(seen: Probe) -> Iterator[Finding]:
-    found = {name: version for name in _TENSORFLOWS if (version := _version(name))}
+def _check_tensorflow(imports: ImportResult) -> Iterator[Finding]:
+    versions = {name: version for name in _TENSORFLOWS if (version := _version(name))}
     fits = f'pip install "tensorflow>={_dotted(TENSORFLOW[0])},<{TENSORFLOW[1][0]}.{TENSORFLOW[1][1] + 1}"'
-    if not found:
+    if not versions:
         yield Finding("TensorFlow", PROBLEM, "it is not installed", fits)
         return
-    if len(found) > 1 and len(set(found.values())) > 1:
-        both = ", ".join(f"{name} {version}" for name, version in found.items())
-        yield Finding("TensorFlow", WARNING, f"several are installed: {both}", f"pip uninstall {list(found)[-1]}")
-    version = next(iter(found.values()))
-    if seen.crash:
-        yield Finding("TensorFlow", PROBLEM, f"{version} ends the process that imports it: {seen.crash}", fits)
-    elif "tensorflow" in seen.errors and not _is_of_backend(seen.errors["tensorflow"]):
-        yield Finding("TensorFlow", PROBLEM, f"{version} cannot be imported: {seen.errors['tensorflow']}", fits)
+    if len(set(versions.values())) > 1:
+        both = ", ".join(f"{name} {version}" for name, version in versions.items())
+        yield Finding("TensorFlow", WARNING, f"several are installed: {both}", f"pip uninstall {list(versions)[-1]}")
+    version = next(iter(versions.values()))
+    if imports.crash:
+        yield Finding("TensorFlow", PROBLEM, f"{version} ends the process that imports it: {imports.crash}", fits)
+    elif "tensorflow" in imports.errors and not _is_of_backend(imports.errors["tensorflow"]):
+        yield Finding("TensorFlow", PROBLEM, f"{version} cannot be imported: {imports.errors['tensorflow']}", fits)
     else:
         yield _in_range("TensorFlow", version, TENSORFLOW, fits)
 
 
-def _keras(seen: Probe) -> Iterator[Finding]:
+def _check_keras(imports: ImportResult) -> Iterator[Finding]:
     fits = f'pip install "keras>={_dotted(KERAS[0])},<{KERAS[1][0]}.{KERAS[1][1] + 1}"'
     version = _version("keras")
     if not version:
         yield Finding("Keras", PROBLEM, "it is not installed", fits)
         return
-    if "keras" in seen.errors and not _is_of_backend(seen.errors["keras"]):
-        yield Finding("Keras", PROBLEM, f"{version} cannot be imported: {seen.errors['keras']}", fits)
+    if "keras" in imports.errors and not _is_of_backend(imports.errors["keras"]):
+        yield Finding("Keras", PROBLEM, f"{version} cannot be imported: {imports.errors['keras']}", fits)
         return
     yield _in_range("Keras", version, KERAS, fits)
     old, new = _version("tf_keras"), _version("tensorflow")
@@ -131,7 +131,7 @@ def _is_of_backend(error: str) -> bool:
     return name != "tensorflow" and (name in error or "backend" in error or "Keras cannot be imported" in error)
 
 
-def _backend(seen: Probe) -> Iterator[Finding]:
+def _check_backend(imports: ImportResult) -> Iterator[Finding]:
     backend, source = _named_backend()
     if backend != "tensorflow":
         yield Finding(
@@ -143,12 +143,12 @@ def _backend(seen: Probe) -> Iterator[Finding]:
         )
     else:
         yield Finding("backend", OK, f"tensorflow ({source})")
-    failed = seen.errors.get("keras_hub_layers.layers")
-    if failed and not {"tensorflow", "keras"} & seen.errors.keys():
+    failed = imports.errors.get("keras_hub_layers.layers")
+    if failed and not {"tensorflow", "keras"} & imports.errors.keys():
         yield Finding("this package", PROBLEM, f"keras_hub_layers.layers cannot be imported: {failed}")
 
 
-def _legacy() -> Iterator[Finding]:
+def _check_legacy_keras() -> Iterator[Finding]:
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
         yield Finding(
             "tf.keras",
@@ -159,12 +159,12 @@ def _legacy() -> Iterator[Finding]:
         )
 
 
-def _devices(seen: Probe) -> Iterator[Finding]:
+def _check_devices(imports: ImportResult) -> Iterator[Finding]:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if seen.crash or "tensorflow" in seen.errors:
+    if imports.crash or "tensorflow" in imports.errors:
         return
-    if seen.gpus:
-        yield Finding("GPU", OK, f"{len(seen.gpus)} visible: {', '.join(seen.gpus)}")
+    if imports.gpus:
+        yield Finding("GPU", OK, f"{len(imports.gpus)} visible: {', '.join(imports.gpus)}")
     elif not _has_nvidia_driver():
         yield Finding("GPU", OK, "none; the CPU computes")
     elif hidden is not None and hidden.strip() in ("", "-1"):
@@ -172,9 +172,10 @@ def _devices(seen: Probe) -> Iterator[Finding]:
             "GPU", WARNING, f"CUDA_VISIBLE_DEVICES={hidden!r} hides what there is", "unset CUDA_VISIBLE_DEVICES"
         )
     else:
-        text = "there is an NVIDIA driver, and TensorFlow sees no GPU" + (
-            "; its CUDA libraries are missing or do not fit" if seen.built_with_cuda else ": it was built without CUDA"
+        reason = (
+            "its CUDA libraries are missing or do not fit" if imports.built_with_cuda else "it was built without CUDA"
         )
+        text = f"there is an NVIDIA driver, and TensorFlow sees no GPU: {reason}"
         yield Finding("GPU", WARNING, text, 'pip install "tensorflow[and-cuda]"')
 
 
@@ -182,7 +183,7 @@ def _has_nvidia_driver() -> bool:
     return os.path.exists("/proc/driver/nvidia/version")
 
 
-def _text() -> Iterator[Finding]:
+def _check_tensorflow_text() -> Iterator[Finding]:
     text, new = _version("tensorflow-text"), _version("tensorflow")
     fits = f'pip install "tensorflow-text=={_dotted(_minor(new))}.*"' if new else ""
     if not text:
@@ -196,11 +197,11 @@ def _text() -> Iterator[Finding]:
         yield Finding("tensorflow-text", OK, text)
 
 
-def _hub(seen: Probe) -> Iterator[Finding]:
+def _check_tensorflow_hub(imports: ImportResult) -> Iterator[Finding]:
     version = _version("tensorflow-hub")
     if not version:
         return
-    error = seen.errors.get("tensorflow_hub")
+    error = imports.errors.get("tensorflow_hub")
     if error is None or _is_of_backend(error):
         yield Finding("tensorflow_hub", OK, f"{version}; not needed, it shares the cache where TFHUB_CACHE_DIR is set")
     elif "pkg_resources" in error:
@@ -212,7 +213,7 @@ def _hub(seen: Probe) -> Iterator[Finding]:
         )
 
 
-def _extras() -> Iterator[Finding]:
+def _check_extras() -> Iterator[Finding]:
     for name, (purpose, extra) in _EXTRAS.items():
         version = _version(name)
         absent = f'not installed; for {purpose}: pip install "keras-hub-layers[{extra}]"'

@@ -1,11 +1,11 @@
-"""What happens when TensorFlow, Keras and tensorflow_hub are imported: tried in a process of its own."""
+"""try_imports: what happens when TensorFlow, Keras and tensorflow_hub are imported, in a process of its own."""
 
 import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
 
-_MARK = "keras_hub_layers probe: "
+_MARK = "keras_hub_layers imports: "
 
 
 # A process of its own: an import can end it (wrong CPU, broken driver), and takes seconds and memory.
@@ -14,24 +14,24 @@ import json, os, sys, warnings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.simplefilter("ignore")
 mark, *names = sys.argv[1:]
-found = {"errors": {}, "versions": {}, "gpus": [], "backend": ""}
+result = {"errors": {}, "versions": {}, "gpus": [], "backend": ""}
 for name in names:
     try:
-        found["versions"][name] = str(getattr(__import__(name), "__version__", ""))
+        result["versions"][name] = str(getattr(__import__(name), "__version__", ""))
     except BaseException as error:
-        found["errors"][name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        result["errors"][name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
 tf, keras = sys.modules.get("tensorflow"), sys.modules.get("keras")
-if "tensorflow" in found["versions"]:
-    found["gpus"] = [device.name for device in tf.config.list_physical_devices("GPU")]
-    found["built_with_cuda"] = tf.test.is_built_with_cuda()
-if "keras" in found["versions"]:
-    found["backend"] = keras.backend.backend()
-print("\\n" + mark + json.dumps(found), flush=True)
+if "tensorflow" in result["versions"]:
+    result["gpus"] = [device.name for device in tf.config.list_physical_devices("GPU")]
+    result["built_with_cuda"] = tf.test.is_built_with_cuda()
+if "keras" in result["versions"]:
+    result["backend"] = keras.backend.backend()
+print("\\n" + mark + json.dumps(result), flush=True)
 """
 
 
 @dataclass(frozen=True)
-class Probe:
+class ImportResult:
     """What a fresh process said.
 
     Attributes:
@@ -51,7 +51,7 @@ class Probe:
     crash: str = ""
 
 
-def probe(modules: tuple[str, ...], timeout: float = 180) -> Probe:
+def try_imports(modules: tuple[str, ...], timeout: float = 180) -> ImportResult:
     """Import modules in a fresh process with the same environment.
 
     Args:
@@ -62,13 +62,13 @@ def probe(modules: tuple[str, ...], timeout: float = 180) -> Probe:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        return Probe(crash=f"no answer after {timeout:.0f} s")
+        return ImportResult(crash=f"no answer after {timeout:.0f} s")
     except OSError as error:
-        return Probe(crash=f"{sys.executable} cannot be started: {error.strerror}")
+        return ImportResult(crash=f"{sys.executable} cannot be started: {error.strerror}")
     line = next((line for line in done.stdout.splitlines() if line.startswith(_MARK)), None)
     if line is None:
         last = [text for text in done.stderr.splitlines() if text.strip()][-1:]
         ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        return Probe(crash=": ".join([ended, *last]))
-    said = json.loads(line.removeprefix(_MARK))
-    return Probe(**{**said, "gpus": tuple(said["gpus"])})
+        return ImportResult(crash=": ".join([ended, *last]))
+    result = json.loads(line.removeprefix(_MARK))
+    return ImportResult(**{**result, "gpus": tuple(result["gpus"])})
