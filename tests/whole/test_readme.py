@@ -56,3 +56,16 @@ def test_each_pattern_of_the_core_of_the_tests_matches_files():
     assert len(patterns) > 5
     for pattern in patterns:
         assert list((prose.ROOT / "tests").glob(pattern)), pattern
+
+
+def test_contributing_names_files_and_folders_that_exist():
+    text = (prose.ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    inside = set(re.findall(r"`(\w+/\w+\.py)`", text)) - {"tests/whole"}
+    inside |= {name for line in re.findall(r"^(?:\w+/ ?)+", text, re.MULTILINE) for name in line.split()}
+    assert len(inside) > 20
+    for name in inside:
+        assert (prose.ROOT / "keras_hub_layers" / "_src" / name).exists(), name
+    packages = [
+        path.name for path in (prose.ROOT / "keras_hub_layers" / "_src").iterdir() if (path / "__init__.py").exists()
+    ]
+    assert not [name for name in packages if f"{name}/" not in inside]
