@@ -40,7 +40,7 @@ TREES = {
     if path != PACKAGE / "_src" / "__init__.py"
 }
 PRIVATE = ("keras.src", "tensorflow.python", "tf_keras")
-OF_THE_STANDARD_LIBRARY = {"_replace", "_SubParsersAction", "_current_indent", "_indent_increment"}
+OF_THE_STANDARD_LIBRARY = {"_getframe", "_replace", "_SubParsersAction", "_current_indent", "_indent_increment"}
 
 
 def package_of(name):
