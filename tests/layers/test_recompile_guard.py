@@ -371,7 +371,7 @@ def test_the_pattern_to_begin_with_is_that_of_a_variable_that_can_be_trained(pro
     path = produced(producers.raw_pixels, dtype=tf.float32)
     with pytest.warns(HubWarning, match="no trainable weights") as caught:
         layers.HubLayer(path, trainable=True)
-    lines = [str(caught[0].message).splitlines()[-1], handle_check.travel(path).findings[-1].fix]
+    lines = [str(caught[0].message).splitlines()[-1], handle_check.check(path).findings[-1].fix]
     assert lines == [f"HubLayer({path!r}, trainable=True, unfreeze='w')"] * 2
     assert len(eval(lines[0], {"HubLayer": layers.HubLayer}).trainable_weights) == 1
 
@@ -382,7 +382,7 @@ def test_without_a_variable_that_can_be_trained_no_pattern_is_offered(tmp_path):
     root.__call__ = tf.function(lambda x: x + root.b, input_signature=[tf.TensorSpec((None, 1))])
     path = producers.save(root, tmp_path / "model")
     assert inspect_module.inspect(path).reason.endswith("none of those that it uses can be trained")
-    assert handle_check.travel(path).findings[-1].fix == ""
+    assert handle_check.check(path).findings[-1].fix == ""
 
 
 # -- layers that the model does not hold

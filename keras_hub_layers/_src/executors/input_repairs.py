@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.executors.input_reshaping import BATCH, Known, cast, has_bytes, is_castable, look, reshaped
-from keras_hub_layers._src.executors.inputs import Mismatch, conform, is_image
+from keras_hub_layers._src.executors.inputs import is_image, matches
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.text import words
 
@@ -47,7 +47,7 @@ def repair(value: Any, spec: Any, name: str = "x", is_for_bytes: Callable[[], bo
     if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
         return _list(value, spec, name)
     if isinstance(value, Mapping) and value:
-        key = next((key for key, part in value.items() if _matches(part, spec)), next(iter(value)))
+        key = next((key for key, part in value.items() if matches(part, spec)), next(iter(value)))
         return _after(f"{name} = {name}[{key!r}]", repair(value[key], spec, name, is_for_bytes))
     if isinstance(value, tf.data.Dataset):
         first: Any = value.element_spec
@@ -81,13 +81,13 @@ def _dict(value: Any, spec: Mapping, name: str) -> Fix:
     if isinstance(value, Mapping):
         return _entries(value, spec, name)
     if isinstance(value, (list, tuple)) and len(value) == len(spec):
-        order = next((o for o in _orders(keys) if all(map(_matches, value, (spec[k] for k in o)))), None)
+        order = next((o for o in _orders(keys) if all(map(matches, value, (spec[k] for k in o)))), None)
         line = f"{name} = {{" + ", ".join(f"{k!r}: {name}[{i}]" for i, k in enumerate(order or keys)) + "}"
         return Fix((line,), order is not None)
     if len(spec) == 1:
         inner = repair(value, spec[keys[0]], name)
         line = f"{name} = {{{keys[0]!r}: {name}}}"
-        return Fix((line,), True) if _matches(value, spec[keys[0]]) else Fix((*inner.lines, line), inner.is_complete)
+        return Fix((line,), True) if matches(value, spec[keys[0]]) else Fix((*inner.lines, line), inner.is_complete)
     lines = (f"{name} = {{" + ", ".join(f"{k!r}: {_variable(k)}" for k in sorted(spec)) + "}",)
     known = look(value)
     if known is not None and known.dtype == tf.string and tf.string not in {part.dtype for part in spec.values()}:
@@ -112,7 +112,7 @@ def _entries(value: Mapping, spec: Mapping, name: str) -> Fix:
             lines.append(f"{name}[{key!r}] = {_variable(key)}   # {specs.describe(specs.spec_of(spec[key]))}")
             is_complete = False
     for key, part in spec.items():
-        if key in value and not _matches(value[key], part):
+        if key in value and not matches(value[key], part):
             inner = repair(value[key], part, f"{name}[{key!r}]")
             lines += inner.lines
             is_complete &= inner.is_complete
@@ -123,14 +123,14 @@ def _list(value: Any, spec: Any, name: str) -> Fix:
     count = len(spec)
     if isinstance(value, Mapping) and len(value) == count:
         keys = list(value)
-        order = next((o for o in _orders(keys) if all(map(_matches, (value[k] for k in o), spec))), None)
+        order = next((o for o in _orders(keys) if all(map(matches, (value[k] for k in o), spec))), None)
         return Fix((f"{name} = [" + ", ".join(f"{name}[{k!r}]" for k in order or keys) + "]",), order is not None)
     if isinstance(value, (list, tuple)) and len(value) == count:
-        order = next((o for o in _orders(range(count)) if all(map(_matches, (value[i] for i in o), spec))), None)
+        order = next((o for o in _orders(range(count)) if all(map(matches, (value[i] for i in o), spec))), None)
         if order is not None:
             return Fix((f"{name} = [" + ", ".join(f"{name}[{i}]" for i in order) + "]",), True)
         inner = [
-            repair(v, s, f"{name}[{i}]") for i, (v, s) in enumerate(zip(value, spec, strict=True)) if not _matches(v, s)
+            repair(v, s, f"{name}[{i}]") for i, (v, s) in enumerate(zip(value, spec, strict=True)) if not matches(v, s)
         ]
         return Fix(tuple(line for fix in inner for line in fix.lines), all(fix.is_complete for fix in inner))
     known = None if isinstance(value, (list, tuple)) and any(map(_is_array, value)) else look(value)
@@ -139,7 +139,7 @@ def _list(value: Any, spec: Any, name: str) -> Fix:
         if all(isinstance(s, tf.TensorSpec) and one.fits(s.shape) for s in spec):
             return Fix((f"{name} = keras.ops.split({name}, {count}, axis=-1)",), True)
     if isinstance(value, (list, tuple)) and len(value) > count:
-        return Fix((f"{name} = {name}[:{count}]",), all(map(_matches, value, spec)))
+        return Fix((f"{name} = {name}[:{count}]",), all(map(matches, value, spec)))
     return Fix((f"{name} = [" + ", ".join(f"input_{i}" for i in range(count)) + "]",))
 
 
@@ -214,14 +214,6 @@ def _made(value: Any, spec: tf.TensorSpec, name: str) -> Fix:
     if hasattr(value, "__next__"):
         return Fix((f"{name} = np.stack(list({name}))",))
     return Fix(_example(spec, name))
-
-
-def _matches(value: Any, spec: Any) -> bool:
-    try:
-        conform(value, spec)
-    except Mismatch:
-        return False
-    return True
 
 
 def _is_array(value: Any) -> bool:

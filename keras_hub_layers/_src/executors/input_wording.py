@@ -1,24 +1,30 @@
 """What an error text says of inputs and of traces: enough to see what differs, however large they are."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_hub_layers._src.executors.matching import TraceForm
 from keras_hub_layers._src.inspect import specs
-from keras_hub_layers._src.savedmodel import contents
 
 
-def listed(traces: Iterable[contents.Trace], mark: str = "") -> str:
-    """Traces, one a line, without repetitions, in their order; the mark stands behind the first of several."""
-    found = {}
+def listed(traces: Iterable[TraceForm], mark: str = "", names: Collection[str] = ()) -> str:
+    """Traces, one a line, without repetitions, in their order.
+
+    Args:
+        traces: The traces.
+        mark: What stands behind the first of several. Defaults to `""`.
+        names: Arguments that are shown even where a trace has `None` for them. Defaults to none.
+    """
+    texts = []
     for trace in traces:
-        fixed = {name: value for name, value in trace.arguments.items() if value is not None}
-        arguments = "".join(f", {n}={specs.describe(specs.spec_of(v))}" for n, v in fixed.items())
-        found[f"({_shortened(specs.describe(specs.spec_of(trace.inputs)))}{arguments})"] = None
-    lines = list(found)
+        shown = {name: value for name, value in trace.arguments.items() if value is not None or name in names}
+        arguments = "".join(f", {name}={_argument(value)}" for name, value in shown.items())
+        texts.append(f"({_shortened(specs.describe(trace.inputs))}{arguments})")
+    lines = list(dict.fromkeys(texts))
     if len(lines) > 1:
         lines[0] += mark
     return "\n".join(lines) or "a tensor, or a list or dict of tensors"
@@ -27,6 +33,10 @@ def listed(traces: Iterable[contents.Trace], mark: str = "") -> str:
 def shown(inputs: Any) -> str:
     """Inputs by shape, dtype and, of pixels, range."""
     return _shortened(specs.describe(keras.tree.map_structure(_described, _in_words(inputs))))
+
+
+def _argument(value: Any) -> str:
+    return repr(value) if value is None else specs.describe(value)
 
 
 class _Text(str):

@@ -1,199 +1,197 @@
-"""What a user passes, made to match what was traced: structure, keys, kinds and dtypes."""
+"""What a user passes as TensorFlow's tensors: looked at for the decision which trace answers, and made to match it."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, Step, TraceForm, pack
+from keras_hub_layers._src.savedmodel import contents
 
-class Mismatch(Exception):
-    """The value does not fit the trace, for the reason given."""
+_TENSORS = (tf.TensorSpec, tf.RaggedTensorSpec, tf.SparseTensorSpec)
+_NUMBERS = ("float16", "float32", "float64", "complex64", "complex128", "bool", "int8", "int16", "int32", "int64",
+            "uint8", "uint16", "uint32", "uint64")  # fmt: skip
 
 
-def conform(value: Any, spec: Any) -> tuple[Any, int]:
-    """Make a value match the specs of a trace.
+# -- forms -------------------------------------------------------------------------------------------------------------
 
-    Values are cast within and from integers to floats, and never otherwise; extra keys are dropped; tuples and
-    lists stand for each other.
+
+def form_of(value: Any) -> Form:
+    """The `Form` of a tensor, an array, or a `tf.TypeSpec`."""
+    if isinstance(value, np.ndarray):
+        return Form(value.shape, value.dtype.name)
+    if isinstance(value, (tf.RaggedTensor, tf.RaggedTensorSpec)):
+        return Form(_shape(value), value.dtype.name, "ragged", value.ragged_rank)  # type: ignore[union-attr]
+    if isinstance(value, (tf.SparseTensor, tf.SparseTensorSpec)):
+        return Form(_shape(value), value.dtype.name, "sparse")
+    return Form(_shape(value), value.dtype.name)
+
+
+def trace_form(trace: contents.Trace) -> TraceForm:
+    """A trace as the decision sees it."""
+    return TraceForm(_forms(trace.inputs), {name: _forms(value) for name, value in trace.arguments.items()})
+
+
+def _forms(nest: Any) -> Any:
+    if isinstance(nest, _TENSORS):
+        return form_of(nest)
+    if isinstance(nest, Mapping):
+        return {key: _forms(part) for key, part in nest.items()}
+    return type(nest)(map(_forms, nest)) if type(nest) in (list, tuple) else nest
+
+
+def _shape(value: Any) -> tuple[int | None, ...] | None:
+    return None if value.shape.rank is None else tuple(value.shape.as_list())
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+def look(value: Any, wanted: Form) -> tuple[Any, Form]:
+    """A tensor, or an array of numbers, that stands for a value, and its form.
 
     Args:
-        value: Tensors, arrays or Python values, or a list, tuple or dict of them.
-        spec: A `tf.TypeSpec`, or a list, tuple or dict of them.
-
-    Returns:
-        The matching value, and what it cost: 0 for an exact match, more for each cast.
+        value: What the user passes for one tensor.
+        wanted: The form that a trace takes.
 
     Raises:
-        Mismatch: It cannot be made to match.
+        Mismatch: There is no tensor of these values.
     """
-    if isinstance(spec, Mapping):
-        return _conform_dict(value, spec)
-    if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
-        return _conform_list(value, spec)
-    if isinstance(spec, tf.RaggedTensorSpec):
-        return _conform_ragged(value, spec)
-    if isinstance(spec, tf.SparseTensorSpec):
-        return _conform_sparse(value, spec)
-    if isinstance(spec, tf.TensorSpec):
-        return _conform_dense(value, spec)
-    raise Mismatch(f"a {type(spec).__name__} is expected, which no Keras layer can pass on")
+    if wanted.kind == "ragged" and isinstance(value, (list, tuple)):
+        try:
+            value = tf.ragged.constant(value, ragged_rank=wanted.ragged_rank)
+        except ValueError as err:
+            raise Mismatch(f"no ragged tensor can be made of it: {err}") from err
+    value = _as_tensor_or_array(value)
+    return value, form_of(value)
 
 
-def to_tensor(value: Any, dtype: Any = None) -> Any:
+def to_tensor(value: Any) -> Any:
     """A tensor from an array or Python values; tensors, ragged and sparse ones stay as they are.
 
     Raises:
         Mismatch: There is no tensor of these values.
     """
+    value = _as_tensor_or_array(value)
+    return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
+
+
+def _as_tensor_or_array(value: Any) -> Any:
+    """An array keeps the precision that TensorFlow's own conversion of Python floats drops, and shows its values."""
     if tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
         return value
     try:
-        if any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value)) or hasattr(value, "__tf_tensor__"):
+        is_array = isinstance(value, (np.ndarray, np.generic))
+        if not is_array and (hasattr(value, "__tf_tensor__") or any(map(tf.is_tensor, tf.nest.flatten(value)))):
             return tf.convert_to_tensor(value)
-        array = np.asarray(value)  # keeps the precision that TensorFlow's own conversion of Python floats drops
-        if dtype is not None and dtype.is_integer:
-            _check_range(array, dtype)
-        return tf.convert_to_tensor(array)
+        array = np.asarray(value)
+        return array if array.dtype.name in _NUMBERS else tf.convert_to_tensor(array)
     except (TypeError, ValueError) as err:
         raise Mismatch(f"no tensor can be made of {type(value).__name__}: {err}") from err
 
 
-def guarded(value: Any, spec: Any) -> tuple[Any, list[Any]]:
-    """Conforming inputs, with a check in the graph of lengths that are fixed in the trace and not known yet.
+# -- acting ------------------------------------------------------------------------------------------------------------
 
-    TensorFlow runs a trace for a batch of one on any batch, and goes on with shapes that are wrong.
+
+def act(fit: Fit, inputs: Any) -> Any:
+    """The inputs in the form of the trace that was decided on.
 
     Args:
-        value: What `conform` returned.
-        spec: What it was made to match.
+        fit: The decision.
+        inputs: What the trace takes: a `tf.TypeSpec`, or a list, tuple or dict of them.
 
-    Returns:
-        The inputs, and the specs of those that are checked.
+    Raises:
+        Mismatch: Integers do not fit, where their values are known.
     """
-    checked = []
-
-    def guard(tensor: Any, one: Any) -> Any:
-        if not isinstance(one, tf.TensorSpec) or not one.shape.rank or tensor.shape.rank != one.shape.rank:
-            return tensor
-        if all(given is not None or length is None for given, length in zip(tensor.shape, one.shape, strict=True)):
-            return tensor
-        checked.append(one)
-        return tf.ensure_shape(tensor, one.shape)  # tf.debugging.assert_equal is optimized away while training
-
-    return tf.nest.map_structure(guard, value, spec), checked
+    return pack(inputs, map(_convert, fit.leaves, flatten(inputs), fit.steps))
 
 
-def _conform_dict(value: Any, spec: Mapping) -> tuple[Any, int]:
-    if not isinstance(value, Mapping):
-        raise Mismatch(f"a dict with the keys {_some(spec)} is expected, a {type(value).__name__} given")
-    missing = set(spec) - set(value)
-    if missing:
-        raise Mismatch(f"the keys {_some(missing)} are missing")
-    parts = {key: _at(key, value[key], part) for key, part in spec.items()}
-    return {key: part for key, (part, _) in parts.items()}, sum(cost for _, cost in parts.values())
+def flatten(nest: Any) -> list[Any]:
+    """The `tf.TypeSpec`s in a nest, in the order of its keys."""
+    if isinstance(nest, Mapping):
+        return [spec for part in nest.values() for spec in flatten(part)]
+    if isinstance(nest, (list, tuple)) and not isinstance(nest, tf.TypeSpec):
+        return [spec for part in nest for spec in flatten(part)]
+    return [nest]
 
 
-def _conform_list(value: Any, spec: Any) -> tuple[Any, int]:
-    if not isinstance(value, (list, tuple)) or len(value) != len(spec):
-        got = f"one of {len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
-        raise Mismatch(f"a list of {len(spec)} tensors is expected, {got} given")
-    parts = [_at(i, one, part) for i, (one, part) in enumerate(zip(value, spec, strict=True))]
-    return type(spec)(part for part, _ in parts), sum(cost for _, cost in parts)
+def _convert(value: Any, spec: Any, step: Step) -> Any:
+    if step.dtype is not None and spec.dtype.is_integer:
+        _check_range(value, spec.dtype)
+    if isinstance(value, np.ndarray):
+        value = tf.convert_to_tensor(value)
+    if isinstance(spec, tf.SparseTensorSpec) and not isinstance(value, tf.SparseTensor):
+        value = tf.sparse.from_dense(value)
+    if step.dtype is not None:
+        value = tf.cast(value, spec.dtype)
+    if isinstance(spec, tf.RaggedTensorSpec):
+        splits: Any = spec
+        return value.with_row_splits_dtype(splits.row_splits_dtype)
+    if step.is_unsure:  # TensorFlow runs a trace for a batch of one on any batch, and goes on with wrong shapes
+        return tf.ensure_shape(value, spec.shape)  # tf.debugging.assert_equal is optimized away while training
+    return value
 
 
-def _at(key: Any, value: Any, spec: Any) -> tuple[Any, int]:
-    try:
-        return conform(value, spec)
-    except Mismatch as err:
-        raise Mismatch(f"at {key!r}: {err}") from err
+def traced_arguments(arguments: Mapping[str, Any], trace: contents.Trace) -> dict[str, Any]:
+    """The further arguments of a call in the very form that a trace has."""
+    return {name: _as_traced(value, trace.arguments[name]) for name, value in arguments.items()}
 
 
-def _conform_ragged(value: Any, spec: Any) -> tuple[Any, int]:
-    if isinstance(value, (list, tuple)):
-        try:
-            value = tf.ragged.constant(value, ragged_rank=spec.ragged_rank)
-        except ValueError as err:
-            raise Mismatch(f"no ragged tensor can be made of it: {err}") from err
-    if not isinstance(value, tf.RaggedTensor):
-        raise Mismatch("a ragged tensor is expected")
-    if value.ragged_rank != spec.ragged_rank:
-        raise Mismatch(f"{spec.ragged_rank} ragged dimensions are expected, {value.ragged_rank} given")
-    _check_shape(value.shape, spec.shape)
-    cost = _cast_cost(value.dtype, spec.dtype)
-    return _cast(value, spec.dtype).with_row_splits_dtype(spec.row_splits_dtype), cost
+def _as_traced(value: Any, traced: Any) -> Any:
+    if isinstance(traced, tf.TensorSpec):
+        return tf.cast(value, traced.dtype) if tf.is_tensor(value) else tf.constant(value, traced.dtype)
+    return traced
 
 
-def _conform_sparse(value: Any, spec: Any) -> tuple[Any, int]:
-    cost = 0
-    if not isinstance(value, tf.SparseTensor):
-        value, cost = _sparse_from(value, spec), 1000
-    _check_shape(value.shape, spec.shape)
-    cost += _cast_cost(value.dtype, spec.dtype)
-    return _cast(value, spec.dtype), cost
-
-
-def _sparse_from(value: Any, spec: Any) -> Any:
-    """The same numbers as a sparse tensor: Keras hands sparse data on as dense where no `Input` says otherwise."""
-    value = to_tensor(value, spec.dtype)
-    if not isinstance(value, tf.Tensor) or not (value.dtype.is_floating or value.dtype.is_integer):
-        raise Mismatch("a sparse tensor is expected")
-    return tf.sparse.from_dense(value)
-
-
-def _conform_dense(value: Any, spec: tf.TensorSpec) -> tuple[Any, int]:
-    value = to_tensor(value, spec.dtype)
-    if isinstance(value, tf.RaggedTensor):
-        raise Mismatch("a dense tensor is expected, a ragged one given")
-    if isinstance(value, tf.SparseTensor):
-        raise Mismatch("a dense tensor is expected, a sparse one given")
-    cost = _cast_cost(value.dtype, spec.dtype)
-    _check_shape(value.shape, spec.shape)
-    return _cast(value, spec.dtype), cost
-
-
-def _cast_cost(given: tf.DType, expected: tf.DType) -> int:
-    """0 for the same dtype, 1 to a wider one, more the more bits a narrower one loses; from integers to floats 100."""
-    if given == expected:
-        return 0
-    for kind in ("is_floating", "is_integer", "is_complex"):
-        if getattr(given, kind) and getattr(expected, kind):
-            lost = 8 * (given.size - expected.size) + (given.is_integer and given.is_unsigned != expected.is_unsigned)
-            return 1 if lost < 0 or (lost == 0 and given.is_floating) else 2 + lost
-    if given.is_integer and expected.is_floating:
-        return 100
-    raise Mismatch(f"{expected.name} is expected, {given.name} given, and that cast would change values")
-
-
-def _cast(value: Any, dtype: tf.DType) -> Any:
-    """A cast that refuses integers that do not fit, where their values are known."""
-    if value.dtype == dtype:
-        return value
-    if dtype.is_integer and isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
-        _check_range(value.numpy(), dtype)
-    return tf.cast(value, dtype)
-
-
-def _check_shape(given: tf.TensorShape, expected: tf.TensorShape) -> None:
-    if tf.TensorShape(expected).is_compatible_with(given):
+def _check_range(value: Any, dtype: tf.DType) -> None:
+    """Refuse integers that do not fit, where their values are known."""
+    if isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
+        value = value.numpy()
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu" or not value.size:
         return
-    raise Mismatch(f"the shape {_shape(expected)} is expected, {_shape(given)} given")
+    if not dtype.min <= value.min() <= value.max() <= dtype.max:
+        raise Mismatch(f"values from {value.min()} to {value.max()} do not fit into {dtype.name}")
 
 
-def _check_range(array: np.ndarray, dtype: tf.DType) -> None:
-    if array.dtype.kind in "iu" and array.size and not (dtype.min <= array.min() and array.max() <= dtype.max):
-        raise Mismatch(f"values from {array.min()} to {array.max()} do not fit into {dtype.name}")
+def conform(value: Any, nest: Any) -> Any:
+    """A value in the form of one nest of `tf.TypeSpec`s.
+
+    Raises:
+        Mismatch: It cannot be made to match.
+    """
+    return act(Matcher([_forms(nest)]).fits(value, (0,), look)[0], nest)
 
 
-def _shape(shape: Any) -> str:
-    shape = tf.TensorShape(shape)
-    return "(…)" if shape.rank is None else str(tuple(shape.as_list()))
+def matches(value: Any, nest: Any) -> bool:
+    """Whether a value can be made to match a nest of `tf.TypeSpec`s."""
+    try:
+        conform(value, nest)
+    except Mismatch:
+        return False
+    return True
 
 
-def _some(names: Any) -> str:
-    """Names as a list, of many only the first."""
-    names = sorted(map(str, names))
-    return str(names) if len(names) <= 8 else f"[{', '.join(map(repr, names[:5]))}, … {len(names) - 5} more]"
+def free(inputs: Any) -> Any:
+    """Inputs of a callable without traces: arrays and Python values become tensors, whatever else stays.
+
+    Nothing says which dtype is wanted, so floats become Keras' default float, as in any other layer.
+
+    Raises:
+        Mismatch: There is no tensor of some values.
+    """
+    if isinstance(inputs, Mapping):
+        return {key: free(value) for key, value in inputs.items()}
+    if isinstance(inputs, (list, tuple)) and any(
+        tf.is_tensor(leaf) or isinstance(leaf, np.ndarray) for leaf in tf.nest.flatten(inputs)
+    ):
+        return [free(value) for value in inputs]
+    if tf.is_tensor(inputs) or isinstance(inputs, tf.Variable):
+        return inputs
+    tensor = to_tensor(inputs)
+    is_float = isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating
+    return tf.cast(tensor, keras.config.floatx()) if is_float else tensor
 
 
 def is_image(spec: Any) -> bool:

@@ -1,234 +1,321 @@
-"""Which trace answers a call: its inputs in the traced form, its arguments among the traced values."""
+"""The decision which trace answers a call, and with which casts: made on shapes, dtypes, kinds and structure alone.
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+No backend is called here. A backend describes each tensor as a `Form`, has `Matcher.fits` decide, and acts on what it
+says; what depends on values, such as integers that do not fit, it finds out then.
+"""
 
-import keras
-import numpy as np
-import tensorflow as tf
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from keras_hub_layers._src.executors import input_wording
-from keras_hub_layers._src.executors.input_repairs import example, repair
-from keras_hub_layers._src.executors.inputs import Mismatch, conform, guarded, to_tensor
-from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
-from keras_hub_layers._src.text.words import flag_meant, nearest
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError
+from keras_hub_layers._src.inspect import specs
+
+_SPARSE_FROM_DENSE = 1000
+_FLOAT_FROM_INTEGER = 100
+_REMEMBERED = 256  # forms of inputs, per structure; lengths that differ from batch to batch are no reason to keep all
+
+
+class Mismatch(Exception):
+    """The inputs do not fit a trace, for the reason given."""
+
+
+@dataclass(frozen=True)
+class Form(specs.Spec):
+    """A tensor, or what a trace takes, as the decision sees it.
+
+    Attributes:
+        ragged_rank: Number of ragged dimensions of a ragged tensor. Defaults to 0.
+    """
+
+    ragged_rank: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TraceForm:
+    """A trace as the decision sees it.
+
+    Attributes:
+        inputs: A `Form`, or a list, tuple or dict of them.
+        arguments: Argument name to Python value, or to a `Form` for arguments that are tensors.
+    """
+
+    inputs: Any
+    arguments: Mapping[str, Any]
+
+
+class Step(NamedTuple):
+    """What is to be done with one tensor of the inputs.
+
+    Attributes:
+        dtype: The dtype to cast it to; `None` to leave it.
+        is_unsure: Whether a length that the trace fixes is not known yet, so that it is to be checked in the graph.
+    """
+
+    dtype: str | None
+    is_unsure: bool
+
+
+class Fit(NamedTuple):
+    """A trace that inputs can be made to match.
+
+    Attributes:
+        cost: 0 for an exact match, more for each cast.
+        trace: Its number.
+        leaves: The tensors that it takes, in its order.
+        steps: What is to be done with each of them.
+    """
+
+    cost: int
+    trace: int
+    leaves: list[Any]
+    steps: tuple[Step, ...]
+
+
+Look = Callable[[Any, Form], tuple[Any, Form]]
 
 
 class Matcher:
-    """Finds the trace of a function that fits a call best, or says why none does.
+    """Finds the traces that inputs can be made to match.
+
+    Values are cast within and from integers to floats, and never otherwise; extra keys are dropped; tuples and lists
+    stand for each other.
 
     Args:
-        function: The function that is called.
-        warn: What is called with the text of a warning.
+        inputs: What each trace takes: a `Form`, or a list, tuple or dict of them.
     """
 
-    def __init__(self, function: contents.Function, warn: Callable[[str], None]) -> None:
-        self._function = function
-        self._traces = function.usable_traces
-        self._warn = warn
-        self.is_building = False  # whether a model is being built, rather than run or exported
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        self._structures: dict[Any, _Structure] = {}
+        self._keys = []
+        for number, nest in enumerate(inputs):
+            key = _key(nest)
+            self._structures.setdefault(key, _Structure(nest)).takes[number] = tuple(_leaves(nest))
+            self._keys.append(key)
 
-    def check_arguments(self, given: Mapping[str, Any]) -> None:
-        """Refuse, early, arguments that no trace has."""
-        known = self._function.parameters
-        unknown = sorted(set(given) - set(known))
-        if unknown and not self._function.is_open:
-            raise InterfaceError(
-                "The function of the SavedModel has no such argument.",
-                expected=f"arguments among {sorted(known)}" if known else "no arguments: the function has none",
-                received=f"arguments={dict(given)!r}",
-                fix=lambda line: line(arguments=self._renamed(given)),
-            )
-        if self._traces and not any(self._accepts(trace, given, only_given=True) for trace in self._traces):
-            raise InterfaceError(
-                "No trace of the SavedModel has these values of its arguments.",
-                expected="one of\n" + input_wording.listed(self._traces),
-                received=f"arguments={dict(given)!r}",
-                fix=lambda line: line(arguments=self._traced_instead_of(given)),
-            )
+    def fits(self, inputs: Any, traces: Sequence[int], look: Look) -> list[Fit]:
+        """The traces that inputs can be made to match, the one that loses the least first.
 
-    def _renamed(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments under the nearest names that the function has; those that are near none left out."""
-        known = self._function.parameters
-        names = {name: name if name in known else nearest(name, list(known), 0.6) for name in given}
-        return {new: given[name] for name, new in names.items() if new is not None}
+        Args:
+            inputs: What the user passes.
+            traces: Numbers of the traces that come into question.
+            look: Makes a tensor, or an array, of a value and says which form it has, given the form that is wanted.
 
-    def _traced_instead_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the arguments that there is a trace for: those that were meant, if they were given as texts."""
-        traces = [trace.arguments for trace in self._traces if set(given) <= set(trace.arguments)]
-
-        def likeness(values: Mapping[str, Any]) -> int:
-            return sum(_reads_like(one, values[name]) for name, one in given.items())
-
-        values = max(traces, key=likeness, default={})
-        return {n: given[n] if isinstance(v, tf.TypeSpec) else v for n, v in values.items() if n in given}
-
-    def match(self, inputs: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Inputs and arguments in the form of the trace that fits best."""
-        if not self._traces:
+        Raises:
+            Mismatch: There are none.
+        """
+        fits: list[Fit] = []
+        failure = Mismatch("there is no trace")
+        for key in dict.fromkeys(self._keys[number] for number in traces):
+            structure = self._structures[key]
             try:
-                return _free(inputs), arguments
-            except Mismatch as err:
-                raise self.no_match(inputs, arguments, err) from err
-        traces = [trace for trace in self._traces if self._accepts(trace, arguments)]
-        if not traces:
-            self._raise_untraced(arguments)
-        best, failure = None, None
-        for trace in traces:
-            try:
-                value, cost = conform(inputs, trace.inputs)
+                leaves, forms = structure.look(inputs, look)
             except Mismatch as err:
                 failure = err
                 continue
-            if best is None or cost < best[0]:
-                best = (cost, value, trace)
-            if cost == 0:
-                break
-        if best is None:
-            raise self.no_match(inputs, arguments) from failure
-        _, value, trace = best
-        value, checked = guarded(value, trace.inputs)
-        self._warn_of(checked)
-        return trace.formed(value), {name: _as_traced(one, trace.arguments[name]) for name, one in arguments.items()}
-
-    def infers(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether there is a trace for inference with these arguments; true where there are no traces at all."""
-        wanted = {**arguments, "training": False} if self._function.accepts_training else arguments
-        return not self._traces or any(self._accepts(trace, wanted) for trace in self._traces)
-
-    def _accepts(self, trace: contents.Trace, wanted: Mapping[str, Any], only_given: bool = False) -> bool:
-        """Whether a trace was made for these arguments, and for the defaults of all others."""
-        for name, value in trace.arguments.items():
-            if isinstance(value, tf.TypeSpec):
-                continue
-            if name in wanted:
-                unset = name == "training" and value is None  # traced by a call without it: inference
-                if not _same(wanted[name], False if unset else value):
-                    return False
-            elif not only_given:
-                default = self._function.parameters.get(name, inspect.Parameter.empty)
-                if default is not inspect.Parameter.empty and not _same(default, value):
-                    return False
-        return all(name in trace.arguments for name in wanted)
-
-    def _raise_untraced(self, arguments: dict[str, Any]) -> NoReturn:
-        wanted = arguments.get("training")
-        others = {name: value for name, value in arguments.items() if name != "training"}
-        if any(self._accepts(trace, others, only_given=True) for trace in self._traces) and wanted is not None:
-            kind = "inference" if wanted else "training"
-            raise TrainingError(
-                f"The SavedModel was saved for {kind} only.",
-                expected=f"a trace with training={wanted}",
-                received="only\n" + input_wording.listed(self._traces),
-                fix=lambda line: (
-                    line(trainable=True, arguments={**others, "training": False})
-                    + "   # tunes the weights in inference mode\n"
-                    + line(trainable=None, unfreeze=None)
-                    + "   # keeps them frozen"
-                    if wanted
-                    else line(trainable=True) + "(x, training=True)   # it has no other mode"
-                ),
-            )
-        raise InputError(
-            "No trace of the SavedModel has these values of its arguments.",
-            expected="one of\n" + input_wording.listed(self._traces),
-            received=f"arguments {arguments!r}",
-            fix=lambda line: line(arguments=self._traced_instead_of(others)),
-        )
-
-    def no_match(self, inputs: Any, arguments: dict[str, Any], reason: object = None) -> InputError:
-        """The error that shows the input, the nearest trace, and the lines that make the one match the other."""
-        traces = [trace for trace in self._traces if self._accepts(trace, arguments)]
-        fixes = [repair(inputs, trace.inputs, is_for_bytes=self._is_for_bytes) for trace in traces]
-        order = sorted(range(len(traces)), key=lambda i: (not fixes[i].is_complete, len(fixes[i].lines)))
-        lines: tuple[str, ...] = ("x = keras.ops.convert_to_tensor(x)",)
-        if order:
-            lines = fixes[order[0]].lines or (example(traces[order[0]].inputs),)
-            reason = reason or _reason(inputs, traces[order[0]])
-        if any(tf.is_tensor(leaf) and not hasattr(leaf, "numpy") for leaf in tf.nest.flatten(inputs)):
-            lines = (*lines, "# then make a Sequential model anew: it keeps the shape that it was given first")
-        if len(lines) > 12:
-            lines = (*lines[:11], f"# … and {len(lines) - 11} more such lines")
-        shown = "".join(f", {name}={value!r}" for name, value in arguments.items())
-        return InputError(
-            f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
-            expected="one of\n" + input_wording.listed([traces[i] for i in order], "   <- the nearest"),
-            received=f"({input_wording.shown(inputs)}{shown})",
-            fix="\n".join(lines),
-        )
-
-    def _warn_of(self, fixed: list[Any]) -> None:
-        """Say, once, while a model is built, that it takes any batch and its SavedModel one: the graph checks it later.
-
-        Other lengths, such as that of tokens, are checked in the graph too, and mostly fit.
-        """
-        fixed = [spec for spec in fixed if spec.shape[0] is not None]
-        if not fixed or not self.is_building:
-            return
-        shape, dtype = tuple(fixed[0].shape), fixed[0].dtype.name
-        line = f"x = keras.Input(batch_shape={shape}, dtype={dtype!r})"
-        if shape[0] is not None:
-            line += f"   # and batch_size={shape[0]} in fit, evaluate and predict"
-        self._warn(
-            f"the SavedModel takes {dtype} {shape} and nothing else, and the model that is being built "
-            f"does not say that its inputs have these lengths. Others will fail when it runs. To say so:\n{line}"
-        )
-
-    def _is_for_bytes(self) -> bool:
-        return wanted_range(self._function) == "bytes"
+            for number, result in structure.results(forms):
+                if number in traces and isinstance(result, Mismatch):
+                    failure = result
+                elif number in traces:
+                    fits.append(Fit(result[0], number, leaves, result[1]))
+        if not fits:
+            raise failure
+        return fits if len(fits) == 1 else sorted(fits, key=lambda fit: fit[:2])
 
 
-def _reason(inputs: Any, trace: contents.Trace) -> str:
-    """Why inputs do not match a trace."""
-    try:
-        conform(inputs, trace.inputs)
-    except Mismatch as err:
-        return str(err)
-    return "TensorFlow refuses them"
+class _Structure:
+    """How the inputs of some traces are nested, and what was decided for the forms that came so far."""
+
+    def __init__(self, nest: Any) -> None:
+        self._nest = nest
+        self._wanted = tuple(_leaves(nest))  # of one of the traces; the kinds are those of all
+        self._paths = tuple(_paths(nest))
+        self.takes: dict[int, tuple[Form, ...]] = {}
+        self._results: dict[tuple[Form, ...], list[tuple[int, Any]]] = {}
+
+    def look(self, inputs: Any, look: Look) -> tuple[list[Any], tuple[Form, ...]]:
+        """The tensors of inputs in the order of the traces, and their forms."""
+        leaves, forms = [], []
+        for value, wanted, path in zip(arrange(inputs, self._nest), self._wanted, self._paths, strict=True):
+            try:
+                leaf, form = look(value, wanted)
+            except Mismatch as err:
+                raise Mismatch(f"{path}{err}") from err
+            leaves.append(leaf)
+            forms.append(form)
+        return leaves, tuple(forms)
+
+    def results(self, forms: tuple[Form, ...]) -> list[tuple[int, Any]]:
+        """For each trace, by its number: cost and steps, or the `Mismatch`."""
+        if forms not in self._results:
+            if len(self._results) >= _REMEMBERED:
+                self._results.clear()
+            self._results[forms] = [(number, self._compare(forms, wanted)) for number, wanted in self.takes.items()]
+        return self._results[forms]
+
+    def _compare(self, forms: tuple[Form, ...], wanted: tuple[Form, ...]) -> Any:
+        total, steps = 0, []
+        for given, take, path in zip(forms, wanted, self._paths, strict=True):
+            try:
+                total += compare(given, take)
+            except Mismatch as err:
+                return Mismatch(f"{path}{err}")
+            steps.append(Step(None if given.dtype == take.dtype else take.dtype, _is_unsure(given, take)))
+        return total, tuple(steps)
 
 
-def _free(inputs: Any) -> Any:
-    """Inputs of a callable without traces: arrays and Python values become tensors, whatever else stays.
+# -- structure ---------------------------------------------------------------------------------------------------------
 
-    Nothing says which dtype is wanted, so floats become Keras' default float, as in any other layer.
+
+def arrange(value: Any, nest: Any) -> list[Any]:
+    """The parts of a value that a trace takes, in its order: keys that it does not know are left out.
+
+    Raises:
+        Mismatch: The value is not structured as the nest is.
     """
-    if isinstance(inputs, Mapping):
-        return {key: _free(value) for key, value in inputs.items()}
-    if isinstance(inputs, (list, tuple)) and any(
-        tf.is_tensor(leaf) or isinstance(leaf, np.ndarray) for leaf in tf.nest.flatten(inputs)
-    ):
-        return [_free(value) for value in inputs]
-    if tf.is_tensor(inputs) or isinstance(inputs, tf.Variable):
-        return inputs
-    tensor = to_tensor(inputs)
-    is_array = isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating
-    return tf.cast(tensor, keras.config.floatx()) if is_array else tensor
+    if isinstance(nest, Mapping):
+        if not isinstance(value, Mapping):
+            raise Mismatch(f"a dict with the keys {_some(nest)} is expected, a {type(value).__name__} given")
+        missing = set(nest) - set(value)
+        if missing:
+            raise Mismatch(f"the keys {_some(missing)} are missing")
+        return [leaf for key, part in nest.items() for leaf in _arrange_at(key, value[key], part)]
+    if isinstance(nest, (list, tuple)):
+        if not isinstance(value, (list, tuple)) or len(value) != len(nest):
+            given = f"one of {len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+            raise Mismatch(f"a list of {len(nest)} tensors is expected, {given} given")
+        pairs = enumerate(zip(value, nest, strict=True))
+        return [leaf for place, (entry, part) in pairs for leaf in _arrange_at(place, entry, part)]
+    return [value]
 
 
-def _as_traced(value: Any, traced: Any) -> Any:
-    """An argument in the very form that the trace has."""
-    if isinstance(traced, tf.TensorSpec):
-        return tf.cast(value, traced.dtype) if tf.is_tensor(value) else tf.constant(value, traced.dtype)
-    return traced
-
-
-def _reads_like(given: Any, traced: Any) -> bool:
-    """Whether an argument is a traced one, or its text: `"False"` for `False`, `"2"` for 2."""
-    if isinstance(traced, bool) and isinstance(given, str):
-        return flag_meant(given) == traced
-    return _same(given, traced) or str(given) == str(traced)
-
-
-def _same(given: Any, traced: Any) -> bool:
-    """Whether a Python argument equals a traced one; JSON's lists stand for tuples."""
-    if isinstance(given, (list, tuple)) and isinstance(traced, (list, tuple)):
-        return len(given) == len(traced) and all(map(_same, given, traced))
-    if isinstance(given, Mapping) and isinstance(traced, Mapping):
-        return set(given) == set(traced) and all(_same(given[key], traced[key]) for key in given)
+def _arrange_at(key: Any, value: Any, nest: Any) -> list[Any]:
     try:
-        return bool(given == traced)
-    except (TypeError, ValueError):
+        return arrange(value, nest)
+    except Mismatch as err:
+        raise Mismatch(f"at {key!r}: {err}") from err
+
+
+def pack(nest: Any, leaves: Iterator[Any]) -> Any:
+    """Tensors in the structure of a nest; the counterpart of `arrange`."""
+    if isinstance(nest, Mapping):
+        return {key: pack(part, leaves) for key, part in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return type(nest)(pack(part, leaves) for part in nest)
+    return next(leaves)
+
+
+def _leaves(nest: Any) -> Iterator[Form]:
+    for _, part in _entries(nest):
+        if part is nest:
+            yield nest
+        else:
+            yield from _leaves(part)
+
+
+def _paths(nest: Any, path: str = "") -> Iterator[str]:
+    for key, part in _entries(nest):
+        if part is nest:
+            yield path
+        else:
+            yield from _paths(part, f"{path}at {key!r}: ")
+
+
+def _entries(nest: Any) -> Any:
+    """Keys and parts of a nest; of a leaf itself."""
+    if isinstance(nest, Mapping):
+        return nest.items()
+    return enumerate(nest) if isinstance(nest, (list, tuple)) else [(None, nest)]
+
+
+def _key(nest: Any) -> Any:
+    """What the traces that are looked at together have in common."""
+    if isinstance(nest, Form):
+        return nest.kind, nest.ragged_rank
+    return isinstance(nest, Mapping), tuple((key, _key(part)) for key, part in _entries(nest))
+
+
+# -- single tensors ----------------------------------------------------------------------------------------------------
+
+
+def compare(given: Form, wanted: Form) -> int:
+    """What it costs to make a tensor match what a trace takes; 0 for an exact match.
+
+    Raises:
+        Mismatch: It cannot be made to match.
+    """
+    cost = 0
+    if given.kind != wanted.kind:
+        is_number = _number(given.dtype) is not None and not given.dtype.startswith("complex")
+        if wanted.kind != "sparse" or given.kind != "dense" or not is_number:
+            raise Mismatch(
+                f"a {wanted.kind} tensor is expected"
+                + (f", a {given.kind} one given" if wanted.kind == "dense" else "")
+            )
+        cost = _SPARSE_FROM_DENSE  # Keras hands sparse data on as dense where no `Input` says otherwise
+    if given.ragged_rank != wanted.ragged_rank:
+        raise Mismatch(f"{wanted.ragged_rank} ragged dimensions are expected, {given.ragged_rank} given")
+    cost += cast_cost(given.dtype, wanted.dtype)
+    if not is_compatible(given.shape, wanted.shape):
+        raise Mismatch(f"the shape {_describe(wanted.shape)} is expected, {_describe(given.shape)} given")
+    return cost
+
+
+def cast_cost(given: str, wanted: str) -> int:
+    """0 for the same dtype, 1 to a wider one, more the more bits a narrower one loses; from integers to floats 100.
+
+    Raises:
+        Mismatch: The cast would change values.
+    """
+    if given == wanted:
+        return 0
+    first, second = _number(given), _number(wanted)
+    if first is not None and second is not None:
+        if first.kind == second.kind:
+            lost = first.bits - second.bits + (first.is_unsigned != second.is_unsigned)
+            return 1 if lost < 0 or (lost == 0 and first.kind == "float") else 2 + lost
+        if (first.kind, second.kind) == ("int", "float"):
+            return _FLOAT_FROM_INTEGER
+    raise Mismatch(f"{wanted} is expected, {given} given, and that cast would change values")
+
+
+def is_compatible(given: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether two shapes may be the same, as far as they are known."""
+    if given is None or wanted is None:
+        return True
+    return len(given) == len(wanted) and all(
+        None in (one, other) or one == other for one, other in zip(given, wanted, strict=True)
+    )
+
+
+def _is_unsure(given: Form, wanted: Form) -> bool:
+    """Whether a trace fixes a length that is not known yet: TensorFlow goes on with shapes that are wrong."""
+    if wanted.kind != "dense" or not given.shape or not wanted.shape:
         return False
+    return any(one is None and other is not None for one, other in zip(given.shape, wanted.shape, strict=True))
+
+
+class _Number(NamedTuple):
+    kind: str
+    bits: int
+    is_unsigned: bool
+
+
+@functools.cache
+def _number(dtype: str) -> _Number | None:
+    """What a dtype of numbers is; `None` for texts, bools and all others."""
+    parts = re.match(r"(b?float|u?int|complex)(\d+)", dtype)
+    if parts is None:
+        return None
+    return _Number(parts[1].lstrip("bu"), int(parts[2]), parts[1] == "uint")
+
+
+def _describe(shape: tuple[int | None, ...] | None) -> str:
+    return "(…)" if shape is None else str(shape)
+
+
+def _some(names: Any) -> str:
+    """Names as a list, of many only the first."""
+    names = sorted(map(str, names))
+    return str(names) if len(names) <= 8 else f"[{', '.join(map(repr, names[:5]))}, … {len(names) - 5} more]"

@@ -1,9 +1,8 @@
-"""The outputs of a call: picked by key, shaped as the user said, described as `KerasTensor`s."""
+"""The outputs of a call: picked by key, shaped as the user said, without what no layer may return."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_hub_layers._src.executors.base import Choice
@@ -48,23 +47,6 @@ def set_shapes(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
     return outputs
 
 
-def keras_tensor(spec: Any) -> keras.KerasTensor:
-    """The symbolic tensor of a spec, or of a tensor of a graph."""
-    spec = spec if isinstance(spec, tf.TypeSpec) else _spec_of(spec)
-    if tf.TensorShape(spec.shape).rank is None:
-        raise InterfaceError(
-            "TensorFlow cannot infer the shape of an output.",
-            expected="an output of known rank",
-            received=specs.describe(specs.spec_of(spec)),
-            fix=lambda line: f"{line(output_shape=[128])}   # as its publisher says, without the batch axis",
-        )
-    kind = {}
-    if isinstance(spec, tf.RaggedTensorSpec) and hasattr(keras.KerasTensor, "ragged"):  # Keras 3.8 has no such mark
-        ragged: Any = spec
-        kind = {"ragged": True, "ragged_rank": ragged.ragged_rank, "row_splits_dtype": ragged.row_splits_dtype.name}
-    return keras.KerasTensor(tuple(spec.shape), spec.dtype.name, sparse=isinstance(spec, tf.SparseTensorSpec), **kind)
-
-
 def as_plain(outputs: Any) -> Any:
     """Plain dicts and lists for the wrapped ones that restored functions return; without keys that hold `None`."""
     if isinstance(outputs, Mapping):
@@ -96,10 +78,6 @@ def _aligned(shapes: Any, outputs: Any) -> list[Any]:
         received=f"output_shape={shapes!r}",
         fix=lambda line: f"{line(output_shape=None)}   # inferred where TensorFlow can; or give one shape per output",
     )
-
-
-def _spec_of(tensor: Any) -> Any:
-    return tf.type_spec_from_value(tensor)
 
 
 def _is_none(value: Any) -> bool:

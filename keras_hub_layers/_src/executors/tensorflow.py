@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from keras_hub_layers import errors
 from keras_hub_layers._src.compat import adopted_variables, tensorflow
-from keras_hub_layers._src.executors import failures
+from keras_hub_layers._src.executors import call_errors, symbolic
+from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors.base import Choice
-from keras_hub_layers._src.executors.inputs import Mismatch, is_image, to_tensor
-from keras_hub_layers._src.executors.matching import Matcher
-from keras_hub_layers._src.executors.outputs import as_plain, keras_tensor, pick_output, set_shapes
-from keras_hub_layers._src.inspect import specs as specs_lib
+from keras_hub_layers._src.executors.matching import Fit, Matcher, Mismatch
+from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
+from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 from keras_hub_layers.errors import InputError, InterfaceError, TrainingError
@@ -31,8 +31,12 @@ class TensorFlowExecutor:
         self._warn = warn
         self._function = choice.function
         self._traces = choice.function.usable_traces
-        self._matcher = Matcher(choice.function, warn)
-        self._matcher.check_arguments(choice.arguments)
+        forms = [inputs_lib.trace_form(trace) for trace in self._traces]
+        self._matcher = Matcher([form.inputs for form in forms])
+        self._arguments = TraceArguments(forms, choice.function.parameters, choice.function.is_open)
+        self._arguments.check(choice.arguments)
+        self._modes: dict[bool, tuple[dict[str, Any], tuple[int, ...]]] = {}
+        self._is_building = False  # whether a model is being built, rather than run or exported
         self._losses = [] if choice.function.is_signature else live_object.losses(choice.target)
         self._check_losses()
         variables = live_object.variables(choice.target, (choice.function,))
@@ -81,18 +85,15 @@ class TensorFlowExecutor:
         trained = any(weight.trainable for weight in self.weights)
         if trained:
             self._check_strategy()
-        arguments = dict(self._choice.arguments)
-        if self._function.accepts_training:
-            arguments["training"] = training and arguments.get("training", True)
         if self._function.is_signature:
             inputs = self._by_name(inputs)
         given = inputs
-        inputs, arguments = self._matcher.match(inputs, arguments)
+        inputs, arguments = self._match(inputs, training)
         self._check_pixels(given, inputs)
         variables = [weight.value for weight in self.weights]
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         with tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained)):
-            outputs = self._invoke(function, inputs, arguments)
+            outputs = self._invoke(function, inputs, arguments, training)
         losses: list[Any] = []
         if function is not self._function:
             outputs, losses = outputs[0], [_as_default_float(loss) for loss in tf.nest.flatten(outputs[1])]
@@ -110,15 +111,15 @@ class TensorFlowExecutor:
         return {key: _as_tensor(value) for key, value in inputs.items() if key in keys or not keys}
 
     def output_spec(self, inputs: Any) -> Any:
-        specs = keras.tree.map_structure(self._spec_of, inputs)
-        training = not self._matcher.infers(self._choice.arguments)
+        specs = symbolic.specs_of(inputs, self._traces)
+        training = not self._arguments.infers(self._choice.arguments)
         traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
-        self._matcher.is_building = True
+        self._is_building = True
         try:
             outputs = traced.get_concrete_function(specs).structured_outputs
         finally:
-            self._matcher.is_building = False
-        return tf.nest.map_structure(lambda spec: keras_tensor(spec), as_plain(outputs))
+            self._is_building = False
+        return tf.nest.map_structure(symbolic.keras_tensor, as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
         if not self._traces:
@@ -126,22 +127,7 @@ class TensorFlowExecutor:
         specs = self._traces[0].inputs
         if self._function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
             specs = next(iter(specs.values()))
-        try:
-            return self._symbolic(shapes, specs)
-        except (AttributeError, KeyError, TypeError, ValueError) as err:
-            raise InputError(
-                "The shapes are not structured as the inputs are.",
-                expected=f"shapes with the batch axis for {specs_lib.describe(specs_lib.spec_of(specs))}",
-                received=repr(shapes),
-                fix="layer.compute_output_shape(" + _example(specs) + ")",
-            ) from err
-
-    def _symbolic(self, shapes: Any, specs: Any) -> Any:
-        if isinstance(specs, Mapping):
-            return {key: self._symbolic(shapes[key], spec) for key, spec in specs.items()}
-        if isinstance(specs, (list, tuple)):
-            return [self._symbolic(shape, spec) for shape, spec in zip(shapes, specs, strict=True)]
-        return keras_tensor(_with_shape(specs, tuple(shapes)))
+        return symbolic.tensors_of_shapes(shapes, specs)
 
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
@@ -222,7 +208,7 @@ class TensorFlowExecutor:
         if self._function.is_signature:
             return  # what is done to its inputs is up to the signature
         is_uint8 = getattr(getattr(given, "dtype", None), "name", None) == "uint8"
-        if not is_uint8 or not is_image(tf.TensorSpec(inputs.shape, inputs.dtype)):
+        if not is_uint8 or not inputs_lib.is_image(tf.TensorSpec(inputs.shape, inputs.dtype)):
             return
         self._checked_pixels = True
         if wanted_range(self._function) == "unit":
@@ -235,42 +221,81 @@ class TensorFlowExecutor:
 
     # -- at each call --------------------------------------------------------------------------------------------
 
+    def _match(self, inputs: Any, training: bool) -> tuple[Any, dict[str, Any]]:
+        """Inputs and arguments in the form of the trace that fits best."""
+        arguments, accepting = self._mode(training)
+        if not self._traces:
+            try:
+                return inputs_lib.free(inputs), arguments
+            except Mismatch as err:
+                raise self._no_match_error(inputs, training, err) from err
+        failure = None
+        try:
+            for fit in self._matcher.fits(inputs, accepting, inputs_lib.look):
+                trace = self._traces[fit.trace]
+                try:
+                    tensors = inputs_lib.act(fit, trace.inputs)
+                except Mismatch as err:  # integers that do not fit
+                    failure = failure or err
+                    continue
+                self._warn_of_fixed_lengths(fit, trace)
+                return trace.formed(tensors), inputs_lib.traced_arguments(arguments, trace)
+        except Mismatch as err:
+            failure = err
+        raise self._no_match_error(inputs, training) from failure
+
+    def _mode(self, training: bool) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """The further arguments of a call, and the numbers of the traces that accept them."""
+        if training not in self._modes:
+            arguments = dict(self._choice.arguments)
+            if self._function.accepts_training:
+                arguments["training"] = training and arguments.get("training", True)
+            accepting = self._arguments.accepting(arguments)
+            if self._traces and not accepting:
+                raise self._arguments.error(arguments)
+            self._modes[training] = arguments, accepting
+        return self._modes[training]
+
+    def _no_match_error(self, inputs: Any, training: bool, reason: object = None) -> InputError:
+        arguments, accepting = self._mode(training)
+        traces = [self._traces[number] for number in accepting]
+        return call_errors.no_match_error(
+            inputs, arguments, traces, reason, lambda: wanted_range(self._function) == "bytes"
+        )
+
+    def _warn_of_fixed_lengths(self, fit: Fit, trace: contents.Trace) -> None:
+        """Say, while a model is built, that it takes any batch and its SavedModel one: the graph checks it later.
+
+        Other lengths, such as that of tokens, are checked in the graph too, and mostly fit.
+        """
+        if not self._is_building:
+            return
+        specs = [spec for spec, step in zip(inputs_lib.flatten(trace.inputs), fit.steps, strict=True) if step.is_unsure]
+        for spec in specs:
+            if spec.shape[0] is not None:
+                shape, dtype = tuple(spec.shape), spec.dtype.name
+                self._warn(
+                    f"the SavedModel takes {dtype} {shape} and nothing else, and the model that is being built does "
+                    "not say that its inputs have these lengths. Others will fail when it runs. To say so:\n"
+                    f"x = keras.Input(batch_shape={shape}, dtype={dtype!r})"
+                    f"   # and batch_size={shape[0]} in fit, evaluate and predict"
+                )
+                return
+
     def _by_name(self, inputs: Any) -> Any:
         """The one input of a signature under its name; of several inputs the caller has to say which is which."""
         names = list(self._traces[0].inputs)
         return {names[0]: inputs} if len(names) == 1 and not isinstance(inputs, Mapping) else inputs
 
-    def _invoke(self, function: contents.Function, inputs: Any, arguments: dict[str, Any]) -> Any:
+    def _invoke(self, function: contents.Function, inputs: Any, arguments: dict[str, Any], training: bool) -> Any:
         try:
             return function.call(**inputs) if function.is_signature else function.call(inputs, **arguments)
         except (TypeError, ValueError) as err:
             if "matching concrete function" not in str(err):
                 raise
-            raise self._matcher.no_match(inputs, arguments, "TensorFlow refuses them") from err
+            raise self._no_match_error(inputs, training, "TensorFlow refuses them") from err
         except tf.errors.FailedPreconditionError as err:
-            raise failures.explain(err, self._choice) from err
-
-    # -- symbolic calls ------------------------------------------------------------------------------------------
-
-    def _spec_of(self, tensor: Any) -> Any:
-        if not isinstance(tensor, keras.KerasTensor):
-            return tensor
-        shape, dtype = tensor.shape, tensor.dtype
-        if getattr(tensor, "ragged", False):
-            rank = getattr(tensor, "ragged_rank", None) or 1
-            splits = getattr(tensor, "row_splits_dtype", None) or "int64"
-            return tf.RaggedTensorSpec(shape, tf.as_dtype(dtype), rank, tf.as_dtype(splits))
-        # Keras' hints are not to be trusted: some dense results (`x * 2`) are marked as sparse, and a Sequential
-        # model without Input declares dense inputs for whatever it is given. What the traces take decides.
-        kinds = {type(leaf) for trace in self._traces for leaf in tf.nest.flatten(trace.inputs)}
-        if tensor.sparse and tf.SparseTensorSpec in kinds:
-            return tf.SparseTensorSpec(shape, dtype)
-        if kinds == {tf.RaggedTensorSpec}:
-            ragged: Any = tf.nest.flatten(self._traces[0].inputs)[0]
-            return tf.RaggedTensorSpec(shape, tf.as_dtype(dtype), ragged.ragged_rank, ragged.row_splits_dtype)
-        if kinds == {tf.SparseTensorSpec}:
-            return tf.SparseTensorSpec(shape, dtype)
-        return tf.TensorSpec(shape, dtype)
+            raise call_errors.explain(err, self._choice) from err
 
 
 def _batch(inputs: Any) -> tf.TensorShape:
@@ -288,30 +313,9 @@ def _as_tensor(value: Any) -> Any:
     if any(_is_symbolic(leaf) for leaf in keras.tree.flatten(value)):
         return value
     try:
-        return to_tensor(value)
+        return inputs_lib.to_tensor(value)
     except Mismatch:
         return value
-
-
-def _with_shape(spec: Any, shape: tuple[int | None, ...]) -> Any:
-    """The same kind of tensor with another shape."""
-    if isinstance(spec, tf.RaggedTensorSpec):
-        ragged: Any = spec
-        return tf.RaggedTensorSpec(shape, ragged.dtype, ragged.ragged_rank, ragged.row_splits_dtype)
-    return (
-        tf.SparseTensorSpec(shape, spec.dtype)
-        if isinstance(spec, tf.SparseTensorSpec)
-        else tf.TensorSpec(shape, spec.dtype)
-    )
-
-
-def _example(specs: Any) -> str:
-    """Shapes to paste, structured as the inputs are."""
-    if isinstance(specs, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_example(spec)}" for key, spec in specs.items()) + "}"
-    if isinstance(specs, (list, tuple)):
-        return "[" + ", ".join(map(_example, specs)) + "]"
-    return str(tuple(specs.shape)) if specs.shape.rank is not None else "(None, 1)"
 
 
 def _as_default_float(loss: Any) -> Any:

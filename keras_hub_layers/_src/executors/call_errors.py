@@ -1,0 +1,81 @@
+"""Errors for calls that TensorFlow's traces do not take, and for what TensorFlow raises while a function runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_hub_layers._src.executors import input_wording
+from keras_hub_layers._src.executors.base import Choice
+from keras_hub_layers._src.executors.input_repairs import example, repair
+from keras_hub_layers._src.executors.inputs import conform, trace_form
+from keras_hub_layers._src.executors.matching import Mismatch
+from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers.errors import InputError, InterfaceError, Line
+
+
+def no_match_error(
+    inputs: Any,
+    arguments: Mapping[str, Any],
+    traces: Sequence[contents.Trace],
+    reason: object = None,
+    is_for_bytes: Callable[[], bool] = lambda: False,
+) -> InputError:
+    """The error that shows the inputs, the nearest trace, and the lines that make the one match the other.
+
+    Args:
+        inputs: What the user passes.
+        arguments: The further arguments of the call.
+        traces: Those that accept the arguments.
+        reason: Why nothing matches. Defaults to `None`: why the nearest trace does not.
+        is_for_bytes: Whether the model takes pixel values up to 255; asked only where it matters.
+    """
+    fixes = [repair(inputs, trace.inputs, is_for_bytes=is_for_bytes) for trace in traces]
+    order = sorted(range(len(traces)), key=lambda i: (not fixes[i].is_complete, len(fixes[i].lines)))
+    lines: tuple[str, ...] = ("x = keras.ops.convert_to_tensor(x)",)
+    if order:
+        nearest = traces[order[0]]
+        lines = fixes[order[0]].lines or (example(nearest.inputs),)
+        reason = reason or _reason(inputs, nearest)
+    if any(tf.is_tensor(leaf) and not hasattr(leaf, "numpy") for leaf in tf.nest.flatten(inputs)):
+        lines = (*lines, "# then make a Sequential model anew: it keeps the shape that it was given first")
+    if len(lines) > 12:
+        lines = (*lines[:11], f"# … and {len(lines) - 11} more such lines")
+    shown = "".join(f", {name}={value!r}" for name, value in arguments.items())
+    return InputError(
+        f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
+        expected="one of\n" + input_wording.listed([trace_form(traces[i]) for i in order], "   <- the nearest"),
+        received=f"({input_wording.shown(inputs)}{shown})",
+        fix="\n".join(lines),
+    )
+
+
+def _reason(inputs: Any, trace: contents.Trace) -> str:
+    """Why inputs do not match a trace."""
+    try:
+        conform(inputs, trace.inputs)
+    except Mismatch as err:
+        return str(err)
+    return "TensorFlow refuses them"
+
+
+def explain(err: Exception, choice: Choice) -> Exception:
+    """The error to raise instead of what TensorFlow raised; the same one for a reason that is not known."""
+    return _empty_table_error(choice.target) if "Table not initialized" in str(err) else err
+
+
+def _empty_table_error(obj: Any) -> InterfaceError:
+    def fix(line: Line) -> str:
+        return (
+            f"obj = {line()}.resolved_object\n"
+            "fills = ('InitializeTable', 'LookupTableImport')\n"
+            "obj.prune([], [op for op in obj.graph.get_operations() if op.type.startswith(fills)])()\n"
+            f"layer = {line(handle=obj, tags=None, load_options=None, sha256=None)}"
+        )
+
+    return InterfaceError(
+        "A lookup table of the SavedModel is empty: whoever saved it left out the op that fills its tables.",
+        expected="an initialization op in the SavedModel, which TensorFlow runs when it loads it",
+        received="Table not initialized",
+        fix=fix,
+    )
