@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,7 +13,8 @@ import zlib
 import pytest
 from hostile import FILES, header, member, tar, tar_gz, zip_
 
-from keras_hub_layers._src.resolve.archives import Limits, find_saved_model, unpack
+from keras_hub_layers._src.resolve.archives.limits import Limits
+from keras_hub_layers._src.resolve.archives.unpack import find_saved_model, is_damaged, unpack
 from keras_hub_layers.errors import ArchiveError
 
 END = bytes(1024)
@@ -161,9 +163,55 @@ def test_a_bomb_behind_the_end_mark_is_stopped_too(place):
         unpacked(gzip.compress(header(b"a", b"0") + bytes(30_000_000)), place)
 
 
+@pytest.mark.parametrize("make", [tar, tar_gz, zip_])
+def test_nothing_is_written_of_an_archive_that_is_refused(make, place):
+    """Whatever comes last in it: too much, too many, or a name that leads elsewhere."""
+    for last in ({"b": bytes(900_000)}, {f"f{i}": b"" for i in range(100)}, {"../evil": b""}):
+        shutil.rmtree(place, ignore_errors=True)
+        with pytest.raises(ArchiveError, match=r"more bytes|more members|the name"):
+            unpacked(make({"saved_model.pb": bytes(900_000), **last}), place)
+        assert tree(place / "tree") == {}
+
+
+def test_a_bomb_of_a_megabyte_is_refused_by_default_before_a_byte_is_written(place):
+    place.mkdir()
+    with tarfile.open(place / "archive", "w:gz", compresslevel=9) as archive, open("/dev/zero", "rb") as zeros:
+        info = tarfile.TarInfo("saved_model.pb")
+        info.size = 1_000_000_000
+        archive.addfile(info, zeros)
+    assert os.path.getsize(place / "archive") < 1_100_000
+    with pytest.raises(ArchiveError, match=r"more bytes than allowed.*(?s:.*)export KERAS_HUB_LAYERS_MAX_BYTES="):
+        unpack(place / "archive", place / "tree")
+    assert tree(place / "tree") == {}
+
+
+@pytest.mark.parametrize("make", [tar_gz, zip_])
+def test_twenty_thousand_empty_files_are_refused_by_default(make, place):
+    with pytest.raises(ArchiveError, match="more members than allowed"):
+        unpacked(make({f"f{i}": b"" for i in range(20_000)}), place, Limits())
+    assert tree(place / "tree") == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "damaged"),
+    [
+        (tar_gz(), False),
+        (tar_gz()[:-9], True),
+        (tar_gz()[:60] + b"?" + tar_gz()[61:], True),
+        (zip_()[:40], True),
+        (tar_gz([member("l", kind=tarfile.SYMTYPE, linkname="x")]), False),
+        (b"<html>", False),
+    ],
+    ids=["sound", "cut", "flipped", "zip cut", "link", "page"],
+)
+def test_damage_is_told_from_what_its_publisher_packed(data, damaged, tmp_path):
+    (tmp_path / "archive").write_bytes(data)
+    assert is_damaged(tmp_path / "archive") == damaged
+
+
 def test_the_budget_follows_the_size_of_the_archive():
     assert Limits().budget(10_000_000) == 2_000_000_000
-    assert Limits().budget(1000) == 1 << 30
+    assert Limits().budget(1000) == 512 << 20
     assert Limits().budget(1 << 40) == 64 << 30
 
 
@@ -255,7 +303,7 @@ def test_memory_stays_flat(place):
     (place / "small.tar.gz").write_bytes(tar_gz())
     code = r"""
 import re, sys
-from keras_hub_layers._src.resolve.archives import unpack
+from keras_hub_layers._src.resolve.archives.unpack import unpack
 def peak():
     with open("/proc/self/status") as status:
         return int(re.search(r"VmHWM:\s*(\d+)", status.read())[1])

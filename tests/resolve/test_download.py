@@ -10,16 +10,17 @@ import time
 from contextlib import suppress
 
 import pytest
+import requests
 from faults import ETAG, FaultyServer
 
 from keras_hub_layers._src.resolve.download import download
-from keras_hub_layers._src.resolve.http import Bounds
+from keras_hub_layers._src.resolve.http.bounds import Bounds
 from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, HubError
 
 PAYLOAD = b"\x1f\x8b" + random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
 PATIENT = Bounds(backoff=0, longest_wait=5)
-HASTY = Bounds(attempts=2, connect=0.2, silence=0.2, backoff=0, min_speed=1e6)
+HASTY = Bounds(attempts=1, connect=0.2, silence=0.2, backoff=0, min_speed=1e6)
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +192,84 @@ def test_a_connection_that_breaks_is_given_up_after_three_retries(server, path, 
 def test_silence_and_trickles_end_in_bounded_time(path, fault, reason):
     with FaultyServer(PAYLOAD) as server, pytest.raises(DownloadError, match=reason):
         fetch(server, fault, path, HASTY)
+    assert not path.exists()
+
+
+class Time:
+    """A clock that nobody waits for: it goes on by what is slept, and by `step` whenever it is looked at."""
+
+    def __init__(self, step=0.0):
+        self.now, self.step, self.slept = 0.0, step, []
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Time()
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    return clock
+
+
+@pytest.mark.parametrize("wait", [50, 59])
+def test_all_tries_and_waits_together_end_within_120_seconds_without_progress(server, path, clock, wait):
+    with pytest.raises(DownloadError, match=r"the server asks to wait .* s; a call goes on for 120 s without progress"):
+        fetch(server, f"status/503/{wait}", path, Bounds(clock=clock))
+    assert clock.slept == [wait, wait]
+    assert clock.now <= 120
+    assert len(server.asked) == 3
+
+
+def test_a_trickle_is_left_after_120_seconds(path):
+    clock = Time(step=1.0)  # each look at it takes a second
+    with FaultyServer(PAYLOAD) as server, pytest.raises(DownloadError, match=r"only \d+ bytes in the last 60 s"):
+        fetch(server, "trickle/body", path, Bounds(clock=clock, backoff=0))
+    assert 100 < clock.now <= 130
+
+
+def test_a_server_that_never_replies_is_left_after_120_seconds(path, clock, monkeypatch):
+    waits = []
+
+    def wait(self, url, *, timeout, **options):
+        waits.append(timeout)
+        clock.now += timeout[1]
+        raise requests.ReadTimeout("timed out")
+
+    monkeypatch.setattr(requests.Session, "get", wait)
+    with pytest.raises(DownloadError, match=r"timed out \(attempt 4;"):
+        download("http://127.0.0.1/m", path, bounds=Bounds(clock=clock))
+    assert [connect for connect, _ in waits] == [min(20, reply) for _, reply in waits]
+    assert waits[0] == (20, 60)
+    assert 100 < clock.now <= 120
+
+
+def test_what_makes_progress_may_take_as_long_as_it_needs(path):
+    clock = Time(step=2.0)
+    with FaultyServer(b"\x1f\x8b" + random.Random(0).randbytes(40_000_000)) as server:
+        done = fetch(server, "ok", path, Bounds(clock=clock))
+    assert done.size == 40_000_002
+    assert clock.now > 240
+
+
+def test_a_rate_below_the_minimum_is_no_progress(path):
+    clock = Time(step=2.0)
+    with (
+        FaultyServer(b"\x1f\x8b" + random.Random(0).randbytes(40_000_000)) as server,
+        pytest.raises(DownloadError, match=r"only \d+ bytes in the last 60 s.*120 s without progress|attempt 4"),
+    ):
+        fetch(server, "ok", path, Bounds(clock=clock, min_speed=1e6, backoff=0))
+    assert clock.now <= 130
+
+
+def test_a_rest_longer_than_announced_ends_at_once(path):
+    with FaultyServer(PAYLOAD) as server, pytest.raises(DownloadError, match="sends more than it announced"):
+        fetch(server, "longer", path)
     assert not path.exists()
 
 

@@ -7,9 +7,10 @@ import pytest
 import trustme
 from faults import FaultyServer
 
-from keras_hub_layers._src.resolve import http
 from keras_hub_layers._src.resolve.download import download
-from keras_hub_layers._src.resolve.http import Bounds
+from keras_hub_layers._src.resolve.http.bounds import Bounds
+from keras_hub_layers._src.resolve.http.request import Broken, get
+from keras_hub_layers._src.resolve.http.session import session
 from keras_hub_layers.errors import DownloadError, HubWarning
 
 PAYLOAD = b"\x1f\x8b and so on"
@@ -183,8 +184,8 @@ def test_proxies_are_those_of_the_environment(server, path, monkeypatch):
 
 
 def test_a_server_that_is_not_there_breaks_the_attempt():
-    with http.session() as session, pytest.raises(http.Broken, match="refused"):
-        http.get(session, "http://127.0.0.1:9/", {}, BOUNDS)
+    with session() as web, pytest.raises(Broken, match="refused"):
+        get(web, "http://127.0.0.1:9/", {}, BOUNDS)
 
 
 def test_bounds_are_read_from_the_environment(monkeypatch):
@@ -192,5 +193,9 @@ def test_bounds_are_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("KERAS_HUB_LAYERS_TIMEOUT", "5")
     monkeypatch.setenv("KERAS_HUB_LAYERS_MAX_BYTES", "1000")
     assert Bounds.from_environment() == Bounds(connect=5, silence=5, max_bytes=1000)
+    assert Bounds.from_environment().deadline().seconds == 10
+    monkeypatch.setenv("KERAS_HUB_LAYERS_MIN_SPEED", "7")
+    assert Bounds.from_environment().min_speed == 7
+    monkeypatch.delenv("KERAS_HUB_LAYERS_MIN_SPEED")
     monkeypatch.setenv("KERAS_HUB_LAYERS_TIMEOUT", "90")
     assert Bounds.from_environment() == Bounds(connect=20, silence=90, max_bytes=1000)

@@ -133,6 +133,21 @@ def test_a_bad_archive_leaves_nothing(data):
     assert left() == []
 
 
+@pytest.mark.parametrize("pin", [None, hashlib.sha256(ARCHIVE).hexdigest()])
+def test_a_body_that_arrives_damaged_is_fetched_again_once(server, pin):
+    assert files(resolve(f"{server.base}/damaged/1", sha256=pin)) == FILES
+    assert len(server.asked) == 2
+    with pytest.raises(ChecksumError if pin else ArchiveError, match=r"not the one that was pinned|damaged|CRC"):
+        resolve(f"{server.base}/damaged/2?other", sha256=pin)
+    assert len(server.asked) == 4
+
+
+def test_a_sound_body_of_another_pin_is_not_fetched_again(server):
+    with pytest.raises(ChecksumError, match="not the one that was pinned"):
+        resolve(f"{server.base}/ok", sha256="0" * 64)
+    assert len(server.asked) == 1
+
+
 def test_a_pin_is_checked_and_its_entry_found_offline(server, monkeypatch):
     pin = hashlib.sha256(ARCHIVE).hexdigest()
     path = resolve(f"{server.base}/ok", sha256=pin)

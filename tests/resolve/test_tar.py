@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from hostile import FILES, header, member, tar
 
-from keras_hub_layers._src.resolve.tar import Refused, members
+from keras_hub_layers._src.resolve.archives.tar import Refused, members
 
 END = bytes(1024)
 LONG = "/".join(["d" * 90] * 4) + "/saved_model.pb"

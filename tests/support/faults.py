@@ -206,6 +206,27 @@ def truncated(server, connection, asked, argument):
 
 
 @fault
+def damaged(server, connection, asked, argument):
+    """damaged/<times>: so many times with one bit changed in the middle, then the payload."""
+    middle = len(server.payload) // 2
+    changed = server.payload[:middle] + bytes([server.payload[middle] ^ 1]) + server.payload[middle + 1 :]
+    send(connection, "200 OK", changed if asked.number < int(argument) else server.payload)
+
+
+@fault
+def longer(server, connection, asked, argument):
+    """Half of the payload; then, asked for the rest, more and more."""
+    half, total = len(server.payload) // 2, len(server.payload)
+    if not asked.headers.get("range"):
+        return send(connection, "200 OK", server.payload[:half], ETag=ETAG, Content_Length=total)
+    send(connection, "206 Partial", ETag=ETAG, Content_Length=None,
+         Content_Range=f"bytes {half}-{total - 1}/{total}")  # fmt: skip
+    while not server.closing.is_set():
+        connection.sendall(server.payload)
+    return None
+
+
+@fault
 def unasked_206(server, connection, asked, argument):
     total = len(server.payload)
     send(connection, "206 Partial", server.payload[:9], Content_Range=f"bytes 0-8/{total}", ETag=ETAG)

@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_whole
 from keras_hub_layers._src.resolve.cache import Cache
+from keras_hub_layers._src.resolve.checksums import refuse_pin
 from keras_hub_layers._src.resolve.environment import offline
 from keras_hub_layers._src.resolve.handles import Handle, HuggingFaceModel, KaggleModel
-from keras_hub_layers._src.resolve.local import check_directory, refuse_pin
+from keras_hub_layers._src.resolve.local import check_directory
 from keras_hub_layers.errors import (
     DownloadError,
     HandleNotFoundError,

@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,10 +17,15 @@ from typing import BinaryIO
 
 import requests
 
-from keras_hub_layers._src.resolve import environment, http
+from keras_hub_layers._src.files.deadline import Deadline
+from keras_hub_layers._src.resolve import environment
+from keras_hub_layers._src.resolve.checksums import check_pin
 from keras_hub_layers._src.resolve.handles import display
-from keras_hub_layers._src.resolve.http import Bounds, Broken
-from keras_hub_layers.errors import ChecksumError, DownloadError
+from keras_hub_layers._src.resolve.http.bounds import Bounds
+from keras_hub_layers._src.resolve.http.refusals import refused, retry_after
+from keras_hub_layers._src.resolve.http.request import Answer, Broken, get, retry, wire_errors
+from keras_hub_layers._src.resolve.http.session import session
+from keras_hub_layers.errors import DownloadError
 
 _CHUNK = 1 << 18  # bytes
 
@@ -50,6 +54,7 @@ def download(
     *,
     sha256: str | None = None,
     bounds: Bounds | None = None,
+    deadline: Deadline | None = None,
     progress: bool | None = None,
 ) -> Download:
     """Fetch a URL into a file.
@@ -62,6 +67,7 @@ def download(
         path: The file to write. After a failure nothing is left there.
         sha256: Hexadecimal SHA-256 that the bytes must have. Defaults to None: any.
         bounds: The limits. Defaults to `Bounds.from_environment()`.
+        deadline: That of the call. Defaults to None: it begins now.
         progress: Whether to show a progress bar on stderr. Defaults to None: on a terminal, or when
             `TFHUB_DOWNLOAD_PROGRESS` is set.
 
@@ -74,24 +80,18 @@ def download(
         ChecksumError: The bytes are not those of `sha256`.
         OSError: The file cannot be written.
     """
-    transfer = _Transfer(url, bounds or Bounds.from_environment())
+    bounds = bounds or Bounds.from_environment()
+    transfer = _Transfer(url, bounds, deadline or bounds.deadline())
     try:
         with (
             closing(transfer),
             open(path, "wb") as file,
-            http.session() as session,
+            session() as web,
             _meter(display(url), progress) as advance,
         ):
-            transfer.run(session, file, advance)
+            transfer.run(web, file, advance)
             done = Download(transfer.digest.finish(), transfer.received, transfer.final_url)
-        if sha256 and done.sha256 != sha256.lower():
-            raise ChecksumError(
-                "The archive that arrived is not the one that was pinned.",
-                expected=f"SHA-256 {sha256.lower()}",
-                received=f"SHA-256 {done.sha256} ({done.size} bytes)",
-                where=display(url),
-                fix=f"if the publisher replaced the archive on purpose, pin the new one: sha256={done.sha256!r}",
-            )
+        check_pin(sha256, done.sha256, display(url))
     except BaseException:
         with suppress(OSError):
             os.unlink(path)
@@ -102,8 +102,8 @@ def download(
 class _Transfer:
     """One file on its way: what has arrived, and what proves that the rest belongs to it."""
 
-    def __init__(self, url: str, bounds: Bounds):
-        self.url, self.bounds = url, bounds
+    def __init__(self, url: str, bounds: Bounds, deadline: Deadline):
+        self.url, self.bounds, self.deadline = url, bounds, deadline
         self.final_url = url
         self.digest = _Digest()
         self.restart()
@@ -120,40 +120,33 @@ class _Transfer:
         self.validator: str | None = None
         self.digest = _Digest()
 
-    def run(self, session: requests.Session, file: BinaryIO, advance: Advance) -> None:
-        """Try until the file is whole, or the attempts are used up."""
-        for attempt in range(1, self.bounds.attempts + 1):
-            try:
-                self._attempt(session, file, advance)
-                return
-            except Broken as broken:
-                wait = self.bounds.backoff * 2 ** (attempt - 1) if broken.wait is None else broken.wait
-                if attempt == self.bounds.attempts or wait > self.bounds.longest_wait:
-                    raise self._failed(broken, attempt, wait) from (broken.__cause__ or broken)
-            if not self.validator:
-                self.restart()
-            time.sleep(wait)
+    def run(self, web: requests.Session, file: BinaryIO, advance: Advance) -> None:
+        """Try until the file is whole, or the attempts or the time without progress are used up."""
+        retry(lambda: self._attempt(web, file, advance), self.bounds, self.deadline, self._failed)
 
-    def _attempt(self, session: requests.Session, file: BinaryIO, advance: Advance) -> None:
+    def _attempt(self, web: requests.Session, file: BinaryIO, advance: Advance) -> None:
         """Ask once, from where the last attempt stopped."""
+        if not self.validator:
+            self.restart()
         headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
         if self.received:
             headers |= {"Range": f"bytes={self.received}-", "If-Range": str(self.validator)}
-        response, self.final_url = http.get(session, self.url, headers, self.bounds)
-        with response:
+        answer = get(web, self.url, headers, self.bounds, self.deadline)
+        self.final_url = answer.url
+        with answer.response as response:
             self._check_status(response)
             if response.status_code == 200:
                 self.restart()
                 self._begin(response, file)
             file.seek(self.received)
             file.truncate()
-            self._read_body(response, file, advance)
+            self._read_body(answer, file, advance)
 
     def _check_status(self, response: requests.Response) -> None:
         """Only a whole body, or exactly the part that was asked for, may come."""
         status = response.status_code
         if status in (408, 429) or status >= 500:
-            raise Broken(f"HTTP {status} {response.reason}", http.retry_after(response))
+            raise Broken(f"HTTP {status} {response.reason}", retry_after(response))
         if status == 416 and self.received:
             self.restart()
             raise Broken("HTTP 416: the server no longer has the part that is missing", wait=0)
@@ -167,7 +160,7 @@ class _Transfer:
                 self.restart()
                 raise Broken(f"the server answered with another part than the one asked for ({answer!r})", wait=0)
         elif status != 200:
-            raise http.refused(self.url, self.final_url, response)
+            raise refused(self.url, self.final_url, response)
 
     def _begin(self, response: requests.Response, file: BinaryIO) -> None:
         """Note what the headers announce, and refuse what cannot fit."""
@@ -189,32 +182,40 @@ class _Transfer:
                 fix="free some space, or choose another disk: export TFHUB_CACHE_DIR=/large/disk/tfhub",
             )
 
-    def _read_body(self, response: requests.Response, file: BinaryIO, advance: Advance) -> None:
+    def _read_body(self, answer: Answer, file: BinaryIO, advance: Advance) -> None:
         """Write what arrives; what goes wrong on the wire is a `Broken`, on the disk an OSError."""
-        window, mark = time.monotonic(), self.received
+        response, mark = answer.response, self.received
         while True:
-            with http.wire_errors(self.final_url):
+            if self.deadline.left() < answer.timeout:
+                raise Broken(f"only {self.received - mark} bytes in the last {self.deadline.seconds / 2:g} s")
+            with wire_errors(self.final_url):
                 piece = response.raw.read1(_CHUNK)
             if not piece:
                 break
             if self.received == 0 and _is_page(response, piece):
-                raise http.refused(self.url, self.final_url, response, piece)
+                raise refused(self.url, self.final_url, response, piece)
             file.write(piece)
             self.digest.update(piece)
             self.received += len(piece)
             self._check_size(self.received)
             advance(self.received, self.total)
-            now = time.monotonic()
-            if now - window >= self.bounds.silence:
-                if self.received - mark < self.bounds.min_speed * (now - window):
-                    raise Broken(f"only {self.received - mark} bytes in {now - window:.0f} s")
-                window, mark = now, self.received
+            if self.received - mark >= self.deadline.step:
+                self.deadline.extend()
+                mark = self.received
         if self.total is not None and self.received != self.total:
             raise Broken(f"the connection closed after {self.received} of {self.total} bytes")
         if self.received == 0:
-            raise http.refused(self.url, self.final_url, response, b"nothing: the body is empty")
+            raise refused(self.url, self.final_url, response, b"nothing: the body is empty")
 
     def _check_size(self, size: int) -> None:
+        if self.total is not None and size > self.total:
+            raise DownloadError(
+                "The server sends more than it announced.",
+                expected=f"{self.total} bytes",
+                received=f"{size} bytes or more",
+                where=display(self.url),
+                fix=f"look at what it sends:\ncurl -sIL {display(self.url)!r}",
+            )
         if size > self.bounds.max_bytes:
             raise DownloadError(
                 "The archive is larger than allowed.",
@@ -224,14 +225,11 @@ class _Transfer:
                 fix=f"if you trust the publisher: export KERAS_HUB_LAYERS_MAX_BYTES={2 * size}",
             )
 
-    def _failed(self, broken: Broken, attempt: int, wait: float) -> DownloadError:
-        received = f"{broken} (attempt {attempt}; {self.received} bytes had arrived)"
-        if wait > self.bounds.longest_wait:
-            received += f"; the server asks to wait {wait:.0f} s"
+    def _failed(self, reason: str) -> DownloadError:
         return DownloadError(
             "The download failed.",
             expected="the archive of a SavedModel",
-            received=received,
+            received=f"{reason}; {self.received} bytes had arrived)",
             where=display(self.url),
             fix="check the address, the network and the proxy settings, then try again:\n"
             f"curl -L -o model.tar.gz {display(self.url)!r}",

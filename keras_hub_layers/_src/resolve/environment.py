@@ -29,8 +29,13 @@ def progress() -> bool:
 
 
 def timeout() -> float | None:
-    """`KERAS_HUB_LAYERS_TIMEOUT`: seconds that a server may be silent."""
+    """`KERAS_HUB_LAYERS_TIMEOUT`: seconds of silence; a call ends after twice that without progress."""
     return _number("KERAS_HUB_LAYERS_TIMEOUT", "seconds", "60")
+
+
+def min_speed() -> float | None:
+    """`KERAS_HUB_LAYERS_MIN_SPEED`: bytes per second below which a transfer makes no progress."""
+    return _number("KERAS_HUB_LAYERS_MIN_SPEED", "bytes per second", "1024")
 
 
 def max_bytes() -> int | None:

@@ -161,6 +161,8 @@ def parse(handle: str | os.PathLike[str]) -> Handle:
     if scheme == "hf":
         return Handle(handle, "huggingface", handle, hugging_face=_parse_hugging_face(handle))
     if scheme in _REMOTE and handle[len(scheme) :].startswith("://"):
+        if not handle.partition("://")[2].strip("/"):
+            raise _unknown(handle, "It names no place on the remote file system.")
         return Handle(handle, "remote", handle)
     if "://" in handle:
         raise _unknown(handle, f"The scheme {handle.split('://')[0]!r} is not one that can be read.")

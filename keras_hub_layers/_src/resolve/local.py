@@ -1,18 +1,23 @@
 """What a local path stands for: a directory with a SavedModel, or an archive that is unpacked into the cache."""
 
 import os
+import re
+import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 
 from keras_hub_layers._src.files import atomic
-from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES
+from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_saved_model
 from keras_hub_layers._src.files.manifests import sha256_of
 from keras_hub_layers._src.resolve import other_formats, page_urls
-from keras_hub_layers._src.resolve.archives import find_saved_model, unpack
+from keras_hub_layers._src.resolve.archives.unpack import find_saved_model, unpack
 from keras_hub_layers._src.resolve.cache import Cache
-from keras_hub_layers._src.resolve.handles import FRAMEWORKS, Handle, display
+from keras_hub_layers._src.resolve.checksums import check_pin, refuse_pin
+from keras_hub_layers._src.resolve.handles import FORMS, FRAMEWORKS, Handle
+from keras_hub_layers._src.text import words
 from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers.errors import ChecksumError, HandleNotFoundError, ResolveError
+from keras_hub_layers.errors import HandleNotFoundError, ResolveError
 
 
 def resolve_path(handle: Handle, sha256: str | None) -> str:
@@ -27,7 +32,7 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HandleNotFoundError(
             "There is nothing at this path.",
-            expected="a directory with a SavedModel, or an archive of one",
+            expected=_expected(handle),
             received="no such file or directory",
             where=path if handle.text == path else f"{handle.text!r}, which is {path}",
             fix=_meant(handle, path) or _neighbours(path),
@@ -50,16 +55,9 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
     key = f"{path}#{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
     def fill(work: str) -> tuple[str, str | None]:
-        found = sha256_of(path)
-        if sha256 and found != sha256:
-            raise ChecksumError(
-                "The archive is not the one that was pinned.",
-                expected=f"SHA-256 {sha256}",
-                received=f"SHA-256 {found}",
-                where=path,
-                fix=f"if it was replaced on purpose, pin the new one: sha256={found!r}",
-            )
-        return unpack_into(path, work, path), found
+        received = sha256_of(path)
+        check_pin(sha256, received, path)
+        return unpack_into(path, work, path), received
 
     cache = Cache()
     return cache.find(key, sha256) or cache.put(key, fill, sha256, label=path)
@@ -68,46 +66,70 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
 def unpack_into(archive: str, work: str, source: str) -> str:
     """Unpack an archive into a work directory of the cache; the directory in it that holds the SavedModel."""
     tree = os.path.join(work, "tree")
+    shutil.rmtree(tree, ignore_errors=True)  # of an archive that was damaged on its way
     unpack(archive, tree, source=source)
-    return find_saved_model(tree, source)
-
-
-def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
-    """A checksum belongs to an archive's bytes; for anything else it is an error, not ignored."""
-    if sha256:
-        raise ChecksumError(
-            "A checksum can only be compared with an archive.",
-            expected="the handle of an archive, or no sha256",
-            received=what,
-            where=display(handle.text),
-            fix="leave out sha256=, or pack the directory and pin that:\n"
-            f"keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
-        )
+    model = find_saved_model(tree, source)
+    _check_contents(model, source)
+    return model
 
 
 def check_directory(path: str) -> None:
-    """A directory must hold a SavedModel itself; say which of its children do."""
-    names = sorted(os.listdir(path))
-    if any(name in names for name in SAVED_MODEL_FILES):
+    """A local directory must hold a SavedModel itself, and not pointers to its files; say what it holds instead."""
+    if is_saved_model(path):
+        _check_contents(path, path)
         return
-    children = [name for name in names if any(os.path.isfile(os.path.join(path, name, f)) for f in SAVED_MODEL_FILES)]
+    names = sorted(os.listdir(path))
+    children = [name for name in names if is_saved_model(os.path.join(path, name))]
+    raise no_saved_model(path, names, children, other_formats.of_folder(path, names))
+
+
+def no_saved_model(
+    path: str, names: Sequence[str], children: Sequence[str], other: other_formats.Format | None = None
+) -> ResolveError:
+    """The error for a directory, local or remote, that is no SavedModel.
+
+    Args:
+        path: The directory.
+        names: Of what it holds.
+        children: Those of them that are SavedModels.
+        other: What else it is, if that is known. Defaults to `None`.
+    """
     versions = sorted((name for name in children if name.isdecimal()), key=int)
-    received, fix = ", ".join(names[:20]) or "an empty directory", "give the directory that holds saved_model.pb"
-    problem = "The directory holds no SavedModel."
+    problem, received = "The directory holds no SavedModel.", ", ".join(names[:20]) or "an empty directory"
+    fix = "give the directory that holds saved_model.pb"
     if versions:
         problem = "The directory holds numbered versions of a SavedModel, not one SavedModel."
         children, received = versions[::-1], f"versions {', '.join(versions)}"
     elif children:
         received = f"SavedModels in {', '.join(children[:20])}"
-    else:
-        found = other_formats.of_folder(path, names)
-        if found is not None:
-            received, fix = f"{found.what}: {received}", found.fix
+    elif other is not None:
+        received, fix = f"{other.what}: {received}", other.fix
     if children:
-        fix = f"choose one, for example\nHubLayer({os.path.join(path, children[0])!r})"
-    raise ResolveError(
+        separator = "/" if "://" in path else os.sep
+        fix = f"choose one, for example\nHubLayer({path.rstrip(separator) + separator + children[0]!r})"
+    return ResolveError(
         problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix
     )
+
+
+def _check_contents(directory: str, where: str) -> None:
+    """Refuse a SavedModel with Git-LFS pointers in place of files."""
+    pointers = other_formats.lfs_pointers(directory)
+    if pointers:
+        raise ResolveError(
+            "Files of the SavedModel are Git-LFS pointers: their contents were not fetched.",
+            expected="the files themselves",
+            received=f"pointers in place of {words.listed(pointers)}",
+            where=where,
+            fix=other_formats.LFS_FIX,
+        )
+
+
+def _expected(handle: Handle) -> str:
+    """What could stand at a missing path; all forms of handles, where the text may be meant for another one."""
+    if os.path.isabs(handle.location) or handle.text.startswith((".", "file:")):
+        return "a directory with a SavedModel, or an archive of one"
+    return f"one of these forms\n{FORMS}"
 
 
 def _meant(handle: Handle, path: str) -> str | None:
@@ -117,6 +139,11 @@ def _meant(handle: Handle, path: str) -> str | None:
     if near := _nearest(path):
         return f"HubLayer({near!r})"
     parts = handle.text.split("/")
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", handle.text) and not os.path.isdir(parts[0]):
+        return (
+            f"a Hugging Face repository: HubLayer('hf://{handle.text}')\n"
+            f"a Kaggle model: HubLayer('{handle.text}/tensorFlow2/VARIATION/1')"
+        )
     if os.path.isabs(handle.text) or handle.text.startswith((".", "~")) or not 3 <= len(parts) <= 5:
         return None
     framework = nearest(parts[2].lower(), [name.lower() for name in FRAMEWORKS], 0.6)

@@ -2,18 +2,21 @@
 
 import importlib.util
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from keras_hub_layers._src.files.deadline import Deadline
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.resolve.archives.unpack import is_damaged
 from keras_hub_layers._src.resolve.cache import Cache
+from keras_hub_layers._src.resolve.checksums import check_pin, parse_pin, refuse_pin
 from keras_hub_layers._src.resolve.clients import not_cached, resolve_hugging_face, resolve_kaggle
 from keras_hub_layers._src.resolve.environment import mirrors, offline, uncompressed
 from keras_hub_layers._src.resolve.handles import Handle, display, mirror, parse
-from keras_hub_layers._src.resolve.local import refuse_pin, resolve_path, unpack_into
+from keras_hub_layers._src.resolve.http.bounds import Bounds
+from keras_hub_layers._src.resolve.local import resolve_path, unpack_into
 from keras_hub_layers._src.resolve.page_urls import refuse_framework, refuse_page
-from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, ResolveError
+from keras_hub_layers.errors import ArchiveError, ChecksumError, DownloadError, HandleNotFoundError, ResolveError
 
 
 @public()
@@ -24,7 +27,7 @@ def resolve(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
     user's cache directory) and answered from there ever after, also without a network.
 
     Args:
-        handle: A path, URL or hub id; `keras_hub_layers.handles.FORMS` lists the forms.
+        handle: A path, URL or hub id; the error for a handle of no known form lists them.
         sha256: SHA-256 of the archive's bytes, 64 hexadecimal digits, that the model must come from. Defaults to
             None: any. Only for handles that are fetched or unpacked as one archive.
 
@@ -47,7 +50,7 @@ def resolve(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
     ```
     """
     parsed = parse(handle)
-    pin = _checked_pin(sha256, parsed.text)
+    pin = parse_pin(sha256, parsed.text)
     copy = mirror(parsed.text, mirrors())
     if copy != parsed.text:
         parsed = parse(copy)
@@ -79,25 +82,23 @@ def _download(handle: Handle, sha256: str | None) -> str:
         raise not_cached(handle, cache.root)
     url = handle.location if handle.is_archive else _with_query(handle.location, "tf-hub-format=compressed")
 
-    def fill(work: str) -> tuple[str, str | None]:
-        from keras_hub_layers._src.resolve.download import (
-            download,  # requests takes longer to import than a cache hit takes
-        )
+    bounds = Bounds.from_environment()
+    deadline = bounds.deadline()
 
+    def fill(work: str) -> tuple[str, str | None]:
         archive = os.path.join(work, "archive")
-        try:
-            done = download(url, archive, sha256=sha256)
-        except (DownloadError, HandleNotFoundError) as refusal:
-            if not handle.kaggle_archive:
-                raise
-            try:  # Kaggle answers some requests for a page's archive with the page
-                done = download(handle.kaggle_archive, archive, sha256=sha256)
-            except (DownloadError, HandleNotFoundError) as error:
-                raise refusal from error
-        return unpack_into(archive, work, display(handle.text)), done.sha256
+        for is_last in (False, True):
+            received = _fetch(handle, url, archive, bounds, deadline)
+            try:
+                check_pin(sha256, received, display(handle.text))
+                return unpack_into(archive, work, display(handle.text)), received
+            except (ArchiveError, ChecksumError):
+                if is_last or not is_damaged(archive):  # damage on the way may be gone the next time
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     try:
-        return cache.put(handle.text, fill, sha256)
+        return cache.put(handle.text, fill, sha256, deadline=deadline)
     except (DownloadError, HandleNotFoundError) as refusal:
         if not handle.kaggle or sha256 or not importlib.util.find_spec("kagglehub"):
             raise
@@ -107,9 +108,24 @@ def _download(handle: Handle, sha256: str | None) -> str:
             raise refusal from error
 
 
+def _fetch(handle: Handle, url: str, archive: str, bounds: Bounds, deadline: Deadline) -> str:
+    """Fetch an archive into a file; its SHA-256."""
+    from keras_hub_layers._src.resolve.download import download  # requests imports for longer than a cache hit takes
+
+    try:
+        return download(url, archive, bounds=bounds, deadline=deadline).sha256
+    except (DownloadError, HandleNotFoundError) as refusal:
+        if not handle.kaggle_archive:
+            raise
+        try:  # Kaggle answers some requests for a page's archive with the page
+            return download(handle.kaggle_archive, archive, bounds=bounds, deadline=deadline).sha256
+        except (DownloadError, HandleNotFoundError) as error:
+            raise refusal from error
+
+
 def _uncompressed(handle: Handle, sha256: str | None) -> str:
     """The other form of the hosting protocol: the server names a place that TensorFlow reads without a download."""
-    from keras_hub_layers._src.resolve.http import Bounds, see_other
+    from keras_hub_layers._src.resolve.http.see_other import see_other
 
     refuse_pin(handle, sha256, "a directory on a remote file system")
     if offline():
@@ -157,16 +173,3 @@ def _with_query(url: str, query: str) -> str:
     if query in url.partition("?")[2].split("&"):
         return url
     return f"{url}{'&' if '?' in url else '?'}{query}"
-
-
-def _checked_pin(sha256: str | None, text: str) -> str | None:
-    """A pin in lower case; a malformed one is refused before anything is asked for."""
-    if sha256 is None or (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
-        return sha256.lower() if sha256 else None
-    raise ChecksumError(
-        "This is not a SHA-256 checksum.",
-        expected="64 hexadecimal digits",
-        received=repr(sha256),
-        where=display(text),
-        fix="compute it from the archive: sha256sum model.tar.gz",
-    )

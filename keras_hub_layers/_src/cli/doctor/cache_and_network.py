@@ -132,7 +132,12 @@ def _check_certificates() -> Iterator[Finding]:
 
 
 def _check_limits() -> Iterator[Finding]:
-    readers: tuple[Callable[[], object], ...] = (environment.timeout, environment.max_bytes, environment.max_members)
+    readers: tuple[Callable[[], object], ...] = (
+        environment.timeout,
+        environment.min_speed,
+        environment.max_bytes,
+        environment.max_members,
+    )
     for read in readers:
         try:
             read()

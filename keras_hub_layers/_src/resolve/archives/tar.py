@@ -38,11 +38,23 @@ class Stream(Protocol):
 
 
 class Refused(Exception):
-    """What is wrong with an archive, and what to do about it."""
+    """What is wrong with an archive, and what to do about it.
 
-    def __init__(self, received: str, fix: str = "fetch it again; if it stays so, ask its publisher for a sound one"):
+    Args:
+        received: What it is, or holds.
+        fix: Defaults to fetching it again.
+        is_damage: Whether another copy of the same archive may be sound. Defaults to `False`.
+    """
+
+    def __init__(
+        self,
+        received: str,
+        fix: str = "fetch it again; if it stays so, ask its publisher for a sound one",
+        is_damage: bool = False,
+    ) -> None:
         super().__init__(received)
         self.fix = fix
+        self.is_damage = is_damage
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ def members(stream: Stream) -> Iterator[Member]:
     in_a_row = 0
     while (header := _exactly(stream, BLOCK)) != bytes(BLOCK):
         if not is_header(header):
-            raise Refused("a damaged header")
+            raise Refused("a damaged header", is_damage=True)
         kind, size = header[156:157], _number(header[124:136])
         if kind in (b"x", b"g", b"L"):
             in_a_row += 1
@@ -160,7 +172,7 @@ def _extended(body: bytes) -> dict[str, str]:
         start, length = (match.end(), int(match[1])) if match else (0, 0)
         key, equals, value = body[start : length - 1].partition(b"=")
         if not start < length <= len(body) or body[length - 1 : length] != b"\n" or not equals:
-            raise Refused("a damaged extended header")
+            raise Refused("a damaged extended header", is_damage=True)
         if key.startswith(b"GNU.sparse"):
             raise Refused("a sparse file")
         if key == b"size" and not re.fullmatch(rb"\d{1,18}", value):
