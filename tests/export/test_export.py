@@ -13,9 +13,10 @@ import tensorflow as tf
 
 import keras_hub_layers as khl
 from keras_hub_layers import errors, layers
+from keras_hub_layers._src.export import destinations
 from keras_hub_layers._src.export import export as export_module
-from keras_hub_layers._src.export import plan, targets
 from keras_hub_layers._src.inspect import sample_inputs
+from keras_hub_layers._src.savedmodel import meta_graphs
 
 L = keras.layers
 X = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 4)
@@ -58,7 +59,7 @@ def test_each_weight_is_stored_once_and_the_optimizer_never(tmp_path):
 
 def test_the_graph_holds_each_mode_once(tmp_path):
     path = khl.export(small(), tmp_path / "out")
-    graph = khl.loader.read_meta_graphs(path)[0].graph_def
+    graph = meta_graphs.read_meta_graphs(path)[0].graph_def
     assert len([f for f in graph.library.function if f.signature.name.startswith("__inference__call")]) == 2
 
 
@@ -369,32 +370,34 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, bad):
 
 
 def test_an_export_that_computes_something_else_never_takes_its_place(tmp_path):
-    model, made = small(), None
+    model = small()
     path = khl.export(model, tmp_path / "out")
-    made = targets.plan(model)
+    broken = export_module.make_export(model)
+    write = broken.write
 
     def sabotaged(work):
-        made.write(work)
+        write(work)
         model.get_layer("logits").bias.assign([5.0, 5.0])  # as if the checkpoint had missed it
 
-    broken = plan.Plan(sabotaged, made.verify, made.variables, made.facts, made.where)
+    broken.write = sabotaged
     with pytest.raises(errors.ExportWriteError, match=r"the output 'logits'"):
-        export_module.place(broken, path)
+        export_module.write_export(broken, path)
     assert nothing_left_over(tmp_path)
-    export_module.place(broken, str(tmp_path / "unverified"), verify=False)
+    export_module.write_export(broken, str(tmp_path / "unverified"), verify=False)
 
 
 def test_a_checkpoint_that_is_cut_short_never_takes_its_place(zoo, tmp_path):
-    made = targets.plan(layers.HubLayer(str(zoo / "mlperf_tiny_kws")))
+    broken = export_module.make_export(layers.HubLayer(str(zoo / "mlperf_tiny_kws")))
+    write = broken.write
 
     def truncated(work):
-        made.write(work)
+        write(work)
         with open(os.path.join(work, "variables", "variables.data-00000-of-00001"), "r+b") as file:
             file.truncate(5000)
 
-    broken = plan.Plan(truncated, made.verify, made.variables, made.facts, made.where)
+    broken.write = truncated
     with pytest.raises(errors.ExportWriteError, match="cannot be read back"):
-        export_module.place(broken, str(tmp_path / "out"))
+        export_module.write_export(broken, str(tmp_path / "out"))
     assert os.listdir(tmp_path) == []
 
 
@@ -438,13 +441,13 @@ def test_the_chief_of_a_cluster_writes_and_the_workers_take_part():
 
     def chief(*args):
         strategy = type("Strategy", (), {"cluster_resolver": Resolver(*args)})
-        return export_module.is_chief([type("Variable", (), {"distribute_strategy": strategy})])
+        return destinations.is_chief([type("Variable", (), {"distribute_strategy": strategy})])
 
     assert chief("worker", 0)
     assert chief("chief", 0, ("chief", "worker"))
     assert not chief("worker", 1)
     assert not chief("worker", 0, ("chief", "worker"))
-    assert export_module.is_chief([])
+    assert destinations.is_chief([])
 
 
 def test_a_source_that_was_replaced_is_refused_instead_of_exported_with_another_graph(tmp_path):

@@ -43,7 +43,7 @@ KILLED = (
     PREAMBLE
     + """
 import shutil
-from keras_hub_layers._src.export import export as exporting, verification
+from keras_hub_layers._src.export import model_card, verification
 from keras_hub_layers._src.files import atomic, work_directories
 from keras_hub_layers._src.savedmodel.checkpoints import compare, rewrite
 left = int(argument)
@@ -60,7 +60,7 @@ def mortal(owner, name):
 
 layer = changed()
 for owner, name in [(tf.io.gfile, "copy"), (rewrite, "_write"), (rewrite, "_renew_fingerprint"),
-                    (verification, "check_files"), (compare, "differing"), (exporting, "_write_card"),
+                    (verification, "check_files"), (compare, "differing"), (model_card, "write_card"),
                     (atomic, "_keep_files_of_user"), (atomic, "_swap"), (atomic, "_exchange"),
                     (work_directories, "remove")]:
     mortal(owner, name)

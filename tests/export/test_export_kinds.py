@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hub_layers as khl
-from keras_hub_layers._src.export import keras_root, signatures
+from keras_hub_layers._src.export import keras_export, signature_names, signatures
 
 CONSUMERS = ["tensorflow", "session", "tf_keras", "tfsm_layer"]
 pytestmark = pytest.mark.xdist_group("kinds")  # they share what is made once in a process
@@ -31,10 +31,10 @@ def make_case(name, folder):
     components = [part.numpy() for part in tf.nest.flatten(_tensors(inputs), expand_composites=True)]
     takes_training = "training" in model.call.__code__.co_varnames
     outputs = model(_tensors(inputs), **({"training": False} if takes_training else {}))
-    flat = signatures.flat_outputs(outputs, getattr(model, "output_names", None))
+    flat = signatures.flatten_outputs(outputs, signature_names.output_layers(model))
     case = {
         "inputs": components,
-        "arguments": keras_root.Root(model, **options).arguments,
+        "arguments": keras_export.KerasExport(model, **options).arguments,
         "outputs": {name: part.numpy() for name, part in flat.items()},
         "losses": [float(loss) for loss in model.losses],
         "counts": (len(model.variables), len(model.trainable_variables)),

@@ -21,7 +21,7 @@ FACTS = model_card.Facts(
 
 
 def test_a_card_says_what_is_known_and_leaves_out_what_is_not():
-    text = model_card.card(FACTS, {"val_loss": 0.123456789})
+    text = model_card.make_card(FACTS, {"val_loss": 0.123456789})
     for line in ["# half_plus_one", "Fine-tuned from `owner/half_plus_one/2`.", "- `x`: float32 (None, 1)",
                  "- yes: 1 of 2 variables are trainable", "- regularization losses: 1", "- val_loss: 0.123457",
                  'layer = layers.HubLayer("path/to/this/directory", trainable=True)']:  # fmt: skip
@@ -31,7 +31,7 @@ def test_a_card_says_what_is_known_and_leaves_out_what_is_not():
 
 
 def test_an_edit_is_noticed():
-    text = model_card.card(FACTS, {})
+    text = model_card.make_card(FACTS, {})
     assert model_card.is_untouched(text)
     assert not model_card.is_untouched(text.replace("half_plus_one", "my model"))
     assert not model_card.is_untouched("# My model\n")

@@ -1,36 +1,61 @@
-"""What both export callbacks share: when to export, the best epoch or the last."""
+"""ExportAtEnd: when the export callbacks export, the best epoch or the last. What they export is for each to say."""
 
+import contextlib
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_hub_layers._src.callbacks.best_epoch import _HIGHER_IS_BETTER, _LOWER_IS_BETTER, _Assigned
+from keras_hub_layers._src.callbacks import best_epoch, checks
 from keras_hub_layers._src.compat import fit
-from keras_hub_layers._src.export import destinations, export
-from keras_hub_layers._src.export import plan as plan_lib
-from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers.errors import ExportError, HubError, warn
+from keras_hub_layers._src.export import destinations
+from keras_hub_layers._src.export import export as export_lib
+from keras_hub_layers._src.export.verification import NotFinite
+from keras_hub_layers.errors import located, warn
 
 __all__ = ["ExportAtEnd"]
 
 
+@dataclass
+class FitState:
+    """What belongs to one `fit`; it is neither copied nor pickled.
+
+    Attributes:
+        targets: Destination -> the layer or model that is exported there; `None` before they were looked up.
+        exports: Destination -> how it is written, decided once.
+        trial: Id of the KerasTuner trial, and number of its execution if it has several.
+        before: Destination -> the hashes of its weights at the start.
+        epochs: How many had a score.
+        best: The best score.
+        best_weights: The weights of that epoch.
+        logs: The logs of that epoch, or of the last one.
+        losses: What counted as a regularization loss in the last epoch; `None` before the first.
+        paths: What was exported.
+    """
+
+    targets: dict[str, Any] | None = None
+    exports: dict[str, Any] = field(default_factory=dict)
+    trial: tuple[str, ...] = ()
+    before: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    epochs: int = 0
+    best: float | None = None
+    best_weights: list[np.ndarray] | None = None
+    logs: dict[str, float] = field(default_factory=dict)
+    losses: frozenset[str] | None = None
+    paths: list[str] = field(default_factory=list)
+
+
 class ExportAtEnd(keras.callbacks.Callback):
-    """When to export: at the end of `fit`, the best epoch or the last. What to export is for subclasses to say.
+    """Exports at the end of `fit`.
 
     It holds names and paths only, and looks the layers up on `self.model`: KerasTuner copies callbacks deeply, and
     a deep copy of a layer has other weights.
     """
-
-    # What belongs to one fit; not copied and not pickled.
-    _of_one_fit: ClassVar[dict[str, Any]] = {
-        fit.CALLBACK_MODEL: None, "_plans": None, "_snapshot": None, "_best": None, "_epochs": 0, "_logs": {},
-        "_trial": (), "_paths": (),
-    }  # fmt: skip
 
     def __init__(
         self,
@@ -45,23 +70,24 @@ class ExportAtEnd(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.directory = destinations.local_path(directory)
-        self.layer = [_name(part) for part in layer] if isinstance(layer, (list, tuple)) else _name(layer)
+        self.layer = [_name(each) for each in layer] if isinstance(layer, (list, tuple)) else _name(layer)
         self.monitor = monitor
         self.mode = mode
         self.versioned = versioned
         self.on_nan = on_nan
         self.verbose = verbose
-        self.__dict__.update(self._of_one_fit)
-        self._check_choice("mode", mode, ("auto", "min", "max"))
-        self._check_choice("on_nan", on_nan, ("raise", "skip"))
+        self._state = FitState()
+        with self._located():
+            checks.check_choice("mode", mode, ("auto", "min", "max"))
+            checks.check_choice("on_nan", on_nan, ("raise", "skip"))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, **self._of_one_fit}
+        return {**self.__dict__, fit.CALLBACK_MODEL: None, "_state": FitState()}
 
     @property
     def exported(self) -> list[str]:
         """Paths that were exported in the last `fit`, a list of `str`."""
-        return list(self._paths)
+        return list(self._state.paths)
 
     def export(self) -> list[str]:
         """Export now: the best epoch if there is one to monitor, else the weights of now.
@@ -75,54 +101,56 @@ class ExportAtEnd(keras.callbacks.Callback):
             errors.ExportError: The weights are NaN or infinite and `on_nan="raise"`, or they cannot be exported.
             errors.ExportWriteError: Writing failed; what was there before is untouched.
         """
-        if self._plans is None:
-            self._plans = dict(self._make_plans())
-        if self._epochs and self._snapshot is None and self.monitor is not None:
-            return self._not_finite(
-                f"No epoch had a finite {self.monitor!r}, so there is no best one to export; what was there before is "
-                "untouched."
-            )
-        paths = []
-        with self._best_weights():
-            for destination, plan in self._plans.items():
-                try:
-                    export.check_finite(plan)
-                except ExportError as err:
-                    paths += self._not_finite(str(err), err)
-                    continue
-                path = self._write(plan, destination)
-                paths.append(path)
-                self._say(f"{plan.where} exported to {path}")
-        self._paths = (*self._paths, *paths)
+        paths: list[str] = []
+        with self._located():
+            targets = self._current_targets()
+            if self._state.epochs and self._state.best_weights is None and self.monitor is not None:
+                self._skip_or_raise(checks.refuse_scores(str(self.monitor)))
+                return paths
+            with self._with_best_weights():
+                for destination, target in targets.items():
+                    try:
+                        path = self._write(destination, target)
+                    except NotFinite as err:
+                        self._skip_or_raise(err)
+                        continue
+                    paths.append(path)
+                    self._say(f"{export_lib.name_target(target)} exported to {path}")
+        self._state.paths += [path for path in paths if path not in self._state.paths]
         return paths
 
-    # -- Keras' protocol -----------------------------------------------------------------------------------------
-
     def on_train_begin(self, logs: Any = None) -> None:
-        model = self.model
-        self.__dict__.update(self._of_one_fit)
-        self.set_model(model)
-        trial = fit.tuner_trial()
-        if trial is not None:
-            self._trial = tuple(str(part) for part in trial if part is not None)
-        self._check_targets()
-        self._check_monitor()
-        self._check_order()
+        trial = fit.tuner_trial() or ()
+        self._state = FitState(trial=tuple(str(part) for part in trial if part is not None))
+        with self._located():
+            for destination, target in self._current_targets().items():
+                self._check_target(destination, target)
+            if self.monitor is not None:
+                checks.check_monitor(self, self.monitor)
+        late = checks.late_callbacks(self)
+        if late:
+            warn(
+                f"{self._where}: {' and '.join(late)} comes after it in callbacks=[...], and changes the weights after "
+                f"they were exported. Put {type(self).__name__} behind it."
+            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs = logs or {}
+        logs, state = logs or {}, self._state
         if self.monitor is None:
-            self._logs = _numbers(logs)
+            state.logs = _numbers(logs)
             return
-        score = logs.get(self.monitor)
-        if score is None:
-            self._check_missing(logs)
+        if logs.get(self.monitor) is None:
+            with self._located():
+                checks.check_logs(self.model, self.monitor, logs)
             return
-        self._epochs += 1
-        score, higher = float(score), self._higher_is_better()
-        if math.isfinite(score) and (self._best is None or (score > self._best if higher else score < self._best)):
-            self._best, self._logs = score, _numbers(logs)
-            self._snapshot = [np.array(keras.ops.convert_to_numpy(v)) for v in self._exported_variables()]
+        self._warn_of_other_losses(epoch)
+        with self._located():
+            higher = checks.is_higher_better(self.model, self.monitor, self.mode)
+        score = float(logs[self.monitor])
+        state.epochs += 1
+        if math.isfinite(score) and (state.best is None or (score > state.best if higher else score < state.best)):
+            state.best, state.logs = score, _numbers(logs)
+            state.best_weights = best_epoch.values_of(self._variables())
             self._say(f"epoch {epoch + 1}: {self.monitor} = {score:.5g} is the best so far")
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -130,135 +158,76 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     # -- for subclasses ------------------------------------------------------------------------------------------
 
-    def _check_targets(self) -> None:
-        """Raise if what is to be exported cannot be found in the model, or its destination cannot be used."""
+    def _find_targets(self) -> dict[str, Any]:
+        """Destination -> the layer or model that is exported there; an error if the model does not have it."""
         raise NotImplementedError
 
-    def _exported_variables(self) -> list[Any]:
-        """The Keras variables whose best values are kept."""
-        raise NotImplementedError
+    def _check_target(self, destination: str, target: Any) -> None:
+        """Raise if a target cannot be exported to its destination."""
+        model: Any = self.model
+        if destinations.is_chief([variable.value for variable in model.variables]):
+            destinations.check_place(destination, self.versioned)
 
-    def _make_plans(self) -> Iterator[tuple[str, plan_lib.Plan]]:
-        """(destination, plan) of each export."""
-        raise NotImplementedError
+    def _write(self, destination: str, target: Any) -> str:
+        """Write one export, unless its weights are NaN or infinite."""
+        exports = self._state.exports
+        if destination not in exports:
+            exports[destination] = export_lib.make_export(target)
+        made = exports[destination]
+        export_lib.check_finite(made)
+        self._check_training(destination, target)
+        return export_lib.write_export(made, destination, versions=self.versioned, metrics=self._state.logs)
 
-    def _write(self, plan: plan_lib.Plan, destination: str) -> str:
-        return export.place(plan, destination, versions=self.versioned, metrics=self._logs)
+    def _check_training(self, destination: str, target: Any) -> None:
+        """Warn of what went wrong in the training of a target."""
 
-    # -- the best epoch ------------------------------------------------------------------------------------------
-
-    def _best_weights(self) -> Any:
-        """Have the best epoch's weights in the model for the time of a block."""
-        return _Assigned(self._exported_variables() if self._snapshot is not None else [], self._snapshot or [])
-
-    def _higher_is_better(self) -> bool:
-        if self.mode != "auto":
-            return self.mode == "max"
-        name = str(self.monitor).removeprefix("val_")
-        direction = fit.metric_direction(self.model, name)
-        if direction is not None:
-            return direction == "up"
-        parts = name.lower()
-        if any(word in parts for word in _LOWER_IS_BETTER):
-            return False
-        if any(word in parts for word in _HIGHER_IS_BETTER):
-            return True
-        raise ExportError(
-            "It is not known whether more or less of the monitored value is better.",
-            expected='mode="min" or mode="max" for a metric that Keras knows no direction of',
-            received=f"monitor={self.monitor!r}, mode='auto'",
-            where=self._where,
-            fix=f'{type(self).__name__}(directory, monitor={self.monitor!r}, mode="max")',
-        )
-
-    # -- checks --------------------------------------------------------------------------------------------------
+    @property
+    def _folder(self) -> str:
+        """The directory, or that of the running KerasTuner trial below it."""
+        return "/".join([self.directory, *self._state.trial])
 
     @property
     def _where(self) -> str:
         return f"{type(self).__name__}({self.directory!r})"
 
-    @property
-    def _folder(self) -> str:
-        """The directory, or that of the running KerasTuner trial below it."""
-        return "/".join([self.directory, *self._trial]) if self._trial else self.directory
+    def _located(self) -> contextlib.AbstractContextManager[None]:
+        return located(self._where)
 
-    def _check_choice(self, name: str, value: Any, allowed: Sequence[str]) -> None:
-        if value not in allowed:
-            raise ExportError(
-                f"{name} has a value that it does not know.",
-                expected=" or ".join(map(repr, allowed)),
-                received=f"{name}={value!r}",
-                where=self._where,
-                fix=f"{type(self).__name__}({self.directory!r}, {name}={allowed[0]!r})",
-            )
+    # -- its own -------------------------------------------------------------------------------------------------
 
-    def _check_model(self) -> None:
-        if self.model is None:
-            raise ExportError(
-                "The callback has no model to export.",
-                expected="export() after model.fit(callbacks=[callback]), or after callback.set_model(model)",
-                received="no model",
-                where=self._where,
-                fix="callback.set_model(model); callback.export()",
-            )
+    def _current_targets(self) -> dict[str, Any]:
+        if self._state.targets is None:
+            checks.check_model(self.model)
+            self._state.targets = self._find_targets()
+        return self._state.targets
 
-    def _check_destination(self, destination: str) -> None:
-        model: Any = self.model
-        if export.is_chief([variable.value for variable in model.variables]):
-            destinations.check_place(destination, self.versioned)
+    def _variables(self) -> list[Any]:
+        """The Keras variables whose best values are kept."""
+        return [variable for target in self._current_targets().values() for variable in target.variables]
 
-    def _check_monitor(self) -> None:
-        if self.monitor is None:
+    @contextlib.contextmanager
+    def _with_best_weights(self) -> Iterator[None]:
+        """Have the best epoch's weights in the model for the time of a block."""
+        if self._state.best_weights is None:
+            yield
             return
-        validation = fit.validation_of_fit(self.model)
-        if not self.monitor.startswith("val_") or validation is None or validation[0]:
+        with best_epoch.assign_for_a_time(self._variables(), self._state.best_weights):
+            yield
+
+    def _warn_of_other_losses(self, epoch: int) -> None:
+        """Warn where a loss is monitored and other regularization losses are in it than in the epoch before."""
+        if self.monitor not in ("loss", "val_loss"):
             return
-        # A callback of the user may put such a value into the logs.
-        if all(type(other).__module__.startswith("keras.src") for other in fit.callbacks_around(self)[0]):
-            raise ExportError(
-                "The monitored value will never be there: fit() has no validation data.",
-                expected="validation_data= or validation_split= in fit(), or a value of the training data",
-                received=f"monitor={self.monitor!r}",
-                where=self._where,
-                fix=f"{type(self).__name__}(directory, monitor={self.monitor.removeprefix('val_')!r})",
-            )
+        before, now = self._state.losses, best_epoch.counted_losses(self.model)
+        self._state.losses = now
+        if before is not None and before != now:
+            warn(checks.describe_change(self._where, str(self.monitor), epoch, before ^ now))
 
-    def _check_missing(self, logs: Any) -> None:
-        validation = fit.validation_of_fit(self.model)
-        if str(self.monitor).startswith("val_") and validation is not None and validation[1] != 1:
-            return  # an epoch without validation
-        raise ExportError(
-            "The monitored value is not in the logs.",
-            expected=f"one of {sorted(logs)}",
-            received=f"monitor={self.monitor!r}",
-            where=self._where,
-            fix=f"{type(self).__name__}(directory, monitor={nearest(self.monitor, sorted(logs)) or 'loss'!r})",
-        )
-
-    def _check_order(self) -> None:
-        late = [
-            type(other).__name__
-            for other in fit.callbacks_around(self)[1]
-            if getattr(other, "restore_best_weights", False) or isinstance(other, keras.callbacks.SwapEMAWeights)
-        ]
-        if late:
-            warn(
-                f"{self._where}: {' and '.join(late)} comes after it in callbacks=[...], and changes the weights after "
-                f"they were exported. Put {type(self).__name__} behind it."
-            )
-
-    def _not_finite(self, text: str, cause: HubError | None = None) -> list[str]:
+    def _skip_or_raise(self, error: Exception) -> None:
         """Raise or warn, as `on_nan` says."""
         if self.on_nan == "raise":
-            raise cause or ExportError(
-                text,
-                expected=f"a finite {self.monitor!r} in at least one epoch",
-                received="NaN or infinite ones only",
-                where=self._where,
-                fix="lower the learning rate: keras.optimizers.Adam(1e-4, clipnorm=1.0)",
-            )
-        warn(text)
-        return []
+            raise error
+        warn(str(error))
 
     def _say(self, text: str) -> None:
         if self.verbose:

@@ -1,17 +1,16 @@
 """ExportFinetuned: export the fine-tuned SavedModels at the end of `fit`."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+import collections
+from collections.abc import Sequence
+from typing import Any
 
 from keras_hub_layers._src.callbacks import trained_check
 from keras_hub_layers._src.callbacks.export_at_end import ExportAtEnd
-from keras_hub_layers._src.compat import models
-from keras_hub_layers._src.export import plan as plan_lib
-from keras_hub_layers._src.export import targets as targets_lib
 from keras_hub_layers._src.layers import hub_layer
+from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers.errors import ExportError
+from keras_hub_layers._src.text import words
+from keras_hub_layers.errors import ExportError, warn
 
 __all__ = ["ExportFinetuned"]
 
@@ -62,68 +61,49 @@ class ExportFinetuned(ExportAtEnd):
     ```
     """
 
-    _of_one_fit: ClassVar[dict[str, Any]] = {**ExportAtEnd._of_one_fit, "_before": {}}
-
-    def _targets(self) -> dict[str, hub_layer.HubLayer]:
-        """Destination -> layer."""
-        self._check_model()
+    def _find_targets(self) -> dict[str, hub_layer.HubLayer]:
         model: Any = self.model
-        found = [part for part in models.flatten_layers(model) if isinstance(part, hub_layer.HubLayer)]
-        if not found:
+        layers = hub_layers(model)
+        if not layers:
+            names = [each.name for each in getattr(model, "layers", [])]
             raise ExportError(
                 "The model has no HubLayer whose SavedModel could be exported.",
                 expected="a model with a HubLayer",
-                received=f"{type(model).__name__} {model.name!r} with layers {_names(model)}",
-                where=self._where,
+                received=f"{type(model).__name__} {model.name!r} with layers {names}",
                 fix=f"callbacks.ExportPiece({self.directory!r})   # exports the Keras model",
             )
         wanted = [self.layer] if isinstance(self.layer, str) else self.layer
         if wanted is not None:
-            found = [self._named(name, found) for name in wanted]
-        if len(found) == 1 and not isinstance(self.layer, list):
-            return {self._folder: found[0]}
-        twice = sorted({part.name for part in found if sum(other.name == part.name for other in found) > 1})
+            layers = [self._named(name, layers) for name in wanted]
+        if len(layers) == 1 and not isinstance(self.layer, list):
+            return {self._folder: layers[0]}
+        twice = [name for name, count in collections.Counter(each.name for each in layers).items() if count > 1]
         if twice:
             raise ExportError(
                 "Several HubLayers have the same name, so each export would replace the other.",
                 expected=f"different names below {self._folder!r}",
                 received=f"the name {twice[0]!r} more than once",
-                where=self._where,
                 fix=f"HubLayer(handle, name={twice[0] + '_2'!r})",
             )
-        return {f"{self._folder}/{part.name}": part for part in sorted(found, key=lambda part: part.name)}
+        return {f"{self._folder}/{each.name}": each for each in sorted(layers, key=lambda each: each.name)}
 
-    def _named(self, name: str, found: Sequence[Any]) -> hub_layer.HubLayer:
-        for part in found:
-            if part.name == name:
-                return part
-        names = [part.name for part in found]
-        raise ExportError(
-            "The model has no HubLayer of that name.",
-            expected=f"one of {names}",
-            received=f"layer={name!r}",
-            where=self._where,
-            fix=f"ExportFinetuned({self.directory!r}, layer={nearest(name, names)!r})",
-        )
+    def _named(self, name: str, layers: Sequence[hub_layer.HubLayer]) -> hub_layer.HubLayer:
+        names = [each.name for each in layers]
+        if name not in names:
+            raise ExportError(
+                "The model has no HubLayer of that name.",
+                expected=f"one of {names}",
+                received=f"layer={name!r}",
+                fix=f"ExportFinetuned({self.directory!r}, layer={words.nearest(name, names)!r})",
+            )
+        return layers[names.index(name)]
 
-    def _check_targets(self) -> None:
-        targets = self._targets()
-        for destination in targets:
-            self._check_destination(destination)
-        self._before = {destination: trained_check.fingerprint(part) for destination, part in targets.items()}
+    def _check_target(self, destination: str, target: Any) -> None:
+        super()._check_target(destination, target)
+        self._state.before[destination] = trained_check.hash_weights(target)
 
-    def _exported_variables(self) -> list[Any]:
-        return [variable for part in self._targets().values() for variable in part.variables]
-
-    def _make_plans(self) -> Iterator[tuple[str, plan_lib.Plan]]:
-        for destination, part in self._targets().items():
-            yield destination, targets_lib.plan(part)
-
-    def _write(self, plan: plan_lib.Plan, destination: str) -> str:
-        before = self._before.get(destination, {}) if self._logs or self._epochs else {}  # without an epoch: nothing
-        trained_check.check_trained(self._targets()[destination], before, self._where)
-        return super()._write(plan, destination)
-
-
-def _names(model: Any) -> list[str]:
-    return [part.name for part in getattr(model, "layers", [])]
+    def _check_training(self, destination: str, target: Any) -> None:
+        has_run = bool(self._state.logs or self._state.epochs)  # without an epoch nothing is expected
+        before = self._state.before.get(destination, {}) if has_run else {}
+        for text in trained_check.describe_training(target, before):
+            warn(f"{self._where}: {text}")

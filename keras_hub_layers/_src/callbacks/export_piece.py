@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 
 from keras_hub_layers._src.callbacks.export_at_end import ExportAtEnd
 from keras_hub_layers._src.cut import cut
-from keras_hub_layers._src.export import destinations, export, save, targets
-from keras_hub_layers._src.export import plan as plan_lib
+from keras_hub_layers._src.export import destinations, keras_export, save, verification
+from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.text.words import nearest
+from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import ExportError
 
 __all__ = ["ExportPiece"]
@@ -54,8 +54,6 @@ class ExportPiece(ExportAtEnd):
     ```
     """
 
-    _of_one_fit: ClassVar[dict[str, Any]] = {**ExportAtEnd._of_one_fit, "_piece": None}
-
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -76,101 +74,85 @@ class ExportPiece(ExportAtEnd):
         self.inputs = inputs
         self.outputs = outputs
         self.include_optimizer = include_optimizer
-        if versioned and self._is_file:
-            raise self._problem(
-                "A Keras file has no versions.", "a directory for versioned=True",
-                f"versioned=True, {self.directory!r}",
-                f'ExportPiece({os.path.splitext(self.directory)[0]!r}, versioned=True)',
-            )  # fmt: skip
-        if include_optimizer and not self._is_file:
-            raise self._problem(
-                "A SavedModel never holds the optimizer.", "a path that ends in .keras or .h5",
-                f"include_optimizer=True, {self.directory!r}",
-                f"ExportPiece({self.directory + '.keras'!r}, include_optimizer=True)",
-            )  # fmt: skip
+        with self._located():
+            self._check_settings()
+
+    def _check_settings(self) -> None:
+        if self.versioned and self._is_file:
+            raise ExportError(
+                "A Keras file has no versions.",
+                expected="a directory for versioned=True",
+                received=f"versioned=True, {self.directory!r}",
+                fix=f"ExportPiece({os.path.splitext(self.directory)[0]!r}, versioned=True)",
+            )
+        if self.include_optimizer and not self._is_file:
+            raise ExportError(
+                "A SavedModel never holds the optimizer.",
+                expected="a path that ends in .keras or .h5",
+                received=f"include_optimizer=True, {self.directory!r}",
+                fix=f"ExportPiece({self.directory + '.keras'!r}, include_optimizer=True)",
+            )
 
     @property
     def _is_file(self) -> bool:
         return self.directory.endswith(save.SUFFIXES)
 
-    @property
-    def _destination(self) -> str:
-        if not self._is_file or not self._trial:
-            return self._folder
-        folder, name = os.path.split(self.directory)
-        return os.path.join(folder, *self._trial, name)
-
-    def _check_targets(self) -> None:
-        self._check_model()
-        piece = self._target()
+    def _find_targets(self) -> dict[str, Any]:
+        piece: Any = self.model if self.layer is None else self._find_layer(self.layer)
         if self.inputs is not None or self.outputs is not None:
             piece = cut.cut(piece, self.inputs, self.outputs)
         if not self._is_file:
-            self._check_destination(self._destination)
-        elif not isinstance(piece, keras.Model):
-            raise self._problem(
-                "Only a model can be saved to a Keras file.", "a keras.Model", f"{type(piece).__name__} {piece.name!r}",
-                f"ExportPiece({os.path.splitext(self.directory)[0]!r}, layer={self.layer!r})   # a SavedModel",
-            )  # fmt: skip
-        elif not destinations.is_remote(self._destination):
-            destinations.check_writable(os.path.dirname(self._destination) or ".", self._destination)
-        self._piece = piece
+            return {self._folder: piece}
+        folder, name = os.path.split(self.directory)
+        return {os.path.join(folder, *self._state.trial, name): piece}
 
-    def _target(self) -> Any:
-        """The model, or the layer of the name or path that was given."""
-        if self.layer is None:
-            return self.model
-        if not isinstance(self.layer, str):
-            raise self._problem("layer names no layer.", "one name or path", repr(self.layer), 'layer="encoder"')
-        found = [part for path, part in _paths(self.model) if f"/{path}".endswith(f"/{self.layer}")]
-        found = list({id(part): part for part in found}.values())
-        if len(found) == 1:
-            return found[0]
-        names = [path for path, _ in _paths(self.model)]
-        if found:
-            names = [path for path in names if f"/{path}".endswith(f"/{self.layer}")]
-        raise self._problem(
-            "Several layers have that name." if found else "The model has no layer of that name.",
-            f"one of {names}", f"layer={self.layer!r}",
-            f"ExportPiece({self.directory!r}, layer={nearest(self.layer, names)!r})",
-        )  # fmt: skip
+    def _find_layer(self, name: Any) -> Any:
+        """The layer of a name or path."""
+        if not isinstance(name, str):
+            raise ExportError("layer names no layer.", expected="a name or path", received=name, fix='layer="encoder"')
+        layers = {path: each for path, each in _paths(self.model) if f"/{path}".endswith(f"/{name}")}
+        if len({id(each) for each in layers.values()}) == 1:
+            return next(iter(layers.values()))
+        paths = list(layers) or [path for path, _ in _paths(self.model)]
+        raise ExportError(
+            "Several layers have that name." if layers else "The model has no layer of that name.",
+            expected=f"one of {paths}",
+            received=f"layer={name!r}",
+            fix=f"ExportPiece({self.directory!r}, layer={words.nearest(name, paths)!r})",
+        )
 
-    def _exported_variables(self) -> list[Any]:
-        piece: Any = self._piece
-        return list(piece.variables)
-
-    def _make_plans(self) -> Iterator[tuple[str, plan_lib.Plan]]:
-        if self._piece is None:
-            self._check_targets()
-        piece: Any = self._piece
-        if self._is_file:
-            yield (
-                self._destination,
-                plan_lib.Plan(
-                    write=lambda path: None,
-                    verify=lambda path: None,
-                    variables=lambda: [variable.value for variable in self._exported_variables()],
-                    facts=None,
-                    where=f"{type(piece).__name__} {piece.name!r}",
-                ),
+    def _check_target(self, destination: str, target: Any) -> None:
+        if not self._is_file:
+            super()._check_target(destination, target)
+            if not isinstance(target, HubLayer):
+                keras_export.check_names(target)
+        elif not isinstance(target, keras.Model):
+            raise ExportError(
+                "Only a model can be saved to a Keras file.",
+                expected="a keras.Model",
+                received=f"{type(target).__name__} {target.name!r}",
+                fix=f"ExportPiece({os.path.splitext(self.directory)[0]!r}, layer={self.layer!r})   # a SavedModel",
             )
         else:
-            yield self._destination, targets.plan(piece)
+            destinations.check_scheme(destination, "khl.save(model, {})")
+            if not destinations.is_remote(destination):
+                destinations.check_writable(os.path.dirname(destination) or ".", destination)
 
-    def _write(self, plan: plan_lib.Plan, destination: str) -> str:
+    def _write(self, destination: str, target: Any) -> str:
         if not self._is_file:
-            return super()._write(plan, destination)
-        if export.is_chief(plan.variables()):
-            save.save(self._piece, destination, self.include_optimizer)
+            return super()._write(destination, target)
+        variables = [variable.value for variable in target.variables]
+        broken = [variable.name for variable in variables if not verification.is_finite(variable)]
+        if broken:
+            raise verification.refuse_values(broken)
+        if destinations.is_chief(variables):
+            save.save(target, destination, self.include_optimizer)
         return destination
-
-    def _problem(self, text: str, expected: str, received: str, fix: str) -> ExportError:
-        return ExportError(text, expected=expected, received=received, where=self._where, fix=fix)
 
 
 def _paths(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """(path of names, layer) of every layer inside a model, at any depth; a shared one under each of its paths."""
-    for part in getattr(layer, "layers", ()):
-        path = f"{above}/{part.name}" if above else part.name
-        yield path, part
-        yield from _paths(part, path)
+    for inner in getattr(layer, "layers", ()):
+        path = f"{above}/{inner.name}" if above else inner.name
+        yield path, inner
+        yield from _paths(inner, path)

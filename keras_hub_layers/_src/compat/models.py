@@ -1,9 +1,11 @@
 """Private names of Keras around layers inside models, each with its versions, its reason and a test."""
 
+import re
 from typing import Any
 
 import keras
 from keras.src.random import seed_generator
+from keras.src.utils import naming
 
 # -- exporting -------------------------------------------------------------------------------------------------------
 
@@ -57,3 +59,30 @@ def graph_nodes(model: Any) -> list[Any]:
     Keras 3.8 to 3.15: each has `operation`, `arguments` (`args`, `kwargs`), `output_tensors` and `is_input`.
     """
     return [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+
+
+def has_counted_name(operation: Any) -> bool:
+    """Whether a layer or operation has a name that Keras made: that of its class with a number, such as `dense_17`.
+
+    Keras 3.8 to 3.15: `naming.auto_name` counts through the process, so the next build has another number. Nothing
+    marks such a name, so one that a user chose in the same form is taken for it.
+    """
+    name = naming.to_snake_case(type(operation).__name__)
+    return re.fullmatch(rf"{re.escape(name)}(_\d+)?", operation.name) is not None or is_counted_input(operation.name)
+
+
+def is_counted_input(name: str) -> bool:
+    """Whether a symbolic input has a name that Keras made.
+
+    Keras 3.8 to 3.15: `KerasTensor` and `InputLayer` count theirs, and `clone_model` adds a word.
+    """
+    return re.fullmatch(r"(keras_tensor|input_layer)(_\d+)?(CLONE)?", name) is not None
+
+
+def weights_made_trainable(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The weights of a layer itself, not of those inside it, that were made to be trained, whether or not they are now.
+
+    Keras 3.8 to 3.15: `Layer._trainable_variables` keeps them apart from state such as moving averages. LoRA freezes
+    a kernel by the kernel's own flag, and `layer.trainable = True` does nothing where it is true already.
+    """
+    return list(layer._trainable_variables)

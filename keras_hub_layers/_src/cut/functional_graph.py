@@ -9,7 +9,7 @@ import keras
 from keras_hub_layers._src.compat import models
 from keras_hub_layers.errors import CutError
 
-__all__ = ["Graph", "Key", "Step", "every_step"]
+__all__ = ["Graph", "Key", "Prefix", "Step", "list_steps"]
 
 
 Prefix = tuple[int, ...]  # ids of the nodes of the nested models that lie around, the outermost first
@@ -65,13 +65,17 @@ class Step:
         return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
-def every_step(model: Any, prefix: Prefix = (), path: tuple[str, ...] = ()) -> Iterator[Step]:
+def list_steps(model: Any) -> list[Step]:
     """All steps of a functional graph and, after each nested model, those inside it."""
+    return list(_walk_steps(model))
+
+
+def _walk_steps(model: Any, prefix: Prefix = (), path: tuple[str, ...] = ()) -> Iterator[Step]:
     for node in models.graph_nodes(model):
         step = Step(prefix, (*path, node.operation.name), node)
         yield step
         if step.inner is not None:
-            yield from every_step(step.inner, (*prefix, id(node)), step.path)
+            yield from _walk_steps(step.inner, (*prefix, id(node)), step.path)
 
 
 class Graph:
@@ -85,11 +89,11 @@ class Graph:
     def __init__(self, model: Any, opened: Iterable[Prefix]) -> None:
         self._opened = set(opened)
         self._alias: dict[Key, Key] = {}
-        self.steps = [step for step in every_step(model) if self._is_visible(step)]
+        self.steps = [step for step in _walk_steps(model) if self._is_visible(step)]
         for step in self.steps:
-            if step.inner is not None and self._own(step) in self._opened:
-                self._lay_open(step)
-        self.steps = [step for step in self.steps if self._own(step) not in self._opened]
+            if step.inner is not None and self._prefix_inside(step) in self._opened:
+                self._join_inside_and_outside(step)
+        self.steps = [step for step in self.steps if self._prefix_inside(step) not in self._opened]
 
     def find(self, key: Key) -> Key:
         """The tensor behind the names that it has inside and outside of nested models."""
@@ -97,16 +101,16 @@ class Graph:
             key = self._alias[key]
         return key
 
-    def needs(self, step: Step) -> list[Key]:
+    def inputs_of(self, step: Step) -> list[Key]:
         """The tensors that a step reads."""
         arguments = step.node.arguments
         tensors = keras.tree.flatten([arguments.args, arguments.kwargs])
         return [self.find(step.key(tensor)) for tensor in tensors if isinstance(tensor, keras.KerasTensor)]
 
-    def gives(self, step: Step) -> list[Key]:
+    def outputs_of(self, step: Step) -> list[Key]:
         return [self.find(step.key(tensor)) for tensor in step.node.output_tensors]
 
-    def take(self, step: Step, values: Mapping[Key, Any]) -> dict[Key, Any]:
+    def apply(self, step: Step, values: Mapping[Key, Any]) -> dict[Key, Any]:
         """Apply a step's layer to new tensors."""
 
         def new(value: Any) -> Any:
@@ -116,9 +120,9 @@ class Graph:
         given: Any = keras.tree.map_structure(new, (tuple(arguments.args), dict(arguments.kwargs)))
         args, kwargs = given
         outputs = keras.tree.flatten(step.node.operation(*args, **kwargs))
-        return dict(zip(self.gives(step), outputs, strict=True))
+        return dict(zip(self.outputs_of(step), outputs, strict=True))
 
-    def _own(self, step: Step) -> Prefix:
+    def _prefix_inside(self, step: Step) -> Prefix:
         return (*step.prefix, id(step.node))
 
     def _is_visible(self, step: Step) -> bool:
@@ -127,16 +131,15 @@ class Graph:
             return False
         return not (step.prefix and step.node.is_input)
 
-    def _lay_open(self, step: Step) -> None:
+    def _join_inside_and_outside(self, step: Step) -> None:
         """Identify the tensors outside of a nested model with those inside."""
         given = [t for t in keras.tree.flatten(step.inputs()) if isinstance(t, keras.KerasTensor)]
-        inside = self._own(step)
+        inside = self._prefix_inside(step)
         if len(given) != len(step.inner.inputs):
             raise CutError(
                 "The cut goes through a nested model whose inputs cannot be followed.",
                 expected=f"{len(step.inner.inputs)} different tensors that go into it",
-                received=f"{len(given)}",
-                where=f"nested model {step.name!r}",
+                received=f"{len(given)} into {step.name!r}",
                 fix=f"cut at its end instead: outputs={step.name!r}",
             )
         for outer, inner in zip(given, step.inner.inputs, strict=True):

@@ -12,8 +12,9 @@ import keras
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.text import words
 
-__all__ = ["assets", "preprocessing", "warnings_of"]
+__all__ = ["assets", "preprocessing", "warn_of_losses", "warnings_of"]
 
 
 _L = keras.layers
@@ -34,16 +35,35 @@ _PREPROCESSING = (
 def preprocessing(layer: Any) -> Iterator[str]:
     """What the model does to its inputs itself, in words; the value range that it expects follows from it."""
     for part in reversed(models.flatten_layers(layer)):
-        for kind, words in _PREPROCESSING:
+        for kind, describe in _PREPROCESSING:
             if isinstance(part, kind):
-                text = words(part)
+                text = describe(part)
                 if isinstance(part, _L.Rescaling) and part.offset == 0 and part.scale == 1 / 255:
                     text += ", so pixels go in as 0 to 255"
                 yield text
 
 
-def warnings_of(layer: Any) -> Iterator[str]:
-    """What consumers of an export will miss or stumble over, in words."""
+def warn_of_losses(count: int) -> str:
+    """What is said of losses that stay behind."""
+    return (
+        f"{count} loss(es) depend on inputs (activity_regularizer or add_loss). A Reusable SavedModel publishes only "
+        "losses without inputs: whoever fine-tunes the export trains without them."
+    )
+
+
+def warnings_of(layer: Any, trainable: bool | None, frozen: int, count: int) -> Iterator[str]:
+    """What consumers of an export will miss or stumble over, in words.
+
+    Args:
+        layer: What is exported.
+        trainable: As `keras_hub_layers.export` takes it.
+        frozen: How many weights could be trained and are frozen.
+        count: How many weights could be trained.
+    """
+    if trainable is None and frozen:
+        yield from _warn_of_frozen_weights(layer, frozen, count)
+    if trainable is not False:
+        yield from _warn_of_quantized_weights(layer)
     decay = getattr(getattr(layer, "optimizer", None), "weight_decay", None)
     if decay:
         yield (
@@ -61,6 +81,31 @@ def warnings_of(layer: Any) -> Iterator[str]:
                 f"the output of {end.name!r} is a softmax: logits are better to fine-tune, with "
                 "from_logits=True in the loss."
             )
+
+
+def _warn_of_frozen_weights(layer: Any, frozen: int, count: int) -> Iterator[str]:
+    adapted = [part.name for part in models.flatten_layers(layer) if getattr(part, "lora_enabled", False)]
+    lora = (
+        f" LoRA is on in {words.listed(adapted)}: of these the export publishes the low-rank weights, and "
+        "trainable=True the kernels below them too."
+        if adapted
+        else ""
+    )
+    yield (
+        f"{frozen} of {count} weights are frozen, and stay so in the export: whoever loads it cannot train them. "
+        'khl.export(model, "directory", trainable=True) publishes all as trainable; trainable=False none, without this '
+        f"warning.{lora}"
+    )
+
+
+def _warn_of_quantized_weights(layer: Any) -> Iterator[str]:
+    quantized = [part.name for part in models.flatten_layers(layer) if part.dtype_policy.quantization_mode is not None]
+    if quantized:
+        yield (
+            f"the kernels of {words.listed(quantized)} are quantized, and nobody can train them: trainable=True does "
+            "not publish them either. What can be trained are the biases, and LoRA weights. For an export whose "
+            "kernels can be trained, export the model before model.quantize()."
+        )
 
 
 def assets(resources: Iterable[Any]) -> Iterator[str]:

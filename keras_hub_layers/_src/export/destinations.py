@@ -3,14 +3,15 @@
 import os
 import re
 import tempfile
+from typing import Any
 
 import tensorflow as tf
 
 from keras_hub_layers._src.files import destinations as local_destinations
-from keras_hub_layers._src.files.write_errors import write_error
-from keras_hub_layers.errors import ExportError
+from keras_hub_layers._src.files.write_errors import unknown_scheme_fix, write_error
+from keras_hub_layers.errors import ExportError, ExportWriteError
 
-__all__ = ["check_place", "check_writable", "is_remote", "local_path"]
+__all__ = ["check_place", "check_scheme", "check_writable", "is_chief", "is_remote", "local_path", "upload"]
 
 
 def local_path(directory: str | os.PathLike[str]) -> str:
@@ -31,21 +32,45 @@ def local_path(directory: str | os.PathLike[str]) -> str:
     return os.path.expanduser(path.removeprefix("file://"))
 
 
+def is_remote(directory: str) -> bool:
+    """Whether a path names a file system other than the local one."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", directory) is not None
+
+
 def check_place(destination: str, versions: bool = False) -> None:
     """Raise unless an export can be written to a destination.
 
     Args:
-        destination: As `place` takes it; one on a remote file system is taken on trust.
+        destination: As `local_path` gives it; one on a remote file system that TensorFlow knows is taken on trust.
         versions: Whether numbered versions go into it. Defaults to `False`.
 
     Raises:
         errors.ExportError: It holds something else, or nothing can be written there.
     """
+    check_scheme(destination)
     if is_remote(destination):
         return
     check = local_destinations.check_versionable if versions else local_destinations.check_replaceable
     check(destination)
     check_writable(destination if versions else os.path.dirname(os.path.realpath(destination)), destination)
+
+
+def check_scheme(destination: str, again: str = "khl.export(target, {})") -> None:
+    """Raise an `errors.ExportWriteError` if TensorFlow has no file system for the scheme of a path.
+
+    Args:
+        destination: As `local_path` gives it.
+        again: What to run with another place, which is put in for `{}`. Defaults to an export.
+    """
+    known = [scheme for scheme in tf.io.gfile.get_registered_schemes() if scheme]
+    if is_remote(destination) and destination.partition("://")[0] not in known:
+        raise ExportWriteError(
+            "TensorFlow has no file system for this path, so nothing can be written there.",
+            expected=f"a local path, or one of {', '.join(f'{scheme}://' for scheme in sorted(known))}",
+            received=destination,
+            where=destination,
+            fix=unknown_scheme_fix(destination, again),
+        )
 
 
 def check_writable(folder: str, destination: str) -> None:
@@ -62,20 +87,25 @@ def check_writable(folder: str, destination: str) -> None:
         raise write_error(err, destination, "directory = {}", "No export can be written there.") from err
 
 
-def is_remote(directory: str) -> bool:
-    """Whether a path names a file system other than the local one."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", directory) is not None
+def is_chief(variables: list[Any]) -> bool:
+    """Whether this process writes, among the workers of a distribution strategy."""
+    for variable in variables:
+        resolver = getattr(getattr(variable, "distribute_strategy", None), "cluster_resolver", None)
+        if resolver is not None and resolver.task_type is not None:
+            return resolver.task_type == "chief" or (
+                resolver.task_type == "worker"
+                and resolver.task_id == 0
+                and "chief" not in resolver.cluster_spec().as_dict()
+            )
+    return True
 
 
-# -- remote file systems -----------------------------------------------------------------------------------------------
-
-
-def _upload(path: str, directory: str) -> str:
+def upload(path: str, directory: str) -> str:
     """Copy to a new version; `saved_model.pb` last, since readers take its presence for the whole."""
     names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
     version = local_destinations.next_version([name.rstrip("/") for name in names])
     destination = tf.io.gfile.join(directory, str(version))
-    files = [os.path.join(folder, name) for folder, _, found in os.walk(path) for name in found]
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
     try:
         for file in sorted(files, key=lambda file: (os.path.relpath(file, path) == "saved_model.pb", file)):
             target = tf.io.gfile.join(destination, os.path.relpath(file, path).replace(os.sep, "/"))

@@ -1,22 +1,25 @@
 """export(target, directory): write a Reusable SavedModel, verify it, and only then let it take its place."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from keras_hub_layers._src.export import model_card, plan, targets
-from keras_hub_layers._src.export.destinations import _upload, is_remote, local_path
+from keras_hub_layers._src.export import destinations, model_card, verification
+from keras_hub_layers._src.export.keras_export import KerasExport
+from keras_hub_layers._src.export.loaded_export import LoadedExport
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.savedmodel import meta_graphs
 from keras_hub_layers._src.text import words
-from keras_hub_layers.errors import ExportError, HubError
+from keras_hub_layers.errors import ExportError, HubError, LoadError, located, warn
 
-__all__ = ["check_finite", "export", "is_chief", "place"]
+__all__ = ["check_finite", "export", "make_export", "write_export"]
 
 
 @public()
@@ -49,12 +52,15 @@ def export(
         target: A `HubLayer`, a built `keras.Model` or `keras.layers.Layer`, or an object from
             `keras_hub_layers.load`, `tf.saved_model.load` or of type `tf.Module`.
         directory: Where to write: a path that is free, empty, or holds an earlier export.
-        trainable: For a Keras model: `True` publishes all weights as trainable, whatever is frozen now; `False`
-            none. Defaults to `None`: as they are now.
+        trainable: For a Keras model: `True` publishes all weights as trainable, whatever is frozen now, also the
+            kernels below LoRA; only quantized ones, which are integers, stay frozen. `False` publishes none.
+            Defaults to `None`: as they are now.
         input_spec: For a Keras layer that does not know its inputs: a `tf.TensorSpec` or other `tf.TypeSpec`, or a
             list or dict of them, with the batch axis. Defaults to `None`: as it was built.
-        signatures: For a Keras model: dict of further `tf.function`s with an `input_signature`, by name.
-            Defaults to none.
+        signatures: For a Keras model, or an object that was not loaded: dict of functions by name, which are added;
+            one named `serving_default` or `serve` replaces the export's own. A concrete function, a `tf.function`, or
+            a Python function; one without an `input_signature` is called with the inputs of the model. Defaults to
+            none.
         assets: For a Keras model: dict of what else to put on the exported object, by attribute name: the path of a
             file (which is copied), a Keras layer (which becomes a piece: `HubLayer(directory, piece=name)`), or a
             TensorFlow trackable. Defaults to none.
@@ -66,7 +72,7 @@ def export(
 
     Raises:
         errors.ExportError: The target cannot be exported this way, its source is gone, its weights are NaN or
-            infinite, or the destination holds something else. Nothing was written.
+            infinite, it calls Python functions, or the destination holds something else. Nothing was written.
         errors.ExportWriteError: Writing or verifying failed. The destination is as it was.
         errors.BackendError: A Keras model on another backend than TensorFlow's.
 
@@ -81,8 +87,9 @@ def export(
     layer = khl.layers.HubLayer("my_model", trainable=True)
     ```
     """
-    directory = local_path(directory)
-    if not overwrite and tf.io.gfile.exists(directory) and not is_remote(directory):
+    directory = destinations.local_path(directory)
+    destinations.check_scheme(directory)
+    if not overwrite and tf.io.gfile.exists(directory) and not destinations.is_remote(directory):
         raise ExportError(
             "The destination exists already.",
             expected="a path that is free, or overwrite=True",
@@ -90,20 +97,60 @@ def export(
             where=directory,
             fix=f"khl.export(target, {directory!r}, overwrite=True)",
         )
-    made = targets.plan(target, trainable=trainable, input_spec=input_spec, signatures=signatures, assets=assets)
-    check_finite(made)
-    return place(made, directory, verify=verify)
+    with located(name_target(target)):
+        made = make_export(target, trainable=trainable, input_spec=input_spec, signatures=signatures, assets=assets)
+        check_finite(made)
+        return write_export(made, directory, verify=verify)
 
 
-def place(
-    made: plan.Plan,
+def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
+    """Decide how a target is written; nothing is written yet.
+
+    Args:
+        target: As `export` takes it.
+        **options: `trainable`, `input_spec`, `signatures` and `assets` of `export`.
+
+    Raises:
+        errors.ExportError: The target is of no kind that can be exported, or does not take these options.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(target, HubLayer):
+        return LoadedExport(target.resolved_object, name_target(target), **given)
+    if isinstance(target, keras.layers.Layer):
+        return KerasExport(target, **given)
+    if isinstance(target, tf.Module) or _is_trackable(target):
+        return LoadedExport(target, name_target(target), **given)
+    raise ExportError(
+        "Nothing that can be exported.",
+        expected="a HubLayer, a keras.Model or keras.layers.Layer, or a loaded object",
+        received=f"an object of type {type(target).__name__}: {str(target)[:80]!r}",
+        fix='khl.export(model, "directory")',
+    )
+
+
+def name_target(target: Any) -> str:
+    """A target in words: its type, and its name if it is a layer."""
+    if isinstance(target, keras.layers.Layer):
+        return f"{type(target).__name__} {target.name!r}"
+    return f"an object of type {type(target).__name__}"
+
+
+def check_finite(made: KerasExport | LoadedExport) -> None:
+    """Raise a `verification.NotFinite` if a weight that is used or trained is NaN or infinite."""
+    broken = [v.name for v in made.variables() if not verification.is_finite(v) and not made.may_stay(v)]
+    if broken:
+        raise verification.refuse_values(broken)
+
+
+def write_export(
+    made: KerasExport | LoadedExport,
     directory: str,
     *,
     versions: bool = False,
     verify: bool = True,
     metrics: Mapping[str, float] | None = None,
 ) -> str:
-    """Write and verify a plan beside its destination, and let it take its place.
+    """Write and verify an export beside its destination, and let it take its place.
 
     Args:
         made: What to write.
@@ -120,22 +167,20 @@ def place(
     """
 
     def write(path: str) -> None:
-        made.write(path)
-        if verify:
-            made.verify(path)
-        if made.facts is not None:
-            _write_card(path, "" if versions else directory, model_card.card(made.facts(), metrics or {}))
+        _write_and_check(made, path, verify)
+        earlier = "" if versions else directory
+        model_card.write_card(path, earlier, model_card.make_card(made.facts(), metrics or {}))
 
     try:
-        if not is_chief(made.variables()):  # every worker takes part in reading the variables; one writes
+        if not destinations.is_chief(made.variables()):  # every worker takes part in reading variables; one writes
             with tempfile.TemporaryDirectory() as folder:
                 made.write(os.path.join(folder, "export"))
             return directory
-        if is_remote(directory):
+        if destinations.is_remote(directory):
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "export")
                 write(path)
-                return _upload(path, directory)
+                return destinations.upload(path, directory)
         swap = atomic.add_version if versions else atomic.replace_directory
         with swap(directory) as work:
             write(work.path)
@@ -146,49 +191,28 @@ def place(
         raise write_error(err, directory) from err
 
 
-def _write_card(path: str, destination: str, text: str) -> None:
-    """Put a model card into an export, unless its source or its destination has one that somebody wrote."""
-    card = os.path.join(path, model_card.NAME)
-    earlier = os.path.join(destination, model_card.NAME)
-    if destination and os.path.isfile(earlier) and not model_card.is_untouched(_read(earlier)):
-        shutil.copyfile(earlier, card)
-    elif not os.path.exists(card) or model_card.is_untouched(_read(card)):
-        with open(card, "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
-
-
-def check_finite(made: plan.Plan) -> None:
-    """Raise an `errors.ExportError` if any weight is NaN or infinite."""
-    broken = [v.name for v in made.variables() if v.dtype.is_floating and not _is_finite(tf.convert_to_tensor(v))]
-    if broken:
-        raise ExportError(
-            "Weights are NaN or infinite, so they are not exported; what was there before is untouched.",
-            expected="finite weights",
-            received=words.listed(broken),
-            where=made.where,
-            fix="export the best epoch instead, and lower the learning rate:\n"
-            'ExportFinetuned(directory, monitor="val_loss"), keras.optimizers.Adam(1e-4, clipnorm=1.0)',
+def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) -> None:
+    made.write(path)
+    try:
+        graphs = meta_graphs.read_meta_graphs(path)
+    except LoadError as err:
+        raise verification.not_whole(path, "a saved_model.pb that parses", str(err)) from err
+    calls = verification.find_python_calls(graphs)
+    if calls and not made.is_copy(path):
+        raise verification.refuse_python(calls)
+    if calls:
+        warn(
+            f"{made.name}: its SavedModel calls Python functions (tf.numpy_function or tf.py_function) at "
+            f"{words.listed(calls)}: in another process these calls fail, in the source and in the export."
         )
+    if verify:
+        verification.check_files(path, graphs)
+        made.verify(path, graphs)
 
 
-def _is_finite(values: Any) -> bool:
-    """Whether no value is NaN or infinite. A finite sum proves it, in half the time of a look at each."""
-    return bool(tf.math.is_finite(tf.reduce_sum(values))) or bool(tf.reduce_all(tf.math.is_finite(values)))
-
-
-def is_chief(variables: list[Any]) -> bool:
-    """Whether this process writes, among the workers of a distribution strategy."""
-    for variable in variables:
-        resolver = getattr(getattr(variable, "distribute_strategy", None), "cluster_resolver", None)
-        if resolver is not None and resolver.task_type is not None:
-            return resolver.task_type == "chief" or (
-                resolver.task_type == "worker"
-                and resolver.task_id == 0
-                and "chief" not in resolver.cluster_spec().as_dict()
-            )
+def _is_trackable(obj: Any) -> bool:
+    try:
+        tf.train.TrackableView.children(obj)
+    except (AttributeError, ValueError, TypeError):
+        return False
     return True

@@ -12,205 +12,136 @@ import contextlib
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import models, tensorflow
-from keras_hub_layers._src.export import advice, input_specs, model_card, verification
-from keras_hub_layers._src.export import signatures as signatures_lib
-from keras_hub_layers._src.export.trainable_flags import flags
-from keras_hub_layers._src.inspect import sample_inputs, specs
-from keras_hub_layers._src.layers import access
-from keras_hub_layers._src.savedmodel.checkpoints import compare
-from keras_hub_layers.errors import BackendError, ExportError, HubError, warn
+from keras_hub_layers._src.export import advice, input_specs, signature_names
+from keras_hub_layers._src.layers.access import hub_layers
+from keras_hub_layers.errors import ExportError, warn
 
-__all__ = ["Root"]
+__all__ = ["Root", "override_trainable"]
 
 
 _RESERVED = re.compile(r"_.*|variables|trainable_variables|regularization_losses|signatures|serve|.*\W.*")
 
 
 class Root:
-    """What is saved for a Keras layer or model; it can be saved repeatedly and is traced once.
+    """What is saved for a Keras layer or model; it is traced once.
 
     Args:
         layer: A `keras.layers.Layer` or `keras.Model` that is built.
-        input_spec: A `tf.TypeSpec`, `keras.InputSpec`, symbolic or real tensor, or a list or dict of them.
-            Defaults to `None`: the inputs that the layer was built with, with a free batch axis.
+        input_spec: As `input_specs.describe_inputs` takes it.
         trainable: Publish all weights as trainable (`True`) or none (`False`). Defaults to `None`: as they are now.
-        signatures: Further `tf.function`s by name. Defaults to none.
-        assets: What else to put on the root, by name. Defaults to none.
 
     Attributes:
         layer: The layer.
         specs: The inputs as `tf.TypeSpec`s, structured as the layer takes them.
         object: The trackable that is saved.
-        arguments: Names of the signature's arguments, one per component of the flattened specs.
-
-    Raises:
-        errors.ExportError: The layer is not built, or does not take one input.
+        output_names: Names of the layers that make the outputs, as `signature_names.output_layers` gives them.
+        pieces: Names of the pieces that were put on it.
+        notes: What its consumers will miss, in words.
     """
 
-    def __init__(
-        self,
-        layer: keras.layers.Layer,
-        *,
-        input_spec: Any = None,
-        trainable: bool | None = None,
-        signatures: Mapping[str, Any] | None = None,
-        assets: Mapping[str, Any] | None = None,
-    ) -> None:
-        _check_backend(layer)
-        _check_built(layer)
+    def __init__(self, layer: keras.layers.Layer, input_spec: Any = None, trainable: bool | None = None) -> None:
         self.layer = layer
-        symbolic = input_specs.symbolic_inputs(layer) if input_spec is None else input_spec
-        free_batch = not any(getattr(part, "stateful", False) for part in models.flatten_layers(layer))
-        self.specs = signatures_lib.named(
-            tf.nest.map_structure(lambda x: input_specs.spec(x, layer, free_batch), symbolic)
-        )
+        self.specs, self.input_names = input_specs.describe_inputs(layer, input_spec)
+        self.output_names = signature_names.output_layers(layer)
         self.object = tf.train.Checkpoint()
+        self.pieces: dict[str, Root] = {}
+        self.notes: list[str] = []
         self._trainable = trainable
         self._function = tf.function(self._call, autograph=False)
-        self._traced: dict[bool, Any] = {}
-        self._parts: list[Root] = []
-        self._pieces: list[str] = []
-        self._notes: list[str] = []
+        self._traces: dict[bool, Any] = {}
         self._publish()
-        for name, value in (assets or {}).items():
-            self._attach(name, value)
-        names = signatures_lib.input_names(self.specs, [getattr(x, "name", None) for x in tf.nest.flatten(symbolic)])
-        serve = signatures_lib.signature(self._infer, self.specs, names, self._output_names)
-        self.arguments = [spec.name for spec in serve.input_signature]
-        self._signatures = {"serving_default": serve, "serve": serve, **(signatures or {})}
 
-    def save(self, directory: str) -> None:
-        """Write the SavedModel.
+    @property
+    def variables(self) -> list[Any]:
+        """Those of the layer, and those that its traces use beyond them."""
+        return [*self.object.variables, *getattr(self.object, "_state", ())]
+
+    @property
+    def structured_outputs(self) -> Any:
+        """What a call returns, as specs. After a trace."""
+        return self._traces[False].structured_outputs
+
+    def infer(self, inputs: Any) -> Any:
+        """What the signature computes. It is called while that is traced, within the first save: that would trace
+        again what was traced earlier."""
+        for root in (self, *self.pieces.values()):
+            root._trace()
+        return self._traces[False](inputs, training=False)
+
+    def attach(self, name: str, value: Any) -> None:
+        """Put a file, a Keras layer (as a piece with its own interface) or any trackable on the object.
 
         Raises:
-            errors.ExportError: The layer cannot be traced.
+            errors.ExportError: The name is not free, the file is not there, or a SavedModel cannot hold it.
         """
-        try:
-            with tf.init_scope(), self._published_flags():
-                tf.saved_model.save(self.object, directory, signatures=self._signatures)
-        except (HubError, OSError, tf.errors.OpError):
-            raise
-        except Exception as err:
-            raise ExportError(
-                "The model cannot be traced for export.",
-                expected=f"a model that can be called with {tf.nest.map_structure(str, self.specs)}",
-                received=f"{type(err).__name__}: {err}",
-                where=f"{type(self.layer).__name__} {self.layer.name!r}",
-                fix='khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))   # what it takes',
-            ) from err
+        if _RESERVED.fullmatch(name) or hasattr(self.object, name):
+            raise self._not_attachable(f"the name {name!r}, which is not free or no Python name")
+        if isinstance(value, (str, os.PathLike)):
+            if not tf.io.gfile.exists(os.fspath(value)):
+                raise self._not_attachable(f"the file {os.fspath(value)!r}, which does not exist")
+            value = tf.saved_model.Asset(os.fspath(value))
+        elif isinstance(value, keras.layers.Layer):
+            self.pieces[name] = Root(value, trainable=self._trainable)
+            value = self.pieces[name].object
+        setattr(self.object, name, value)
+        if name not in tf.train.TrackableView.children(self.object):
+            raise self._not_attachable(f"a {type(value).__name__} as {name!r}, which a SavedModel cannot hold")
 
-    def verify(self, directory: str) -> None:
-        """Raise an `errors.ExportWriteError` unless the SavedModel computes what the live layer does."""
-        inputs: list[Any] = []
-        expected: dict[str, Any] | None = None
-        if self._replicas_agree():
-            with contextlib.suppress(Exception):  # an input that we made up and that the layer refuses proves nothing
-                inputs = [array for spec in tf.nest.flatten(self.specs) for array in sample_inputs.sample(spec)]
-                expected = self._compute(inputs)
-        elif compare.differing(directory, self.object):
-            raise verification.broken(directory, "the weights of the live model", "other values")
-        if expected is None:
-            verification.check_outputs(directory, "serving_default", None, {})
-        else:
-            verification.check_outputs(
-                directory, "serving_default", dict(zip(self.arguments, inputs, strict=True)), expected
-            )
+    def keep_state(self, functions: Iterable[Any]) -> None:
+        """Put on the object the variables that functions use and that nothing on it holds yet."""
+        known = {id(part) for v in self.variables for part in (v, *getattr(v, "values", ()))}
+        captured = {id(v): v for function in functions for v in function.graph.variables}
+        state = [v for key, v in captured.items() if key not in known]
+        self.object._state = [*getattr(self.object, "_state", ()), *state]
 
-    def _replicas_agree(self) -> bool:
-        """Whether each variable has one value. Averages of batches differ between replicas; an export has their mean,
-        and a trace those of the first replica."""
-        parts: list[Any] = [getattr(variable, "values", ()) for variable in self.object.variables]
-        return all(np.array_equal(part, values[0], equal_nan=True) for values in parts for part in values[1:])
-
-    def _compute(self, components: list[Any]) -> dict[str, Any] | None:
-        """What the signature's inputs give with the live variables; `None` if random numbers are drawn."""
-        state = [(variable, variable.read_value()) for variable in self.object.variables + self.object._state]
-        inputs = tf.nest.pack_sequence_as(
-            self.specs, [tf.constant(part) for part in components], expand_composites=True
-        )
-        try:
-            first, second = (self._compute_once(inputs) for _ in range(2))
-        finally:
-            for variable, value in state:
-                variable.assign(value)
-        return first if all(verification.close(first[name], second[name]) for name in first) else None
-
-    def _compute_once(self, inputs: Any) -> dict[str, Any]:
-        """Through the trace, which has the live variables: a call of the layer itself takes far longer."""
-        outputs = signatures_lib.flat_outputs(self._traced[False](inputs, training=False), self._output_names)
-        return {name: value.numpy() for name, value in outputs.items()}
-
-    def facts(self) -> model_card.Facts:
-        """What the model card says. After a save, which traces."""
-        trainable, every = len(self.object.trainable_variables), len(self.object.variables)
-        outputs = signatures_lib.flat_outputs(self._traced[False].structured_outputs, self._output_names)
-        inputs = [
-            part for spec in tf.nest.flatten(self.specs) for part in tf.nest.flatten(spec, expand_composites=True)
-        ]
-        return model_card.Facts(
-            title=self.layer.name,
-            origin="",
-            inputs={name: str(specs.spec_of(part)) for name, part in zip(self.arguments, inputs, strict=True)},
-            outputs={name: str(specs.spec_of(part)) for name, part in outputs.items()},
-            traces=("training=False", "training=True"),
-            tuning=f"{'yes' if trainable else 'no'}: {trainable} of {every} variables are trainable",
-            losses=len(self.object.regularization_losses),
-            pieces=tuple(self._pieces),
-            assets=tuple(sorted(advice.assets(self.object._resources))),
-            preprocessing=tuple(advice.preprocessing(self.layer)),
-            notes=tuple(self._notes),
-        )
-
-    # -- what is traced ------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def as_published(self) -> Iterator[None]:
+        """Have the flags of Keras and of TensorFlow as they are published, for the time of a save."""
+        trainable = {id(variable) for variable in self.object.trainable_variables}
+        with (
+            override_trainable(self.layer, self._trainable),
+            tensorflow.watched(self.object.variables, lambda variable: id(variable) in trainable),
+        ):
+            yield
 
     def _call(self, inputs, training=False):
-        if _takes_training(self.layer):
+        if "training" in inspect.signature(self.layer.call).parameters:
             return self.layer(inputs, training=training)
         return self.layer(inputs)
 
-    def _infer(self, inputs: Any) -> Any:
-        """Called while the signature is traced: within the first save, which would trace anything earlier again."""
-        for part in (self, *self._parts):
-            part._trace()
-        return self._traced[False](inputs, training=False)
-
     def _trace(self) -> None:
         """Trace both modes, and keep the state that only a trace shows: variables captured outside the layer."""
-        if self._traced:
+        if self._traces:
             return
         try:
             for training in (False, True):
-                self._traced[training] = self._function.get_concrete_function(self.specs, training=training)
-                self._warn_of_losses(len(models.added_losses(self.layer)))
+                self._traces[training] = self._function.get_concrete_function(self.specs, training=training)
+                count = len(models.added_losses(self.layer))
                 models.clear_losses(self.layer)
+                if count and not training:
+                    self._warn(advice.warn_of_losses(count))
         finally:
             models.clear_losses(self.layer)  # what is left are tensors of a graph that has ended
-        known = {id(part) for v in self.object.variables for part in (v, *getattr(v, "values", ()))}
-        captured = {id(v): v for trace in self._traced.values() for v in trace.graph.variables}
-        self.object._state = [v for key, v in captured.items() if key not in known]
-
-    # -- what is published ---------------------------------------------------------------------------------------
+        self.keep_state(self._traces.values())
 
     def _publish(self) -> None:
         """Put on the object what the interface names."""
         models.make_global_seed_generator()
-        self._output_names = getattr(self.layer, "output_names", None)
-        with flags(self.layer, self._trainable):
+        with override_trainable(self.layer, self._trainable):
             trainable = list(self.layer.trainable_variables)
             losses = [_regularizer(v) for v in trainable if v.regularizer is not None]
-            for hub in access.hub_layers(self.layer):
+            for hub in hub_layers(self.layer):
                 losses += [_published_loss(hub, index) for index in range(len(hub.published_losses()))]
-        if self._trainable is None:
-            self._warn_of_frozen_state(trainable)
-        for text in advice.warnings_of(self.layer):
+        with override_trainable(self.layer, True):
+            frozen = len(self.layer.trainable_variables) - len(trainable)
+        for text in advice.warnings_of(self.layer, self._trainable, frozen, frozen + len(trainable)):
             self._warn(text)
         self.object.__call__ = self._function
         self.object.variables = [variable.value for variable in self.layer.variables]
@@ -218,95 +149,58 @@ class Root:
         self.object.regularization_losses = losses
         self.object._resources = _resources(self.layer)
         self.object.serve = tf.function(  # with structured inputs, for keras.layers.TFSMLayer
-            self._infer, input_signature=[self.specs], autograph=False
+            self.infer, input_signature=[self.specs], autograph=False
         )
-
-    @contextlib.contextmanager
-    def _published_flags(self) -> Iterator[None]:
-        """Flags of Keras and of TensorFlow as they are published, for the time of a save."""
-        trainable = {id(variable) for variable in self.object.trainable_variables}
-        with (
-            flags(self.layer, self._trainable),
-            tensorflow.watched(self.object.variables, lambda variable: id(variable) in trainable),
-        ):
-            yield
-
-    def _attach(self, name: str, value: Any) -> None:
-        """Put a file, a Keras layer (as a piece with its own interface) or any trackable on the object."""
-        problem = None
-        if _RESERVED.fullmatch(name) or hasattr(self.object, name):
-            problem = f"the name {name!r}, which is not free or no Python name"
-        elif isinstance(value, (str, os.PathLike)):
-            if not tf.io.gfile.exists(os.fspath(value)):
-                problem = f"the file {os.fspath(value)!r}, which does not exist"
-            else:
-                setattr(self.object, name, tf.saved_model.Asset(os.fspath(value)))
-        elif isinstance(value, keras.layers.Layer):
-            part = Root(value, trainable=self._trainable)
-            self._parts.append(part)
-            self._pieces.append(name)
-            setattr(self.object, name, part.object)
-        else:
-            setattr(self.object, name, value)
-            if name not in tf.train.TrackableView.children(self.object):
-                problem = f"a {type(value).__name__} as {name!r}, which a SavedModel cannot hold"
-        if problem is not None:
-            raise ExportError(
-                "This cannot be put on the export.",
-                expected="assets={name: path of a file, Keras layer, tf.Module, tf.Variable or tf.lookup table}",
-                received=problem,
-                where=f"assets of {type(self.layer).__name__} {self.layer.name!r}",
-                fix='khl.export(model, "directory", assets={"vocabulary": "path/to/vocabulary.txt"})',
-            )
-
-    # -- what its consumers will miss ----------------------------------------------------------------------------
 
     def _warn(self, text: str) -> None:
-        self._notes.append(text)
+        self.notes.append(text)
         warn(f"{self.layer.name!r}: {text}")
 
-    def _warn_of_losses(self, count: int) -> None:
-        if count and not self._traced.get(True):
-            self._warn(
-                f"{count} loss(es) depend on inputs (activity_regularizer or add_loss). A Reusable SavedModel "
-                "publishes only losses without inputs: whoever fine-tunes the export trains without them."
-            )
-
-    def _warn_of_frozen_state(self, trainable: list[Any]) -> None:
-        with flags(self.layer, True):
-            frozen = len(self.layer.trainable_variables) - len(trainable)
-        if frozen:
-            self._warn(
-                f"{frozen} of {frozen + len(trainable)} weights are frozen, and stay so in the export: whoever loads "
-                'it cannot train them. khl.export(model, "directory", trainable=True) publishes all as trainable; '
-                "trainable=False none, without this warning."
-            )
-
-
-def _check_backend(layer: Any) -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise BackendError(
-            "A Keras model is exported from the TensorFlow backend.",
-            expected='keras.backend.backend() == "tensorflow"',
-            received=keras.backend.backend(),
-            where=f"{type(layer).__name__} {layer.name!r}",
-            fix='save it with model.save("model.keras") and export it in a process with KERAS_BACKEND=tensorflow',
+    def _not_attachable(self, received: str) -> ExportError:
+        return ExportError(
+            "This cannot be put on the export.",
+            expected="assets={name: path of a file, Keras layer, tf.Module, tf.Variable or tf.lookup table}",
+            received=received,
+            where="assets",
+            fix='khl.export(model, "directory", assets={"vocabulary": "path/to/vocabulary.txt"})',
         )
 
 
-def _check_built(layer: Any) -> None:
-    if not layer.built:
-        raise ExportError(
-            "The model was never built, so it has no weights to export.",
-            expected="a model that has an Input, or was called or trained once",
-            received=f"{type(layer).__name__} {layer.name!r}, built=False",
-            where="khl.export",
-            fix="call it on one batch first: model(x[:1])",
-        )
+@contextlib.contextmanager
+def override_trainable(layer: Any, trainable: bool | None) -> Iterator[None]:
+    """Have all layers trainable, or none, for the time of the block; `None` changes nothing."""
+    if trainable is None:
+        yield
+        return
+    layers = models.flatten_layers(layer)
+    flags = [(inner, inner.trainable) for inner in layers]
+    variable_flags = [(variable, variable.trainable) for inner in layers for variable in inner.variables]
+    hubs = hub_layers(layer)
+    try:
+        for inner in layers:
+            if inner.trainable != trainable and not (trainable and inner in hubs and not inner.interface.fine_tunable):
+                inner.trainable = trainable
+        if trainable:
+            for variable in _frozen_by_themselves(layers, hubs):
+                variable.trainable = True
+        yield
+    finally:
+        for _ in layers:  # setting a parent sets its children: until all are as they were
+            changed = [(inner, flag) for inner, flag in flags if inner.trainable != flag]
+            for inner, flag in changed:
+                inner.trainable = flag
+            if not changed:
+                break
+        for variable, flag in variable_flags:
+            if variable.trainable != flag:
+                variable.trainable = flag
 
 
-def _takes_training(layer: Any) -> bool:
-    return "training" in inspect.signature(layer.call).parameters
+def _frozen_by_themselves(layers: Iterable[Any], hubs: Iterable[Any]) -> list[Any]:
+    """Weights whose own flag is false, as that of a kernel under LoRA; which of a HubLayer's is for its arguments."""
+    own = {id(hub) for hub in hubs}
+    weights = [v for inner in layers if id(inner) not in own for v in models.weights_made_trainable(inner)]
+    return [variable for variable in weights if not variable.trainable]
 
 
 def _regularizer(variable: Any) -> Any:

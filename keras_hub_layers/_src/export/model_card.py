@@ -6,11 +6,13 @@ Reference:
 """
 
 import hashlib
+import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["NAME", "Facts", "card", "is_untouched"]
+__all__ = ["NAME", "Facts", "is_untouched", "make_card", "write_card"]
 
 
 NAME = "README.md"
@@ -50,7 +52,7 @@ class Facts:
     notes: tuple[str, ...] = ()
 
 
-def card(facts: Facts, metrics: Mapping[str, float]) -> str:
+def make_card(facts: Facts, metrics: Mapping[str, float]) -> str:
     """The text of the card, Markdown.
 
     Args:
@@ -80,9 +82,31 @@ def card(facts: Facts, metrics: Mapping[str, float]) -> str:
 
 
 def is_untouched(text: str) -> bool:
-    """Whether a card is as `card` wrote it: nobody edited it since."""
+    """Whether a card is as `make_card` wrote it: nobody edited it since."""
     match = re.fullmatch("(.*)\n" + re.escape(_MARK).replace(r"\{\}", r"(\w+)") + "\n", text, re.DOTALL)
     return match is not None and match[2] == _digest(match[1])
+
+
+def write_card(path: str, destination: str, text: str) -> None:
+    """Put a card into an export, unless its source or its destination has one that somebody wrote.
+
+    Args:
+        path: The export; it may have the card of its source.
+        destination: What it will replace; `""` for nothing.
+        text: The card.
+    """
+    card = os.path.join(path, NAME)
+    earlier = os.path.join(destination, NAME)
+    if destination and os.path.isfile(earlier) and not is_untouched(_read(earlier)):
+        shutil.copyfile(earlier, card)
+    elif not os.path.exists(card) or is_untouched(_read(card)):
+        with open(card, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def _section(title: str, lines: object) -> str:

@@ -57,6 +57,7 @@ def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bo
     """
     target = destinations.local_path(path)
     _check(model, target)
+    destinations.check_scheme(target, "khl.save(model, {})")
     hidden = contextlib.nullcontext() if include_optimizer else saving.without_optimizers(model)
     try:
         if destinations.is_remote(target):

@@ -1,18 +1,24 @@
-"""The signature of an exported function: named tensors in, named tensors out, as sessions and servers want it."""
+"""The signatures of an export: named tensors in, named tensors out, as sessions and servers want them."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["flat_outputs", "input_names", "named", "signature"]
+from keras_hub_layers._src.export import signature_names
+from keras_hub_layers.errors import ExportError, HubError
+
+__all__ = [
+    "argument_names",
+    "flatten_outputs",
+    "make_signature",
+    "name_specs",
+    "refuse_signatures",
+    "trace_signature",
+]
 
 
-_KERAS_COUNTS_THESE = re.compile(r"(keras_tensor|input_layer)(_\d+)?(CLONE)?")  # another number in each process
-
-
-def named(specs: Any) -> Any:
+def name_specs(specs: Any) -> Any:
     """The specs with the names that a `tf.function` of `inputs` gives them, so that a trace made with them is found."""
 
     def call(inputs, training=False):
@@ -22,26 +28,8 @@ def named(specs: Any) -> Any:
     return traced.structured_input_signature[0][0]
 
 
-def input_names(specs: Any, tensor_names: Sequence[str | None]) -> list[str]:
-    """One name per flattened input: its dict key, else the name of the input layer, else `inputs` or `inputs_<i>`.
-
-    Args:
-        specs: A `tf.TypeSpec`, or a list or dict of them.
-        tensor_names: Names of the symbolic inputs, in the order of the flattened specs; `None` where unknown.
-    """
-    flat = tf.nest.flatten(specs)
-    names = _paths(specs)
-    if not isinstance(specs, Mapping):
-        default = ["inputs"] if len(flat) == 1 else [f"inputs_{i}" for i in range(len(flat))]
-        names = [
-            fallback if name is None or _KERAS_COUNTS_THESE.fullmatch(name) else name
-            for name, fallback in zip(tensor_names, default, strict=True)
-        ]
-    return _unique([_identifier(name) for name in names])
-
-
-def signature(
-    function: Callable[[Any], Any], specs: Any, names: Sequence[str], output_names: Sequence[str] | None
+def make_signature(
+    function: Callable[[Any], Any], specs: Any, names: Sequence[str], output_names: Sequence[str | None] | None
 ) -> Any:
     """A `tf.function` with one named argument per tensor, which returns a dict of tensors.
 
@@ -54,66 +42,77 @@ def signature(
 
     def serving(*components):
         inputs = tf.nest.pack_sequence_as(specs, list(components), expand_composites=True)
-        return flat_outputs(function(inputs), output_names)
+        return flatten_outputs(function(inputs), output_names)
 
-    arguments = []
-    for name, spec in zip(names, tf.nest.flatten(specs), strict=True):
-        parts = tf.nest.flatten(spec, expand_composites=True)
-        for part, ending in zip(parts, _endings(spec, len(parts)), strict=True):
-            arguments.append(tf.TensorSpec(part.shape, part.dtype, name=name + ending))
+    flat = tf.nest.flatten(specs)
+    components = [part for spec in flat for part in tf.nest.flatten(spec, expand_composites=True)]
+    arguments = [
+        tf.TensorSpec(part.shape, part.dtype, name=name)
+        for name, part in zip(signature_names.expand(names, flat), components, strict=True)
+    ]
     return tf.function(serving, input_signature=arguments, autograph=False)
 
 
-def flat_outputs(outputs: Any, output_names: Sequence[str] | None) -> dict[str, Any]:
-    """Outputs as a flat dict: by dict key, else by output layer, else `outputs` or `output_<i>`."""
-    flat = tf.nest.flatten(outputs, expand_composites=True)
-    whole = tf.nest.flatten(outputs)
-    if isinstance(outputs, Mapping):
-        names = _paths(outputs)
-    else:
-        names = ["outputs"] if len(whole) == 1 else [f"output_{i}" for i in range(len(whole))]
-        if output_names and len(output_names) == len(whole):
-            names = list(output_names)
-    full = []
-    for name, value in zip(_unique([_identifier(name) for name in names]), whole, strict=True):
-        parts = tf.nest.flatten(value, expand_composites=True)
-        full += [name + ending for ending in _endings(tf.type_spec_from_value(value), len(parts))]
-    return dict(zip(full, flat, strict=True))
+def flatten_outputs(outputs: Any, output_names: Sequence[str | None] | None) -> dict[str, Any]:
+    """Outputs as a flat dict, named as `signature_names` says."""
+    specs = [tf.type_spec_from_value(value) for value in tf.nest.flatten(outputs)]
+    names = signature_names.expand(signature_names.name_outputs(outputs, output_names), specs)
+    return dict(zip(names, tf.nest.flatten(outputs, expand_composites=True), strict=True))
 
 
-def _endings(spec: Any, count: int) -> list[str]:
-    """What is added to a name for each component of a ragged or sparse tensor."""
-    if isinstance(spec, tf.SparseTensorSpec):
-        return ["_indices", "_values", "_dense_shape"]
-    if isinstance(spec, tf.RaggedTensorSpec):
-        return ["_flat_values", *(f"_row_splits_{i}" for i in range(count - 1))]
-    return [""] if count == 1 else [f"_{i}" for i in range(count)]
+def trace_signature(name: str, function: Any, wrap: Callable[[Any], Any] | None = None) -> Any:
+    """The concrete function of a signature of the user's.
+
+    Args:
+        name: Its name.
+        function: A concrete function, a `tf.function` or a Python function.
+        wrap: Makes a `tf.function` with an `input_signature` of a function that has none, with the inputs of what is
+            exported. Defaults to `None`: it is not known what that takes.
+
+    Raises:
+        errors.ExportError: It is no function, or cannot be traced.
+    """
+    if not isinstance(name, str) or not name or name.startswith("__saved_model"):
+        raise _unusable(name, "a name of letters", repr(name))
+    if isinstance(function, tf.types.experimental.ConcreteFunction):
+        return function
+    if not callable(function):
+        raise _unusable(name, "a function, a tf.function or a concrete function", f"a {type(function).__name__}")
+    try:
+        if getattr(function, "input_signature", None) is None:
+            if wrap is None:
+                raise _unusable(name, "a tf.function with an input_signature, or a concrete function", "neither")
+            function = wrap(function)
+        return function.get_concrete_function()
+    except HubError:
+        raise
+    except Exception as err:
+        expected = "a function of the inputs that the model takes, or a tf.function with an input_signature of its own"
+        raise _unusable(name, expected, f"{type(err).__name__}: {err}") from err
 
 
-def _paths(structure: Any, above: str = "") -> list[str]:
-    """A name per leaf from its dict keys and list indices, in the order in which `tf.nest` flattens."""
-    if isinstance(structure, Mapping):
-        children = [(str(key), structure[key]) for key in sorted(structure)]
-    elif isinstance(structure, (list, tuple)) and not isinstance(structure, tf.TypeSpec):
-        fields = getattr(structure, "_fields", range(len(structure)))
-        children = [(str(field), value) for field, value in zip(fields, structure, strict=True)]
-    else:
-        return [above]
-    return [path for key, value in children for path in _paths(value, f"{above}_{key}" if above else key)]
+def refuse_signatures(names: Sequence[str], error: Exception) -> ExportError:
+    """The error for signatures that TensorFlow does not save."""
+    expected = "functions of tensors, one by one, that return a tensor or a flat dict of tensors"
+    return _unusable(", ".join(names), expected, f"{type(error).__name__}: {error}")
 
 
-def _identifier(name: str) -> str:
-    """A name that a Python keyword argument and a graph node can have."""
-    name = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return name if name and not name[0].isdigit() and name[0] != "_" else f"x{name}"
+def _unusable(name: Any, expected: str, received: str) -> ExportError:
+    return ExportError(
+        f"The function cannot be the signature {name!r} of an export.",
+        expected=expected,
+        received=received,
+        fix='@tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="features")])\n'
+        "def serve(features):\n"
+        '    return {"scores": model(features, training=False)}\n\n'
+        'khl.export(model, "directory", signatures={"serving_default": serve})',
+    )
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for name in names:
-        free, number = name, 0
-        while free in found:
-            number += 1
-            free = f"{name}_{number}"
-        found.append(free)
-    return found
+def argument_names(function: Any) -> list[str]:
+    """The name that each input tensor of a concrete function has in its signature."""
+    args, kwargs = function.structured_input_signature
+    if not tf.nest.flatten(args):
+        return sorted(kwargs)
+    tensors = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
+    return [tensor.op.get_attr("_user_specified_name").decode() for tensor in tensors]
