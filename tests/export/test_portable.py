@@ -51,7 +51,7 @@ def doubling(double):
 @pytest.mark.parametrize("double", [by_numpy, by_python])
 def test_python_inside_a_model_is_refused_by_name_and_both_fixes_run_in_another_process(tmp_path, double):
     model = doubling(double)
-    with pytest.raises(errors.ExportError, match=r"calls Python functions[\s\S]*double/\S*PyFunc") as caught:
+    with pytest.raises(errors.ExportError, match=r"calls Python functions[\s\S]*/double\S*/\w*PyFunc") as caught:
         khl.export(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert 'khl.export(khl.cut(model, outputs="layer_before"), "directory")' in str(caught.value.fix)
@@ -191,17 +191,16 @@ def test_lora_says_that_the_base_is_frozen_and_trainable_publishes_it_too(tmp_pa
     model = adapted()
     with pytest.warns(errors.HubWarning, match=r"1 of 6 weights are frozen[\s\S]*LoRA is on in adapted"):
         khl.export(model, tmp_path / "adapters")
-    assert "'kernel'" not in gradients_in_another_process(tmp_path / "adapters").replace("'kernel', 'lora", "", 0) or (
-        gradients_in_another_process(tmp_path / "adapters").count("'kernel'") == 1  # of the plain layer
-    )
+    names = gradients_in_another_process(tmp_path / "adapters")
+    assert (names.count("/kernel'"), names.count("lora_kernel_")) == (1, 2), names  # that of the plain layer
     khl.export(model, tmp_path / "all", trainable=True)
     names = gradients_in_another_process(tmp_path / "all")
-    assert names.count("kernel'") == 2
-    assert names.count("lora_kernel_") == 2
+    assert (names.count("/kernel'"), names.count("lora_kernel_")) == (2, 2), names
     assert [v.trainable for v in model.get_layer("adapted").variables].count(False) == 1
     np.testing.assert_allclose(layers.HubLayer(str(tmp_path / "all"))(X), model(X), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize` method")  # Keras says it of each
 @pytest.mark.parametrize("trainable", [None, True])
 def test_quantized_kernels_are_said_to_be_trainable_by_nobody(tmp_path, trainable):
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="small"), L.Dense(2, name="head")])
@@ -233,7 +232,7 @@ def test_a_table_that_no_layer_holds_is_cured_by_assets(tmp_path):
     np.testing.assert_array_equal(layers.HubLayer(str(tmp_path / "out"))(tf.constant(["a", "b"])), [7.0, -1.0])
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/model", "dbfs:/models"[:4] + "://models/export", "s3://bucket/m.keras"])
+@pytest.mark.parametrize("place", ["s3://bucket/model", "dbfs://models/export", "s3://bucket/m.keras"])
 def test_a_scheme_that_tensorflow_does_not_know_is_told_before_training(tmp_path, place):
     model = keras.Sequential([keras.Input((4,)), L.Dense(1)])
     model.compile("sgd", "mse")

@@ -110,7 +110,7 @@ def test_a_re_export_keeps_its_signatures_and_the_fix_gives_others(tmp_path, pro
     scope = {"keras": keras, "layer": layer}
     exec(str(caught.value.fix).partition(":\n")[2].rpartition("\n")[0], scope)  # the line before khl.export
     model = scope["model"]
-    path = khl.export(model, tmp_path / "out", signatures={"twice": lambda x: {"y": model(x)}})
+    path = khl.export(model, tmp_path / "out", trainable=False, signatures={"twice": lambda x: {"y": model(x)}})
     assert "twice" in tf.saved_model.load(path).signatures
 
 
@@ -164,7 +164,7 @@ NAMES = {"class": "class_", "a b": "a_b", "1st": "x1st", "x.y": "x_y", "SepalLen
 
 
 def test_any_text_names_an_input_and_an_output_and_is_found_again(tmp_path):
-    inputs = {name: keras.Input((1,)) for name in NAMES}
+    inputs = {name: keras.Input((1,), name=name) for name in NAMES}
     model = keras.Model(inputs, {name: (i + 2) * inputs[name] for i, name in enumerate(sorted(NAMES))})
     path = khl.export(model, tmp_path / "out")
     rows = {name: np.full((2, 1), i + 1.0, "float32") for i, name in enumerate(sorted(NAMES))}
@@ -190,8 +190,12 @@ def test_any_text_names_an_input_and_an_output_and_is_found_again(tmp_path):
 @pytest.mark.parametrize("name", ["class", "a b", "x.y", "SepalLength"])
 def test_the_name_of_an_input_and_of_an_output_layer_may_be_any_text(tmp_path, name):
     x = keras.Input((4,), name=name)
-    path = khl.export(keras.Model(x, L.Dense(1, name=name)(x)), tmp_path / "out")
-    assert names_of(path) == ([NAMES[name]], [NAMES[name]])
+    model = keras.Model(x, L.Dense(1, name=f"{name} 2")(x))
+    path = khl.export(model, tmp_path / "out")
+    assert [layer.name for layer in model.layers] == [name, f"{name} 2"]
+    assert [v.value.name for v in model.variables] == [f"{name} 2/kernel:0", f"{name} 2/bias:0"]
+    np.testing.assert_allclose(tf.saved_model.load(path)(X, training=False), X @ model.get_weights()[0], rtol=1e-5)
+    assert names_of(path) == ([NAMES[name]], [signature_names.legal_name(f"{name} 2")])
 
 
 def test_two_names_that_become_one_are_told_before_training(tmp_path):
@@ -240,6 +244,6 @@ def test_names_that_keras_counts_reach_no_signature(tmp_path):
 
 def test_a_layer_with_two_outputs_numbers_them():
     x = keras.Input((4,), name="x")
-    lstm = L.LSTM(2, return_state=True, name="lstm")(L.Reshape((2, 2))(x))
+    lstm = L.LSTM(2, return_state=True, name="memory")(L.Reshape((2, 2))(x))
     names = signature_names.name_outputs(lstm, signature_names.output_layers(keras.Model(x, lstm)))
-    assert names == ["lstm", "lstm_1", "lstm_2"]
+    assert names == ["memory", "memory_1", "memory_2"]

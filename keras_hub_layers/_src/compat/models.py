@@ -1,11 +1,15 @@
 """Private names of Keras around layers inside models, each with its versions, its reason and a test."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras.src.random import seed_generator
 from keras.src.utils import naming
+
+from keras_hub_layers._src.compat import tensorflow
 
 # -- exporting -------------------------------------------------------------------------------------------------------
 
@@ -86,3 +90,22 @@ def weights_made_trainable(layer: keras.layers.Layer) -> list[keras.Variable]:
     a kernel by the kernel's own flag, and `layer.trainable = True` does nothing where it is true already.
     """
     return list(layer._trainable_variables)
+
+
+@contextlib.contextmanager
+def names_for_scopes(layer: keras.layers.Layer) -> Iterator[None]:
+    """Have layers whose names TensorFlow refuses in a graph, such as `a b`, under other names for the time of the block.
+
+    Keras 3.8 to 3.15: `Layer.__call__` opens a scope of the layer's name, so such a model can be called and not traced.
+    """
+    renamed = []
+    try:
+        for inner in flatten_layers(layer):
+            name = tensorflow.name_for_graph(inner.name)
+            if name != inner.name:
+                renamed.append((inner, inner.name))
+                inner.name = name
+        yield
+    finally:
+        for inner, name in renamed:
+            inner.name = name

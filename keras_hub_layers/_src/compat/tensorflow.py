@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -42,6 +43,34 @@ _changed: dict[int, tuple[int, bool]] = {}
 
 
 _flags = threading.Lock()
+
+
+def name_for_graph(name: str) -> str:
+    """A name that a scope or an operation of a graph may have."""
+    name = re.sub(r"[^A-Za-z0-9_./>-]", "_", name)
+    return name if re.match(r"[A-Za-z0-9.]", name) else f"x{name}"
+
+
+@contextlib.contextmanager
+def names_for_graph(variables: Iterable[Any]) -> Iterator[None]:
+    """Have `tf.Variable`s whose names TensorFlow refuses in a graph, such as `a b/kernel`, under other names, within
+    this block.
+
+    TensorFlow 2.18 to 2.21: an eager variable may have any name; saving copies it to a graph under this one, and
+    `_handle_name` is what `name` reads.
+    """
+    renamed = []
+    try:
+        for variable in variables:
+            for part in (variable, *getattr(variable, "values", ())):
+                before = getattr(part, "_handle_name", None)
+                if isinstance(before, str) and name_for_graph(before.removesuffix(":0")) != before.removesuffix(":0"):
+                    renamed.append((part, before))
+                    part._handle_name = name_for_graph(before.removesuffix(":0")) + ":0"
+        yield
+    finally:
+        for part, before in renamed:
+            part._handle_name = before
 
 
 def restore_optimizers_without_keras_2() -> None:

@@ -88,7 +88,7 @@ def _build(model: Any, graph: Graph, steps: list[Step], start: Any, end: Any) ->
     return keras.Model(inputs, outputs, name=f"{model.name}_piece")
 
 
-def _input_like(model: Any, end: End, taken: set[str]) -> keras.KerasTensor:
+def _input_like(model: Any, end: End, taken: set[str]) -> Any:
     """A new Input in the place of a tensor."""
     kind: dict[str, Any] = {}
     tensor, name = end.tensor, end.name

@@ -88,12 +88,9 @@ class KerasExport:
         Raises:
             errors.ExportError: The layer or a signature cannot be traced, or uses what is not held by the model.
         """
-        if self._own is None:
-            wrap = functools.partial(self._make_signature, output_names=None)
-            self._own = {n: signatures.trace_signature(n, f, wrap) for n, f in self._given.items()}
-            self._root.keep_state(self._own.values())
         try:
             with tf.init_scope(), self._root.as_published():
+                self._trace_given_signatures()
                 tf.saved_model.save(self._root.object, directory, signatures=self._all_signatures())
         except (HubError, OSError, tf.errors.OpError):
             raise
@@ -131,6 +128,12 @@ class KerasExport:
             preprocessing=tuple(advice.preprocessing(root.layer)),
             notes=tuple(root.notes),
         )
+
+    def _trace_given_signatures(self) -> None:
+        if self._own is None:
+            wrap = functools.partial(self._make_signature, output_names=None)
+            self._own = {n: signatures.trace_signature(n, f, wrap) for n, f in self._given.items()}
+            self._root.keep_state(self._own.values())
 
     def _make_signature(self, function: Any, output_names: Any) -> Any:
         return signatures.make_signature(function, self._root.specs, self._root.input_names, output_names)

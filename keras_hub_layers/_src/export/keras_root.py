@@ -103,10 +103,13 @@ class Root:
 
     @contextlib.contextmanager
     def as_published(self) -> Iterator[None]:
-        """Have the flags of Keras and of TensorFlow as they are published, for the time of a save."""
+        """Have the flags of Keras and of TensorFlow as they are published, and names that can be traced, for the time
+        of a save."""
         trainable = {id(variable) for variable in self.object.trainable_variables}
         with (
             override_trainable(self.layer, self._trainable),
+            models.names_for_scopes(self.layer),
+            tensorflow.names_for_graph(self.object.variables),
             tensorflow.watched(self.object.variables, lambda variable: id(variable) in trainable),
         ):
             yield

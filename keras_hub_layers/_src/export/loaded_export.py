@@ -77,8 +77,7 @@ class LoadedExport:
         if source is None:
             self._save_anew(directory)
             return
-        if source_lib.has_changed(source):
-            raise source_lib.changed(source)
+        source_lib.check_unchanged(source)
         try:
             rewrite.rewrite(source.directory, self._object, directory, variables=self._variables)
         except rewrite.SourceGone:
@@ -174,7 +173,7 @@ def _unchangeable(options: Iterable[str], source: interface.Interface) -> Export
     """The error for options that a re-export has not; the fix is a model around the layer, which has them."""
     inputs = source.traces[0].inputs if source.traces else None
     if isinstance(inputs, dict):
-        pairs = ", ".join(f"{key!r}: {_input(spec)}" for key, spec in inputs.items())
+        pairs = ", ".join(f"{key!r}: {_input(spec, key)}" for key, spec in inputs.items())
         code = f"inputs = {{{pairs}}}\nmodel = keras.Model(inputs, layer(inputs))"
     elif inputs is not None and not isinstance(inputs, list):
         code = f"model = keras.Sequential([{_input(inputs)}, layer])"
@@ -189,8 +188,9 @@ def _unchangeable(options: Iterable[str], source: interface.Interface) -> Export
     )
 
 
-def _input(spec: Any) -> str:
-    return f"keras.Input({tuple(spec.shape[1:]) if spec.shape else ()}, dtype={spec.dtype!r})"
+def _input(spec: Any, name: str | None = None) -> str:
+    named = f", name={name!r}" if name else ""
+    return f"keras.Input({tuple(spec.shape[1:]) if spec.shape else ()}, dtype={spec.dtype!r}{named})"
 
 
 def _not_savable(error: Exception) -> ExportError:

@@ -85,7 +85,7 @@ def refuse_python(names: Sequence[str]) -> ExportError:
     )
 
 
-def check_files(directory: str, graphs: Sequence[Any]) -> None:
+def check_files(directory: str, graphs: list[Any]) -> None:
     """Raise unless each asset that the graphs name, and the checkpoint, is there.
 
     Raises:
