@@ -377,6 +377,33 @@ def test_each_trial_and_execution_of_a_search_has_its_own_directory(handle, tmp_
         assert len({w_of(tmp_path / "out" / trial) for trial in trials}) == 2
 
 
+@pytest.mark.parametrize(("key", "warns"), [("loss", True), ("val_loss", True), ("val_mse", False)])
+def test_a_loss_that_is_monitored_across_a_change_of_what_is_trained_is_warned_of(tmp_path, recwarn, key, warns):
+    source = producers.shared_loss(tmp_path / "source")
+    model = keras.Sequential([keras.Input((1,)), layers.HubLayer(source, name="hub"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.001), "mse", metrics=["mse"])
+    added = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: added.append(round(logs["val_loss"] - logs["val_mse"], 4))
+    )
+    export = callbacks.ExportFinetuned(tmp_path / "out", monitor=key, verbose=0)
+    fit(model, callbacks.Unfreeze({0: None, 1: "all"}, verbose=0), watch, export, epochs=3, validation_data=(X, Y))
+    texts = [str(warning.message) for warning in recwarn if "cannot be compared" in str(warning.message)]
+    assert added[0] == 0.0 != added[1]
+    assert len([text for text in texts if text.startswith("ExportFinetuned")]) == warns
+    if warns:
+        assert "before epoch 2" in texts[0]
+        assert "HubLayer 'hub'" in texts[0]
+        assert 'monitor="val_mse"' in texts[0]
+
+
+def test_exporting_twice_by_hand_lists_the_path_once(handle, tmp_path):
+    callback = quiet(tmp_path / "out")
+    fit(model_of(handle, rate=0.01), callback)
+    callback.export()
+    assert callback.exported == [str(tmp_path / "out")]
+
+
 TWO_REPLICAS = """
 import sys
 import warnings

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import fit as fit_module
-from keras_hub_layers._src.compat import models, saving
+from keras_hub_layers._src.compat import models, saving, tensorflow
 
 L = keras.layers
 
@@ -145,3 +145,35 @@ def test_the_trial_of_a_search_is_found_on_the_stack(tmp_path):
     tuner.search(np.ones((2, 1)), np.ones((2, 1)), verbose=0, callbacks=[Noting()])
     (trial,) = tuner.oracle.trials
     assert seen == [(trial, 0), (trial, 1)]
+
+
+def test_names_that_keras_counts_are_told_by_the_class_of_the_layer():
+    counted = [L.Dense(1), L.Dense(1), L.LayerNormalization(), keras.Sequential(), keras.Input((1,))]
+    chosen = [L.Dense(1, name="scores"), L.Dense(1, name="dense_net"), keras.Sequential(name="dense_1")]
+    assert all(models.has_counted_name(layer) for layer in counted[:4])
+    assert models.is_counted_input(counted[4].name)
+    assert not any(models.has_counted_name(layer) for layer in chosen)
+    assert len({layer.name for layer in counted[:2]}) == 2
+
+
+def test_a_kernel_below_lora_is_frozen_by_its_own_flag_and_was_made_to_be_trained():
+    layer = L.Dense(2)
+    layer.build((None, 3))
+    layer.enable_lora(1)
+    layer.trainable = True
+    frozen = [weight for weight in models.weights_made_trainable(layer) if not weight.trainable]
+    assert [weight.name for weight in frozen] == ["kernel"]
+    norm = L.BatchNormalization()
+    norm.build((None, 3))
+    assert len(models.weights_made_trainable(norm)) == 2
+
+
+def test_a_layer_whose_name_no_graph_can_have_is_called_and_traced_under_another():
+    layer = L.Dense(1, name="a b")
+    layer(np.ones((1, 1)))
+    with pytest.raises(ValueError, match="not a valid scope name"):
+        tf.function(layer)(np.ones((1, 1), "float32"))
+    with models.names_for_scopes(layer), tensorflow.names_for_graph([layer.kernel.value]):
+        assert (layer.name, layer.kernel.value.name) == ("a_b", "a_b/kernel:0")
+        assert tf.function(lambda x: layer(x))(np.ones((1, 1), "float32")).shape == (1, 1)
+    assert (layer.name, layer.kernel.value.name) == ("a b", "a b/kernel:0")

@@ -94,7 +94,7 @@ def weights_made_trainable(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 @contextlib.contextmanager
 def names_for_scopes(layer: keras.layers.Layer) -> Iterator[None]:
-    """Have layers whose names TensorFlow refuses in a graph, such as `a b`, under other names for the time of the block.
+    """Have layers whose names TensorFlow refuses in a graph, such as `a b`, under other names, within this block.
 
     Keras 3.8 to 3.15: `Layer.__call__` opens a scope of the layer's name, so such a model can be called and not traced.
     """
