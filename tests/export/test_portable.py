@@ -208,7 +208,7 @@ def test_quantized_kernels_are_said_to_be_trainable_by_nobody(tmp_path, trainabl
     with pytest.warns(errors.HubWarning, match=r"kernels of small, head are quantized[\s\S]*before model\.quantize"):
         path = khl.export(model, tmp_path / "out", trainable=trainable)
     layer = layers.HubLayer(path, trainable=True)
-    assert sorted(weight.shape for weight in layer.trainable_weights) == [(2,), (3,)]
+    assert sorted(tuple(weight.shape) for weight in layer.trainable_weights) == [(2,), (3,)]
     np.testing.assert_allclose(layer(X), model(X), rtol=1e-3, atol=1e-4)
 
 
