@@ -171,7 +171,7 @@ def test_a_kernel_below_lora_is_frozen_by_its_own_flag_and_was_made_to_be_traine
 def test_a_layer_whose_name_no_graph_can_have_is_called_and_traced_under_another():
     layer = L.Dense(1, name="a b")
     layer(np.ones((1, 1)))
-    with pytest.raises(ValueError, match="not a valid scope name"):
+    with pytest.raises(ValueError, match="not a valid root scope name"):
         tf.function(layer)(np.ones((1, 1), "float32"))
     with models.names_for_scopes(layer), tensorflow.names_for_graph([layer.kernel.value]):
         assert (layer.name, layer.kernel.value.name) == ("a_b", "a_b/kernel:0")
