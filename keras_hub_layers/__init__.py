@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_hub_layers import callbacks, errors, finetuning, interface, layers, tuners
+    from keras_hub_layers import callbacks, distribution, errors, finetuning, interface, layers, tuners
     from keras_hub_layers._src.cut.cut import cut
     from keras_hub_layers._src.export.export import export
     from keras_hub_layers._src.export.save import save
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__", "callbacks", "cut", "errors", "export", "finetuning", "inspect", "interface", "layers", "load",
-    "pack", "publish", "resolve", "save", "tuners",
+    "__version__", "callbacks", "cut", "distribution", "errors", "export", "finetuning", "inspect", "interface",
+    "layers", "load", "pack", "publish", "resolve", "save", "tuners",
 ]  # fmt: skip
 
-_NAMESPACES = ("callbacks", "errors", "finetuning", "interface", "layers", "tuners")
+_NAMESPACES = ("callbacks", "distribution", "errors", "finetuning", "interface", "layers", "tuners")
 _VERBS = {
     "resolve": "resolve.resolve",
     "load": "savedmodel.load",

@@ -19,6 +19,7 @@ HubError
 ├── TrainingError           (ValueError)       fine-tuning that the SavedModel or the set-up cannot do
 ├── ConfigError             (NotImplementedError)  a layer that cannot be described by a config
 ├── CutError                (ValueError)       a piece that cannot be cut out of a model
+├── DistributionError       (RuntimeError)     workers or a strategy that cannot train together
 └── ExportError             (ValueError)       a target or destination that cannot be exported
     └── ExportWriteError    (OSError)          writing or verifying an export failed
 ```
@@ -41,6 +42,7 @@ __all__ = [
     "ChecksumError",
     "ConfigError",
     "CutError",
+    "DistributionError",
     "DownloadError",
     "ExportError",
     "ExportWriteError",
@@ -217,6 +219,10 @@ class ConfigError(HubError, NotImplementedError):
 
 class CutError(HubError, ValueError):
     """The piece asked for cannot be cut out of the model."""
+
+
+class DistributionError(HubError, RuntimeError):
+    """The workers, or the strategy, cannot train a model together."""
 
 
 class ExportError(HubError, ValueError):

@@ -28,6 +28,7 @@ ROAD = {
     "finetuning": KERAS,
     "export": BOTH,
     "callbacks": KERAS,
+    "distribution": BOTH,
     "tuners": KERAS,
     "saved_classes": BOTH,
     "cli": BOTH,

@@ -16,7 +16,7 @@ import prose
 import pytest
 
 import keras_hub_layers as khl
-from keras_hub_layers import callbacks, errors, finetuning, interface, layers, tuners
+from keras_hub_layers import callbacks, distribution, errors, finetuning, interface, layers, tuners
 from keras_hub_layers._src.cli import parser
 from keras_hub_layers._src.inspect import records
 
@@ -32,6 +32,7 @@ BLOCKS = {str(page.relative_to(DOCS)): prose.blocks_of(page) for page in sorted(
 WITH_CODE = [name for name, blocks in BLOCKS.items() if any(b.language in ("python", "console") for b in blocks)]
 NAMESPACES = {
     "callbacks": callbacks,
+    "distribution": distribution,
     "finetuning": finetuning,
     "interface": interface,
     "layers": layers,

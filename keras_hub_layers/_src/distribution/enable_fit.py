@@ -1,0 +1,83 @@
+"""enable_fit(): let Keras' `fit` and `evaluate` work under strategies of several workers."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers._src.compat import distribution
+from keras_hub_layers._src.distribution.check_workers import check_workers
+from keras_hub_layers._src.distribution.unsupported import check_strategy
+from keras_hub_layers._src.export.workers import workers_of
+from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import DistributionError, warn
+
+__all__ = ["enable_fit"]
+
+_TESTED = (3, 15)  # the newest Keras whose source was read
+
+
+@public("distribution")
+def enable_fit() -> None:
+    """Let `fit`, `evaluate` and `predict` work under the strategy in whose scope it is called.
+
+    Keras 3 fails in `fit` and `evaluate` of every model under `tf.distribute.MultiWorkerMirroredStrategy`, and under
+    each strategy if the model takes strings. This call mends both for the models that are made in the scope of the
+    strategy. Other models and other strategies are left alone. It overrides a private method of Keras 3.8 to 3.15
+    (`TensorFlowTrainer._maybe_symbolic_build`); `distribution.train` needs no private name.
+
+    The result is that of one process that trains on the global batch. Each regularization loss is counted once. Two
+    things differ, as under every strategy of TensorFlow: where a batch cannot be split evenly, the mean over the
+    replicas weighs the examples of the smaller part more; and batch normalization sees the batch of its replica.
+
+    Before a model trains for the first time, the workers compare their versions of this package, of Keras and of
+    TensorFlow, and what their `HubLayer`s hold. They end with an error if these differ.
+
+    Raises:
+        errors.DistributionError: It is called outside of the scope of a strategy, or Keras has changed.
+
+    Example:
+
+    ```python
+    import keras
+    import tensorflow as tf
+    from keras_hub_layers import distribution, layers
+
+    distribution.check_tf_config()
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    with strategy.scope():
+        distribution.enable_fit()
+        model = keras.Sequential([layers.HubLayer("path/to/saved_model", trainable=True), keras.layers.Dense(10)])
+        model.compile("adam", "mse")
+    model.fit(x, y, batch_size=64)   # the global batch: each of two workers trains on 32 examples of it
+    ```
+    """
+    if not tf.distribute.has_strategy():
+        raise DistributionError(
+            "There is no strategy under which fit() could be enabled.",
+            expected="a call within the scope of a strategy",
+            received="a call outside of any",
+            where="distribution.enable_fit()",
+            fix="with strategy.scope():\n    distribution.enable_fit()\n    model = ...   # and its compile",
+        )
+    strategy = tf.distribute.get_strategy()
+    check_strategy(strategy)
+    if not distribution.can_enable_fit():
+        raise DistributionError(
+            f"Keras {keras.__version__} has no method any more that could be mended.",
+            expected="Keras 3.8 to 3.15",
+            received=f"Keras {keras.__version__}",
+            where="distribution.enable_fit()",
+            fix="distribution.train(model, dataset, epochs=3)   # in place of model.fit(dataset, epochs=3)",
+        )
+    if tuple(map(int, keras.__version__.split(".")[:2])) > _TESTED:
+        warn(
+            f"distribution.enable_fit() was not tested with Keras {keras.__version__}. If fit() fails: "
+            "distribution.train(model, dataset, epochs=3) needs nothing of Keras' inside."
+        )
+    distribution.enable_fit(strategy, lambda model: _check(strategy, model))
+
+
+def _check(strategy: Any, model: keras.Model) -> None:
+    if workers_of(strategy) is not None:
+        check_workers(model)

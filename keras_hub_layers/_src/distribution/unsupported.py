@@ -1,0 +1,42 @@
+"""Strategies whose `fit` cannot be mended, and what works under them."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_hub_layers.errors import DistributionError
+
+__all__ = ["check_strategy"]
+
+_LOOP = """coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+with strategy.scope():
+    model = ...   # and its compile
+    model.optimizer.build(model.trainable_variables)
+
+@tf.function
+def step(iterator):
+    strategy.run(model.train_step, args=(next(iterator),))
+
+@tf.function
+def batches_of_a_worker():
+    return strategy.distribute_datasets_from_function(lambda context: dataset)   # a tf.data.Dataset that repeats
+
+iterator = iter(coordinator.create_per_worker_dataset(batches_of_a_worker))
+for epoch in range(epochs):
+    model.reset_metrics()
+    for _ in range(steps_per_epoch):
+        coordinator.schedule(step, args=(iterator,))
+    coordinator.join()
+    print(model.get_metrics_result())"""
+
+
+def check_strategy(strategy: Any) -> None:
+    """Raise an `errors.DistributionError` for a strategy under which no loop of one process can train."""
+    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+        raise DistributionError(
+            "Keras 3 cannot train under ParameterServerStrategy with fit(): it knows nothing of the coordinator.",
+            expected="MirroredStrategy or MultiWorkerMirroredStrategy, or steps that a ClusterCoordinator schedules",
+            received="ParameterServerStrategy",
+            where="the strategy of the scope",
+            fix=_LOOP,
+        )

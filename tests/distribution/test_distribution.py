@@ -1,0 +1,56 @@
+"""What `keras_hub_layers.distribution` says where there is nothing to distribute, and that its loop trains as `fit`."""
+
+import keras
+import producers
+import pytest
+import tensorflow as tf
+import worker_training
+
+from keras_hub_layers import distribution, errors
+
+
+def test_fit_is_enabled_within_a_scope_only():
+    with pytest.raises(errors.DistributionError, match=r"with strategy.scope\(\)"):
+        distribution.enable_fit()
+
+
+def test_a_keras_that_has_changed_is_an_error_that_names_the_loop(monkeypatch):
+    monkeypatch.delattr(keras.src.backend.tensorflow.trainer.TensorFlowTrainer, "_maybe_symbolic_build")
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.raises(errors.DistributionError, match=r"distribution.train\("),
+    ):
+        distribution.enable_fit()
+
+
+def test_a_newer_keras_is_a_warning(monkeypatch):
+    monkeypatch.setattr(keras, "__version__", "3.16.0")
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.warns(errors.HubWarning, match="was not tested with Keras 3.16.0"),
+    ):
+        distribution.enable_fit()
+
+
+def test_the_loop_trains_as_fit_does_in_one_process(produced):
+    scale = produced(producers.shared_loss)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        mirrored = worker_training.model_of(scale)
+    history = distribution.train(
+        mirrored, worker_training.dataset_of().repeat(), epochs=2, steps_per_epoch=2,
+        validation_data=worker_training.dataset_of(),
+    )  # fmt: skip
+    model = worker_training.model_of(scale)
+    dataset = worker_training.dataset_of()
+    expected = model.fit(dataset, epochs=2, validation_data=dataset, shuffle=False, verbose=0)
+    assert list(history.history) == list(expected.history)
+    for name, values in expected.history.items():
+        assert history.history[name] == pytest.approx(values, rel=1e-6)
+
+
+def test_a_loop_without_batches_is_an_error(produced):
+    model = worker_training.model_of(produced(producers.shared_loss))
+    with pytest.raises(errors.DistributionError, match="no batch in epoch 1"):
+        distribution.train(model, worker_training.dataset_of().take(0))
+    with pytest.raises(errors.DistributionError, match="dataset is not a dataset"):
+        distribution.train(model, [worker_training.X, worker_training.Y])

@@ -1,0 +1,85 @@
+"""Several processes of one script on loopback that form a cluster of `tf.distribute`."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SUPPORT = Path(__file__).parent
+ROOT = SUPPORT.parents[1]
+
+
+def free_ports(count):
+    """Ports that nobody listens on now, as the operating system gives them."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(jobs, script, folder, *arguments, **environ):
+    """Start one process of `tests/support/<script>` for each task of a cluster.
+
+    Args:
+        jobs: Dict of job to how many tasks it has, such as `{"worker": 2}`.
+        script: Name of the script.
+        folder: Where the outputs of the processes go; the script's first argument.
+        arguments: Further arguments.
+        environ: Further environment variables.
+
+    Returns:
+        Dict of (job, index) to the process.
+    """
+    ports = iter(free_ports(sum(jobs.values())))
+    cluster = {job: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for job, count in jobs.items()}
+    processes = {}
+    for job, count in jobs.items():
+        for index in range(count):
+            config = json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
+            shared = {"TF_CONFIG": config, "PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}", "PYTHONFAULTHANDLER": "1"}
+            with open(Path(folder) / f"{job}{index}.log", "w") as log:
+                processes[job, index] = subprocess.Popen(
+                    [sys.executable, str(SUPPORT / script), str(folder), *map(str, arguments)],
+                    env={**os.environ, **shared, **environ},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+    return processes
+
+
+def wait(processes, seconds=600):
+    """Wait for processes; return their exit codes, `None` for those that had to be ended after so many seconds."""
+    end = time.monotonic() + seconds
+    codes = {}
+    for name, process in processes.items():
+        try:
+            codes[name] = process.wait(max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            codes[name] = None
+    for process in processes.values():
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return codes
+
+
+def report(folder, job="worker", index=0):
+    """What a process has written with `tell`."""
+    return json.loads((Path(folder) / f"{job}{index}.json").read_text())
+
+
+def log(folder, job="worker", index=0):
+    """The end of what a process has printed."""
+    return (Path(folder) / f"{job}{index}.log").read_text()[-3000:]
+
+
+def tell(folder, results):
+    """Write what a process has found, for `report`."""
+    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    path = Path(folder) / f"{task['type']}{task['index']}.json"
+    path.with_suffix(".part").write_text(json.dumps(results))
+    path.with_suffix(".part").rename(path)
