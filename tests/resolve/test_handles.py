@@ -220,3 +220,9 @@ def test_a_handle_is_frozen_comparable_and_pickles():
     assert pickle.loads(pickle.dumps(handle)) == handle
     with pytest.raises(AttributeError, match="cannot assign"):
         handle.text = "other"  # pyright: ignore
+
+
+@pytest.mark.parametrize("handle", ["gs://", "s3:///", "GS://", "hdfs://"])
+def test_a_remote_scheme_alone_is_no_handle(handle):
+    with pytest.raises(HandleError, match=r"(?s)names no place.*gs://bucket/encoder"):
+        parse(handle)

@@ -107,6 +107,43 @@ def test_a_directory_of_another_format_is_said_with_what_opens_it(tmp_path, insi
         resolve(tmp_path)
 
 
+@pytest.mark.parametrize("sign", ["fingerprint.pb", "keras_metadata.pb", "variables/variables.index"])
+def test_a_saved_model_without_its_graph_is_said_to_be_one(tmp_path, sign):
+    write(tmp_path, {"variables/variables.data-00000-of-00001": b"", sign: b""})
+    with pytest.raises(ResolveError, match=r"(?s)a SavedModel without its graph: saved_model\.pb is missing.*again"):
+        resolve(tmp_path)
+
+
+def test_a_file_beside_the_graph_gives_the_directory(model):
+    (model / "fingerprint.pb").touch()
+    with pytest.raises(ResolveError, match=rf"HubLayer\('{model}'\)$"):
+        resolve(model / "fingerprint.pb")
+
+
+@pytest.mark.parametrize(
+    ("config", "repo"),
+    [
+        ('{"model_type": "bert", "_name_or_path": "google-bert/bert-base-uncased"}', "google-bert/bert-base-uncased"),
+        ('{"architectures": ["BertModel"], "_name_or_path": "/home/me/bert"}', "owner/repo"),
+    ],
+)
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin", "tf_model.h5"])
+def test_weights_of_transformers_give_the_form_of_their_repository(tmp_path, config, repo, weights):
+    write(tmp_path, {"config.json": config.encode(), weights: b""})
+    with pytest.raises(ResolveError, match=rf"(?s)weights of a Transformers model.*HubLayer\('hf://{repo}'\)$"):
+        resolve(tmp_path)
+
+
+@pytest.mark.parametrize("handle", ["not a handle", "owner/model", "encoder"])
+def test_a_text_that_is_no_path_lists_the_forms_with_examples(handle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HandleNotFoundError, match=r"(?s)hf://owner/repo/.*What to do") as caught:
+        resolve(handle)
+    for example in ("https://tfhub.dev/google/nnlm-en-dim50/2", "google/nnlm/tensorFlow2/en-dim50/1", "gs://bucket/"):
+        assert example in str(caught.value)
+    assert ("HubLayer('hf://owner/model')" in str(caught.value)) == (handle == "owner/model")
+
+
 def test_a_directory_inside_a_saved_model_gives_the_one_above(model):
     (model / "variables").mkdir(exist_ok=True)
     with pytest.raises(ResolveError, match=rf"HubLayer\('{model}'\)$"):

@@ -1,6 +1,7 @@
 """load() gives TensorFlow's own object and remembers where it came from."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_hub_layers import errors
+from keras_hub_layers import errors, layers
 from keras_hub_layers._src.savedmodel import load as load_module
 from keras_hub_layers._src.savedmodel import load_options
 from keras_hub_layers._src.savedmodel import source as source_module
@@ -135,3 +136,16 @@ def test_models_that_keras_2_saved_with_their_optimizer_load_and_are_tuned_where
     assert after == 0.0  # 2 - 0.5 · 2 · 2
     assert 7.0 in slots
     assert loaded == (3 if zoo.is_dir() else 0)
+
+
+def test_a_directory_of_versions_on_a_remote_file_system_names_the_versions(produced):
+    source = produced(producers.multiply)
+    for version in ("2", "10"):
+        for folder, _, names in os.walk(source):
+            for name in names:
+                target = f"ram://versions/{version}/" + os.path.relpath(os.path.join(folder, name), source)
+                tf.io.gfile.makedirs(os.path.dirname(target))
+                tf.io.gfile.copy(os.path.join(folder, name), target, overwrite=True)
+    with pytest.raises(errors.ResolveError, match=r"versions 2, 10(?s:.*)HubLayer\('ram://versions/10'\)$"):
+        load_module.load("ram://versions")
+    assert layers.HubLayer("ram://versions/10")(np.array([4.0], "float32")).numpy().tolist() == [8.0]

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from keras_hub_layers._src.files.manifests import sizes
-
 
 class Format(NamedTuple):
     """What something is that is no SavedModel.
@@ -72,10 +70,12 @@ def is_lfs_pointer(start: bytes) -> bool:
 def lfs_pointers(directory: str) -> list[str]:
     """The files of a SavedModel that are Git-LFS pointers, as relative paths."""
     pointers = []
-    for name, size in sorted(sizes(directory)):
-        if size < 1024:  # a pointer has some 130 bytes
-            with suppress(OSError), open(os.path.join(directory, name), "rb") as file:
-                pointers += [name] if is_lfs_pointer(file.read(len(_LFS_START))) else []
+    for folder in ("", "variables", "assets"):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(os.path.join(directory, folder)) as entries:
+            files = sorted(entry.name for entry in entries if entry.is_file() and entry.stat().st_size < 1024)
+            for name in files:  # a pointer has some 130 bytes
+                with suppress(OSError), open(os.path.join(directory, folder, name), "rb") as file:
+                    pointers += [os.path.join(folder, name)] if is_lfs_pointer(file.read(len(_LFS_START))) else []
     return pointers
 
 

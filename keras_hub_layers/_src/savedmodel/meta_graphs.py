@@ -7,7 +7,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, has_saved_model
 from keras_hub_layers._src.resolve import handles
+from keras_hub_layers._src.resolve.local import no_saved_model
 from keras_hub_layers.errors import InterfaceError, LoadError
 
 TF1_HUB_MARKER = "tfhub_module.pb"
@@ -57,7 +59,9 @@ def read_meta_graphs(directory: str) -> list[Any]:
 
     Raises:
         errors.LoadError: The file is missing, damaged, or empty.
+        errors.ResolveError: A directory on a remote file system holds something else.
     """
+    _check_remote_directory(directory)
     model = saved_model_pb2.SavedModel()
     path = _join(directory, "saved_model.pb")
     try:
@@ -82,6 +86,20 @@ def read_meta_graphs(directory: str) -> list[Any]:
             "keras-hub-layers cache remove HANDLE",
         ) from err
     return list(model.meta_graphs)
+
+
+def _check_remote_directory(directory: str) -> None:
+    """Say what a directory on a remote file system holds if it is no SavedModel; `resolve` looks at local ones."""
+    if "://" not in directory or not tf.io.gfile.isdir(directory):
+        return
+    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(directory))
+    if names and not has_saved_model(names):
+        children = [name for name in names if _holds_saved_model(_join(directory, name))]
+        raise no_saved_model(directory, names, children)
+
+
+def _holds_saved_model(directory: str) -> bool:
+    return any(tf.io.gfile.exists(_join(directory, name)) for name in SAVED_MODEL_FILES)
 
 
 def _join(directory: str, *names: str) -> str:
