@@ -234,6 +234,24 @@ def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one(
     model.fit(*data, verbose=0)  # if Keras warns here, `guards` need not
 
 
+def test_a_symbolic_call_does_not_say_whether_it_builds_for_data_and_the_stack_does():
+    seen = []
+
+    class Layer(keras.layers.Layer):
+        def compute_output_spec(self, inputs):
+            seen.append((type(inputs).__name__, fit.is_in_loop()))
+            return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+        def call(self, inputs):
+            return inputs
+
+    Layer()(keras.Input((2,)))
+    model = keras.Sequential([Layer()])
+    model.compile("sgd", "mse")
+    model.predict(np.ones((2, 2)), verbose=0)
+    assert seen == [("KerasTensor", False), ("KerasTensor", True)]
+
+
 def test_an_optimizer_keeps_its_slots_in_lists_with_one_for_each_variable():
     variables = [keras.Variable(np.ones((2, 2)), name=name) for name in ("a", "b", "c")]
     optimizer = keras.optimizers.Adafactor(0.1)

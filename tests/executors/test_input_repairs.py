@@ -198,6 +198,55 @@ def test_a_dataset_that_nobody_batched_is_batched(produced, shape, has_input):
     fine_tune(keras.Sequential([layer]), dataset)
 
 
+@pytest.mark.parametrize("shape", [{"shape": (5, 8, 8, 1)}, {"batch_shape": (8, 8, 1)}], ids=str)
+def test_an_input_is_declared_with_an_axis_too_many_or_too_few(produced, shape):
+    layer = HubLayer(produced(producers.small_image_model))
+    with Mistake(
+        errors.InputError, r"What to do: x = keras.Input\(shape=\(8, 8, 1\)\)   # without the batch"
+    ) as mistake:
+        layer(keras.Input(**shape))
+    assert layer(mistake.paste()["x"]).shape == (None, 4)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # TensorFlow miscounts a dataset after unbatch
+def test_a_dataset_is_batched_twice(produced):
+    data = (np.zeros((4, 8, 8, 1), "float32"), np.zeros((4, 4)))
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(2).batch(2)
+    layer = HubLayer(produced(producers.small_image_model), trainable=True)
+    with Mistake(errors.InputError, r"What to do: dataset = dataset.unbatch\(\)   # it is batched twice") as mistake:
+        fine_tune(keras.Sequential([layer]), dataset)
+    fine_tune(keras.Sequential([layer]), mistake.paste(dataset=dataset)["dataset"])
+
+
+@pytest.mark.parametrize("kind", ["dict", "list"])
+def test_a_dataset_of_several_inputs_that_nobody_batched_is_batched_once(tmp_path, kind):
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hub = HubLayer(path, trainable=True)
+
+        def call(self, x):
+            return self.hub(x)
+
+    spec = tf.TensorSpec((None, 2))
+    root = tf.train.Checkpoint()
+    nest = {"a": spec, "b": spec} if kind == "dict" else [spec, spec]
+    root.__call__ = tf.function(lambda x: tf.add_n(tf.nest.flatten(x)), input_signature=[nest])
+    root.v = tf.Variable(1.0)
+    root.variables = root.trainable_variables = [root.v]
+    path = producers.save(root, tmp_path / "model")
+    x = tf.nest.map_structure(lambda _: np.ones((4, 2), "float32"), nest)
+    dataset = tf.data.Dataset.from_tensor_slices((x if kind == "dict" else tuple(x), np.ones((4, 2))))
+    with Mistake(errors.InputError, r"What to do: dataset = dataset.batch\(32\)   # all of its parts") as mistake:
+        model = Model()
+        model.compile("sgd", "mse")
+        model.evaluate(dataset, verbose=0)
+    assert mistake.fix.count("batch(32)") == 1
+    model = Model()
+    model.compile("sgd", "mse")
+    assert model.evaluate(mistake.paste(dataset=dataset)["dataset"], verbose=0) == 1.0
+
+
 def test_pixels_up_to_255_become_floats_for_weights_that_nothing_rescales_them_for(produced):
     layer, x = HubLayer(produced(producers.small_image_model)), np.full((2, 8, 8, 1), 255, np.uint8)
     with pytest.warns(errors.HubWarning, match=r"uint8 pixels from 0 to 255 were cast to float32") as caught:
@@ -381,6 +430,14 @@ def test_one_input_is_wrapped(produced):
         with Mistake(errors.InputError, "match no trace") as mistake:
             layer(x)
         np.testing.assert_allclose(layer(mistake.paste(x=x)["x"]), [[5.0]])
+
+
+def test_an_input_of_a_dict_is_given_as_an_argument_of_its_name(produced):
+    layer = HubLayer(produced(encoder))
+    x, input_mask = np.array([[1, 2, 3, 4]], "int32"), np.array([[1, 1, 0, 0]], "int32")
+    with Mistake(errors.InputError, r"takes its inputs as one argument: here a dict") as mistake:
+        layer(x, input_mask=input_mask)
+    np.testing.assert_array_equal(mistake.paste(x=x, input_mask=input_mask, layer=layer)["y"]["pooled"], [[3]])
 
 
 def test_an_argument_of_the_function_is_given_to_the_call(produced):

@@ -156,6 +156,15 @@ def test_a_value_that_was_not_traced_lists_the_traces(produced):
         layers.HubLayer(produced(producers.sum_and_difference), arguments={"return_dict": 3})
 
 
+def test_a_value_that_was_not_traced_lists_the_traces_with_their_none(tmp_path):
+    root = tf.Module()
+    root.__call__ = tf.function(lambda x, k=None: x * (k or 1.0))
+    root.__call__(tf.ones((3,)))
+    path = producers.save(root, tmp_path / "model")
+    with pytest.raises(errors.InterfaceError, match=r"one of\n    \(float32 \(3,\), k=None\)\n  Received: .*'k': 5"):
+        layers.HubLayer(path, arguments={"k": 5})
+
+
 def test_an_object_takes_no_arguments_for_loading(produced):
     obj = tf.saved_model.load(produced(producers.multiply))
     with pytest.raises(errors.InterfaceError, match="already loaded"):

@@ -69,6 +69,22 @@ def tuner_trial() -> tuple[str, int | None] | None:
     return None
 
 
+def is_in_loop() -> bool:
+    """Whether a model runs on data now, in `fit`, `evaluate` or `predict`, rather than being put together.
+
+    Keras 3.8 to 3.15: these build a `Sequential` model without `Input` from the data, by the same symbolic call as
+    that of a user who declares an `Input`. Nothing public tells them apart; the loop is found on the stack.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name in ("fit", "evaluate", "predict") and isinstance(
+            frame.f_locals.get("self"), keras.Model
+        ):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def model_in_training() -> Any | None:
     """The model whose training step is being traced now; `None` outside a trace and in a loop of one's own.
 

@@ -37,6 +37,7 @@ class Executor(Protocol):
         candidates: Those of `weights` that may ever be trained.
         has_lists: Whether the SavedModel itself says which those are.
         input_dtype: Dtype of the one input if there is only one, else `None`.
+        input_names: Keys of the inputs, if they are a dict; else empty.
         loses_losses: Whether losses that depend on inputs are in the SavedModel and nothing returns them.
     """
 
@@ -45,6 +46,7 @@ class Executor(Protocol):
     candidates: list[Any]
     has_lists: bool
     input_dtype: str | None
+    input_names: tuple[str, ...]
 
     @property
     def loses_losses(self) -> bool: ...

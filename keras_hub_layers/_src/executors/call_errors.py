@@ -19,6 +19,7 @@ def no_match_error(
     arguments: Mapping[str, Any],
     traces: Sequence[contents.Trace],
     reason: object = None,
+    declared: Any = None,
     is_for_bytes: Callable[[], bool] = lambda: False,
 ) -> InputError:
     """The error that shows the inputs, the nearest trace, and the lines that make the one match the other.
@@ -28,9 +29,11 @@ def no_match_error(
         arguments: The further arguments of the call.
         traces: Those that accept the arguments.
         reason: Why nothing matches. Defaults to `None`: why the nearest trace does not.
+        declared: The `KerasTensor`s that the inputs stand for. Defaults to `None`: they are data, or a function's.
         is_for_bytes: Whether the model takes pixel values up to 255; asked only where it matters.
     """
-    fixes = [repair(inputs, trace.inputs, is_for_bytes=is_for_bytes) for trace in traces]
+    given = inputs if declared is None else declared
+    fixes = [repair(given, trace.inputs, is_for_bytes=is_for_bytes) for trace in traces]
     order = sorted(range(len(traces)), key=lambda i: (not fixes[i].is_complete, len(fixes[i].lines)))
     lines: tuple[str, ...] = ("x = keras.ops.convert_to_tensor(x)",)
     if order:

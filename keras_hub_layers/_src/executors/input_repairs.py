@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -111,12 +112,13 @@ def _entries(value: Mapping, spec: Mapping, name: str) -> Fix:
         else:
             lines.append(f"{name}[{key!r}] = {_variable(key)}   # {specs.describe(specs.spec_of(spec[key]))}")
             is_complete = False
-    for key, part in spec.items():
-        if key in value and not matches(value[key], part):
-            inner = repair(value[key], part, f"{name}[{key!r}]")
-            lines += inner.lines
-            is_complete &= inner.is_complete
-    return Fix(tuple(lines), is_complete)
+    fixes = [
+        repair(value[key], part, f"{name}[{key!r}]")
+        for key, part in spec.items()
+        if key in value and not matches(value[key], part)
+    ]
+    lines += [line for fix in fixes for line in fix.lines]
+    return Fix(_batched_once(lines), is_complete and all(fix.is_complete for fix in fixes))
 
 
 def _list(value: Any, spec: Any, name: str) -> Fix:
@@ -132,7 +134,8 @@ def _list(value: Any, spec: Any, name: str) -> Fix:
         inner = [
             repair(v, s, f"{name}[{i}]") for i, (v, s) in enumerate(zip(value, spec, strict=True)) if not matches(v, s)
         ]
-        return Fix(tuple(line for fix in inner for line in fix.lines), all(fix.is_complete for fix in inner))
+        lines = [line for fix in inner for line in fix.lines]
+        return Fix(_batched_once(lines), all(fix.is_complete for fix in inner))
     known = None if isinstance(value, (list, tuple)) and any(map(_is_array, value)) else look(value)
     if known is not None and len(known.shape) == 2 and known.shape[1] == count:
         one = replace(known, shape=(known.shape[0], 1))
@@ -180,7 +183,7 @@ def _dense(value: Any, spec: tf.TensorSpec, name: str, is_for_bytes: Callable[[]
     known = look(value)
     if known is None:
         return _made(value, spec, name)
-    if not isinstance(value, (np.ndarray, np.generic, str, list, tuple, tf.TypeSpec)) and not tf.is_tensor(value):
+    if not isinstance(value, (np.generic, str, list, tuple, tf.TypeSpec)) and not _is_array(value):
         lines += [f"{name} = np.asarray({name})"] if not isinstance(value, (int, float, bytes)) else []
     if known.dtype == tf.string and is_image(spec) and spec.dtype.is_floating and len(known.shape) == 0:
         lines.append(f"{name} = tf.io.decode_image(tf.io.read_file({name}), channels=3, expand_animations=False)")
@@ -217,10 +220,19 @@ def _made(value: Any, spec: tf.TensorSpec, name: str) -> Fix:
 
 
 def _is_array(value: Any) -> bool:
-    return tf.is_tensor(value) or isinstance(value, (np.ndarray, tf.RaggedTensor, tf.SparseTensor))
+    kinds = (np.ndarray, tf.RaggedTensor, tf.SparseTensor, keras.KerasTensor)
+    return tf.is_tensor(value) or isinstance(value, kinds)
 
 
 # -- words
+
+
+def _batched_once(lines: list[str]) -> tuple[str, ...]:
+    """Lines for the parts of one input, of which each may say that the dataset is to be batched."""
+    others = [line for line in lines if not line.startswith(BATCH)]
+    if len(lines) - len(others) < 2:
+        return tuple(lines)
+    return (f"{BATCH}   # all of its parts; for one example alone: keras.ops.expand_dims of each, axis=0", *others)
 
 
 def _after(line: str, fix: Fix) -> Fix:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -21,12 +22,14 @@ class Known:
         dtype: The dtype that TensorFlow gives it.
         values: Smallest and largest value; `None` if there are none yet, or no numbers.
         is_symbolic: Whether it is one of a model or a function that is being built.
+        is_declared: Whether it is a `keras.Input`, or computed from one, rather than data. Defaults to `False`.
     """
 
     shape: tuple[int | None, ...]
     dtype: tf.DType
     values: tuple[float, float] | None
     is_symbolic: bool
+    is_declared: bool = False
 
     def fits(self, shape: Any) -> bool:
         return tf.TensorShape(shape).is_compatible_with(self.shape)
@@ -34,6 +37,8 @@ class Known:
 
 def look(value: Any) -> Known | None:
     """What is known of a value; `None` if no dense tensor can be made of it."""
+    if isinstance(value, keras.KerasTensor):
+        return Known(value.shape, tf.as_dtype(value.dtype), None, True, True)
     if isinstance(value, (tf.TensorSpec, tf.RaggedTensorSpec)) or tf.is_tensor(value):
         if value.shape.rank is None:
             return None
@@ -101,6 +106,8 @@ def _batches(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | 
     is_sized = is_image(spec) and len(given) == 3 and given[-1] == wanted[-1]  # another height or width is mended next
     if not known.fits(wanted[1:]) and not is_sized and not (wanted[-1] == 1 and known.fits(wanted[1:-1])):
         return None
+    if known.is_declared:
+        return _declaration(given, spec, name), [None, *given]
     alone = f"for one example alone: {name} = keras.ops.expand_dims({name}, axis=0)"
     return f"{BATCH}   # {alone}", [None, *given]
 
@@ -117,6 +124,8 @@ def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | Non
         if given[0] == 1:
             return f"{name} = keras.ops.squeeze({name}, axis=0)", given[1:]
         if known.fits([None, None, *wanted[1:]]):
+            if known.is_declared:
+                return _declaration(given[2:], spec, name), [None, *given[2:]]
             if known.is_symbolic:
                 return "dataset = dataset.unbatch()   # it is batched twice", [None, *given[2:]]
             return f"{name} = keras.ops.reshape({name}, (-1, {', '.join(map(str, given[2:]))}))", [None, *given[2:]]
@@ -134,6 +143,12 @@ def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | Non
             return f"{name} = keras.ops.reshape({name}, (-1, {', '.join(map(str, wanted[1:]))}))", [None, *wanted[1:]]
         return [last, first], [1, *given, 1]
     return None
+
+
+def _declaration(shape: Any, spec: tf.TensorSpec, name: str) -> str:
+    """The line that declares an input of a shape without the batch axis."""
+    dtype = f", dtype={spec.dtype.name!r}" * (not spec.dtype.is_floating)
+    return f"{name} = keras.Input(shape={tuple(shape)}{dtype})   # without the batch axis"
 
 
 def _channels(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:

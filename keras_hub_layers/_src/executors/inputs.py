@@ -22,6 +22,8 @@ def form_of(value: Any) -> Form:
     """The `Form` of a tensor, an array, or a `tf.TypeSpec`."""
     if isinstance(value, np.ndarray):
         return Form(value.shape, value.dtype.name)
+    if isinstance(value, keras.KerasTensor):
+        return Form(value.shape, value.dtype)
     if isinstance(value, (tf.RaggedTensor, tf.RaggedTensorSpec)):
         return Form(_shape(value), value.dtype.name, "ragged", value.ragged_rank)  # type: ignore[union-attr]
     if isinstance(value, (tf.SparseTensor, tf.SparseTensorSpec)):
@@ -80,7 +82,7 @@ def to_tensor(value: Any) -> Any:
 
 def _as_tensor_or_array(value: Any) -> Any:
     """An array keeps the precision that TensorFlow's own conversion of Python floats drops, and shows its values."""
-    if tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+    if tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor, keras.KerasTensor)):
         return value
     try:
         is_array = isinstance(value, (np.ndarray, np.generic))
@@ -156,12 +158,13 @@ def _check_range(value: Any, dtype: tf.DType) -> None:
 
 
 def conform(value: Any, nest: Any) -> Any:
-    """A value in the form of one nest of `tf.TypeSpec`s.
+    """A value in the form of one nest of `tf.TypeSpec`s; one with `KerasTensor`s stays as it is.
 
     Raises:
         Mismatch: It cannot be made to match.
     """
-    return act(Matcher([_forms(nest)]).fits(value, (0,), look)[0], nest)
+    fit = Matcher([_forms(nest)]).fits(value, (0,), look)[0]
+    return value if any(isinstance(leaf, keras.KerasTensor) for leaf in fit.leaves) else act(fit, nest)
 
 
 def matches(value: Any, nest: Any) -> bool:

@@ -1,18 +1,18 @@
 """The native executor: adopt the loaded `tf.Variable`s and call the restored functions."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_hub_layers import errors
-from keras_hub_layers._src.compat import adopted_variables, tensorflow
+from keras_hub_layers._src.compat import adopted_variables, fit, tensorflow
 from keras_hub_layers._src.executors import call_errors, symbolic
 from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors.base import Choice
-from keras_hub_layers._src.executors.matching import Fit, Matcher, Mismatch
+from keras_hub_layers._src.executors.matching import Matcher, Mismatch, Step
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
@@ -36,7 +36,7 @@ class TensorFlowExecutor:
         self._arguments = TraceArguments(forms, choice.function.parameters, choice.function.is_open)
         self._arguments.check(choice.arguments)
         self._modes: dict[bool, tuple[dict[str, Any], tuple[int, ...]]] = {}
-        self._is_building = False  # whether a model is being built, rather than run or exported
+        self._declared: Any = None  # the symbolic inputs, while a model is being built
         self._losses = [] if choice.function.is_signature else live_object.losses(choice.target)
         self._check_losses()
         variables = live_object.variables(choice.target, (choice.function,))
@@ -51,6 +51,7 @@ class TensorFlowExecutor:
         self._checked_pixels = False
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = self._single_dtype()
+        self.input_names = next((tuple(map(str, t.inputs)) for t in self._traces if isinstance(t.inputs, Mapping)), ())
 
     @functools.cached_property
     def _verdict_of_losses(self) -> str:
@@ -114,11 +115,11 @@ class TensorFlowExecutor:
         specs = symbolic.specs_of(inputs, self._traces)
         training = not self._arguments.infers(self._choice.arguments)
         traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
-        self._is_building = True
+        self._declared = inputs
         try:
             outputs = traced.get_concrete_function(specs).structured_outputs
         finally:
-            self._is_building = False
+            self._declared = None
         return tf.nest.map_structure(symbolic.keras_tensor, as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
@@ -231,14 +232,14 @@ class TensorFlowExecutor:
                 raise self._no_match_error(inputs, training, err) from err
         failure = None
         try:
-            for fit in self._matcher.fits(inputs, accepting, inputs_lib.look):
-                trace = self._traces[fit.trace]
+            for candidate in self._matcher.fits(inputs, accepting, inputs_lib.look):
+                trace = self._traces[candidate.trace]
                 try:
-                    tensors = inputs_lib.act(fit, trace.inputs)
+                    tensors = inputs_lib.act(candidate, trace.inputs)
                 except Mismatch as err:  # integers that do not fit
                     failure = failure or err
                     continue
-                self._warn_of_fixed_lengths(fit, trace)
+                self._warn_of_fixed_lengths(candidate.steps, trace)
                 return trace.formed(tensors), inputs_lib.traced_arguments(arguments, trace)
         except Mismatch as err:
             failure = err
@@ -259,18 +260,21 @@ class TensorFlowExecutor:
     def _no_match_error(self, inputs: Any, training: bool, reason: object = None) -> InputError:
         arguments, accepting = self._mode(training)
         traces = [self._traces[number] for number in accepting]
+        declared = None
+        if self._declared is not None and not fit.is_in_loop():
+            declared = self._by_name(self._declared) if self._function.is_signature else self._declared
         return call_errors.no_match_error(
-            inputs, arguments, traces, reason, lambda: wanted_range(self._function) == "bytes"
+            inputs, arguments, traces, reason, declared, lambda: wanted_range(self._function) == "bytes"
         )
 
-    def _warn_of_fixed_lengths(self, fit: Fit, trace: contents.Trace) -> None:
+    def _warn_of_fixed_lengths(self, steps: Sequence[Step], trace: contents.Trace) -> None:
         """Say, while a model is built, that it takes any batch and its SavedModel one: the graph checks it later.
 
         Other lengths, such as that of tokens, are checked in the graph too, and mostly fit.
         """
-        if not self._is_building:
+        if self._declared is None:
             return
-        specs = [spec for spec, step in zip(inputs_lib.flatten(trace.inputs), fit.steps, strict=True) if step.is_unsure]
+        specs = [spec for spec, step in zip(inputs_lib.flatten(trace.inputs), steps, strict=True) if step.is_unsure]
         for spec in specs:
             if spec.shape[0] is not None:
                 shape, dtype = tuple(spec.shape), spec.dtype.name

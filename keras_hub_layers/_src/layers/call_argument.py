@@ -1,6 +1,6 @@
 """`layer(inputs, training=...)`: errors for calls that are written as those of another layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -44,9 +44,23 @@ def no_input_error(given: Mapping[str, Any]) -> InputError:
     )
 
 
-def unknown_arguments_error(given: Mapping[str, Any]) -> InputError:
-    """Arguments of the SavedModel's function stand in the call of the layer."""
+def unknown_arguments_error(given: Mapping[str, Any], input_names: Sequence[str]) -> InputError:
+    """Inputs, or arguments of the SavedModel's function, stand in the call of the layer as arguments of their names.
+
+    Args:
+        given: The keyword arguments of the call.
+        input_names: Keys of the layer's inputs, if they are a dict; else empty.
+    """
     names = sorted(set(given) - {"training"})
+    if set(names) <= set(input_names):
+        others = [name for name in input_names if name not in names]
+        variables = {name: "x" if others == [name] else name for name in input_names}
+        return InputError(
+            "The layer takes its inputs as one argument: here a dict.",
+            expected=f"layer(x), where x is a dict with the keys {list(input_names)}",
+            received="layer(x, " + ", ".join(f"{name}={describe_value(given[name])}" for name in names) + ")",
+            fix="y = layer({" + ", ".join(f"{name!r}: {variables[name]}" for name in input_names) + "})",
+        )
     plain = {n: given[n] for n in names if isinstance(given[n], (bool, int, float, str))}
     return InputError(
         "A call of the layer has no such argument.",

@@ -229,7 +229,7 @@ class HubLayer(layers.OwnLosses):
             except TypeError as err:
                 if "unexpected keyword argument" not in str(err) or not set(kwargs) - {"training"}:
                     raise
-                raise call_argument.unknown_arguments_error(kwargs) from err
+                raise call_argument.unknown_arguments_error(kwargs, self._executor.input_names) from err
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         with self._located():
