@@ -1,4 +1,4 @@
-"""Errors for calls that TensorFlow's traces do not take, and for what TensorFlow raises while a function runs."""
+"""Errors for calls that TensorFlow's traces or strategies do not take, and for what TensorFlow raises meanwhile."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from keras_hub_layers._src.executors.input_repairs import example, repair
 from keras_hub_layers._src.executors.inputs import conform, trace_form
 from keras_hub_layers._src.executors.matching import Mismatch
 from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers.errors import InputError, InterfaceError, Line
+from keras_hub_layers.errors import InputError, InterfaceError, Line, TrainingError
 
 
 def no_match_error(
@@ -81,4 +81,41 @@ def _empty_table_error(obj: Any) -> InterfaceError:
         expected="an initialization op in the SavedModel, which TensorFlow runs when it loads it",
         received="Table not initialized",
         fix=fix,
+    )
+
+
+def check_strategy(made_in: tf.distribute.Strategy) -> None:
+    """Refuse to train a layer under another strategy than that of its variables.
+
+    Args:
+        made_in: The strategy in whose scope the layer was made.
+    """
+    now = tf.distribute.get_strategy()
+    if not tf.distribute.has_strategy() or now is made_in:
+        return
+    raise TrainingError(
+        "The layer was created outside the distribution strategy that trains it.",
+        expected="a HubLayer created within the scope of the strategy",
+        received=f"one created under {type(made_in).__name__}, called under {type(now).__name__}",
+        fix=lambda line: (
+            f"with strategy.scope():\n    layer = {line(trainable=True)}\n"
+            "    # and the model that holds it, with its compile"
+        ),
+    )
+
+
+def check_mode(made_in: tf.distribute.Strategy) -> None:
+    """Refuse an eager call in training mode outside of the replicas: it would move one copy of the state.
+
+    Args:
+        made_in: The strategy in whose scope the layer was made.
+    """
+    is_in_replica = tf.distribute.get_strategy() is made_in and not tf.distribute.in_cross_replica_context()
+    if made_in.num_replicas_in_sync == 1 or is_in_replica or not tf.executing_eagerly():
+        return
+    raise TrainingError(
+        "The layer belongs to a strategy with several replicas, and is called in training mode in none of them.",
+        expected="a call that the strategy runs in each replica, as fit does, so that all copies of the state move",
+        received=f"training=True, outside of the {made_in.num_replicas_in_sync} replicas of {type(made_in).__name__}",
+        fix="outputs = strategy.run(layer, args=(x,), kwargs={'training': True})   # model.fit does this by itself",
     )

@@ -123,6 +123,12 @@ def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | Non
             return f"{name} = keras.ops.squeeze({name}, axis=-1){also}", given[:-1]
         if given[0] == 1:
             return f"{name} = keras.ops.squeeze({name}, axis=0)", given[1:]
+        if len(wanted) == 1 and wanted[0] is None and spec.dtype != tf.string:  # one example, such as a waveform
+            each = f"lambda {name}: tf.vectorized_map(layer, {name})"
+            if known.is_symbolic:
+                return f"dataset = dataset.map({each})   # it takes one example at a time: before the model", [None]
+            line = f"{name} = {name}[0]   # it takes one example at a time. Of all: tf.vectorized_map(layer, {name})"
+            return line, given[1:]
         if known.fits([None, None, *wanted[1:]]):
             if known.is_declared:
                 return _declaration(given[2:], spec, name), [None, *given[2:]]

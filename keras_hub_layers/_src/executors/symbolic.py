@@ -1,6 +1,6 @@
-"""Symbolic inputs and outputs: Keras' tensors for TensorFlow's specs, and back."""
+"""Symbolic inputs and outputs: Keras' tensors for TensorFlow's specs, and back; and whether their rows agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -104,3 +104,63 @@ def _example(specs: Any) -> str:
     if isinstance(specs, (list, tuple)):
         return "[" + ", ".join(map(_example, specs)) + "]"
     return str(tuple(specs.shape)) if specs.shape.rank is not None else "(None, 1)"
+
+
+# How many rows to try where the shapes say nothing: numbers that no model is likely to compute from themselves.
+_SAMPLES = (1009, 20011)
+
+
+def has_other_rows(inputs: Any, traces: Sequence[contents.Trace], outputs: Any, run: Callable[[Any], Any]) -> bool:
+    """Whether the first axis of some output is not that of the inputs.
+
+    Args:
+        inputs: The inputs' specs.
+        traces: The traces of what is called; inputs of a fixed number of rows are told of elsewhere.
+        outputs: The outputs, specs or symbolic tensors, as inferred from the inputs.
+        run: Computes outputs. It is called where nothing else tells: the shapes of a restored function do not.
+    """
+    leaves = tf.nest.flatten(inputs)
+    if not all(isinstance(leaf, tf.TensorSpec) and leaf.shape.rank for leaf in leaves):
+        return False
+    traced = [leaf.shape for trace in traces for leaf in tf.nest.flatten(trace.inputs)]
+    if not traced or any(shape.rank is None or shape[:1].as_list() != [None] for shape in traced):
+        return False
+    if any(rows not in (None, leaves[0].shape[0]) for rows in _rows(outputs)):
+        return True
+    is_flat = all(leaf.shape.rank == 1 and leaf.dtype != tf.string for leaf in leaves)
+    return is_flat and None in _rows(outputs) and _computes_other_rows(inputs, run)
+
+
+def _computes_other_rows(inputs: Any, run: Callable[[Any], Any]) -> bool:
+    for count in _SAMPLES:
+        try:
+            with tf.init_scope():
+                zeros = tf.nest.map_structure(lambda leaf: tf.zeros([count], leaf.dtype), inputs)  # noqa: B023
+                return any(rows != count for rows in _rows(run(zeros)))
+        except (tf.errors.OpError, ValueError):  # it may be too short for what is computed
+            continue
+    return False
+
+
+def rows_warning(inputs: Any) -> str:
+    """What to say, where `has_other_rows`."""
+    leaf = tf.nest.flatten(inputs)[0]
+    is_one = leaf.shape.rank == 1 and len(tf.nest.flatten(inputs)) == 1
+    text = (
+        "the outputs do not have a row for each row of the inputs, so fit, evaluate and predict are wrong about them: "
+        "they cut what they get into batches along the first axis, and put the results one after the other. "
+    )
+    if not is_one:
+        return text + "To compute all rows at once:\noutputs = layer(x)"
+    return text + (
+        "The SavedModel takes one example, such as a waveform, at a time:\n"
+        "outputs = layer(x)\n"
+        "For several of one length, of shape (examples, length):\n"
+        "outputs = tf.vectorized_map(layer, x)"
+    )
+
+
+def _rows(outputs: Any) -> list[int | None]:
+    """Lengths of the first axes of the dense outputs, `None` where unknown; 0 for a scalar, which has none."""
+    dense = [leaf for leaf in tf.nest.flatten(outputs) if isinstance(leaf, (tf.TensorSpec, tf.Tensor))]
+    return [leaf.shape[0] if leaf.shape.rank else 0 for leaf in dense if leaf.shape.rank is not None]

@@ -16,8 +16,9 @@ from keras_hub_layers._src.executors.matching import Matcher, Mismatch, Step
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
+from keras_hub_layers._src.savedmodel.graphs import assignments
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
-from keras_hub_layers.errors import InputError, InterfaceError, TrainingError
+from keras_hub_layers.errors import InputError, InterfaceError
 
 # Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
 _UNSAVED = (tf.string, tf.variant, tf.resource)
@@ -48,7 +49,7 @@ class TensorFlowExecutor:
         self.candidates = [weight for weight in self.weights if id(weight.value) in trainable]
         published = {id(v) for v in variables.published}
         self.published = [weight for weight in self.weights if id(weight.value) in published]
-        self._checked_pixels = False
+        self._checked_pixels = self._checked_rows = False
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = self._single_dtype()
         self.input_names = next((tuple(map(str, t.inputs)) for t in self._traces if isinstance(t.inputs, Mapping)), ())
@@ -85,7 +86,7 @@ class TensorFlowExecutor:
         """The outputs of a function, and the losses that it returns beside them if it is one of those that do."""
         trained = any(weight.trainable for weight in self.weights)
         if trained:
-            self._check_strategy()
+            call_errors.check_strategy(self._strategy)
         if self._function.is_signature:
             inputs = self._by_name(inputs)
         given = inputs
@@ -93,7 +94,10 @@ class TensorFlowExecutor:
         self._check_pixels(given, inputs)
         variables = [weight.value for weight in self.weights]
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
-        with tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained)):
+        if training and trained:
+            call_errors.check_mode(self._strategy)
+        watched = tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained))
+        with watched, tensorflow.on_one_copy(self._strategy):
             outputs = self._invoke(function, inputs, arguments, training)
         losses: list[Any] = []
         if function is not self._function:
@@ -117,10 +121,11 @@ class TensorFlowExecutor:
         traced = tf.function(lambda x: self.call(x, training=training), autograph=False)
         self._declared = inputs
         try:
-            outputs = traced.get_concrete_function(specs).structured_outputs
+            outputs = as_plain(traced.get_concrete_function(specs).structured_outputs)
         finally:
             self._declared = None
-        return tf.nest.map_structure(symbolic.keras_tensor, as_plain(outputs))
+        self._check_rows(specs, outputs)
+        return tf.nest.map_structure(symbolic.keras_tensor, outputs)
 
     def symbolic_inputs(self, shapes: Any) -> Any:
         if not self._traces:
@@ -133,7 +138,8 @@ class TensorFlowExecutor:
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         variables = [weight.value for weight in self.weights]
-        with tensorflow.watched(variables, lambda variable: flags.get(id(variable), False)):
+        watched = tensorflow.watched(variables, lambda variable: flags.get(id(variable), False))
+        with watched, tensorflow.on_one_copy(self._strategy):
             return [_as_default_float(loss()) for loss in self._losses]
 
     # -- at construction -----------------------------------------------------------------------------------------
@@ -188,20 +194,6 @@ class TensorFlowExecutor:
             return None
         return max(dtypes, key=lambda dtype: dtype.size).name
 
-    def _check_strategy(self) -> None:
-        if not tf.distribute.has_strategy() or tf.distribute.get_strategy() is self._strategy:
-            return
-        raise TrainingError(
-            "The layer was created outside the distribution strategy that trains it.",
-            expected="a HubLayer created within the scope of the strategy",
-            received=f"one created under {type(self._strategy).__name__}, "
-            f"called under {type(tf.distribute.get_strategy()).__name__}",
-            fix=lambda line: (
-                f"with strategy.scope():\n    layer = {line(trainable=True)}\n"
-                "    # and the model that holds it, with its compile"
-            ),
-        )
-
     def _check_pixels(self, given: Any, inputs: Any) -> None:
         """Warn, once, where pixels from 0 to 255 become floats for weights that expect 0 to 1."""
         if self._checked_pixels or not isinstance(inputs, tf.Tensor) or not inputs.dtype.is_floating:
@@ -219,6 +211,18 @@ class TensorFlowExecutor:
                 "image models are:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
                 f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})"
             )
+
+    def _check_rows(self, specs: Any, outputs: Any) -> None:
+        """Warn, once, where the outputs of a model that is being built have other rows than its inputs."""
+        if self._checked_rows:
+            return
+        self._checked_rows = True
+
+        def run(inputs: Any) -> Any:
+            return outputs if assignments.written(self._function) else self.call(inputs, training=False)
+
+        if symbolic.has_other_rows(specs, self._traces, outputs, run):
+            self._warn(symbolic.rows_warning(specs))
 
     # -- at each call --------------------------------------------------------------------------------------------
 

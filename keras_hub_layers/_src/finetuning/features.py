@@ -112,9 +112,9 @@ def _stored(
 ) -> Iterator[Any]:
     """Compute and store the features of each batch, and pass the batch on."""
     checked = False
-    compute: Callable[..., Any] = (
-        layer.predict_on_batch if isinstance(layer, keras.Model) else lambda x: layer(x, training=False)
-    )
+    strategy = getattr(layer, "distribute_strategy", None)  # with several replicas Keras predicts a batch in each
+    is_compiled = isinstance(layer, keras.Model) and getattr(strategy, "num_replicas_in_sync", 1) == 1
+    compute: Callable[..., Any] = layer.predict_on_batch if is_compiled else lambda x: layer(x, training=False)
     for batch in batches:
         x, rest = (batch[0], batch[1:]) if isinstance(batch, tuple) else (batch, ())
         outputs = keras.tree.map_structure(_values, compute(_tensors(x)))

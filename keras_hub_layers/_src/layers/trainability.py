@@ -161,12 +161,12 @@ def _outside_warning(model: Any) -> Warning:
 
 
 def _moving_state(choice: base.Choice, executor: base.Executor) -> list[str]:
-    """Names of the published state that moves whenever a frozen layer is called."""
+    """Names of the state, published or not, that moves whenever a frozen layer is called."""
     modes = [trace.arguments.get("training") for trace in choice.function.traces]
     if not all(isinstance(mode, (bool, type(None))) for mode in modes):
         return []  # a tensor says at run time whether it moves
-    published = {id(weight.value): executor.name_of(weight) for weight in executor.published}
-    return [published[id(variable)] for variable in assignments.written(choice.function) if id(variable) in published]
+    names = {id(weight.value): executor.name_of(weight) for weight in executor.weights}
+    return [names.get(id(v), contents.name_of(v)) for v in assignments.written(choice.function)]
 
 
 def _moving_state_warning(names: list[str]) -> Warning:
