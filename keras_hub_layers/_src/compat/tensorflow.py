@@ -5,7 +5,7 @@ import importlib.util
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 
 @contextlib.contextmanager
@@ -128,3 +128,21 @@ def _is_installed(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # something that is no module stands in its place
         return False
+
+
+def gradient_kind(op: str) -> Literal["defined", "none", "undefined"]:
+    """Whether TensorFlow can take a gradient of an op, or of a custom gradient's type.
+
+    TensorFlow 2.18 to 2.21: the registry that `tf.RegisterGradient` and `tf.no_gradient` write into can be read by a
+    private name only.
+
+    Returns:
+        `"defined"`; `"none"` for an op that hands no gradient on, such as `ArgMax`; `"undefined"` for one that ends a
+        gradient in a `LookupError`.
+    """
+    from tensorflow.python.framework import ops
+
+    try:
+        return "none" if ops.gradient_registry.lookup(op) is None else "defined"
+    except LookupError:
+        return "undefined"

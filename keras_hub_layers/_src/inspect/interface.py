@@ -18,6 +18,7 @@ class Interface:
 
     Attributes:
         handle: The handle as given, without passwords; `""` for an object that was not loaded from one.
+        tags: The tags of its graph; empty for an object that was not loaded from a handle.
         format: `"reusable"`, `"signatures"`, `"tf1"`, `"tf1_hub"` or `"empty"`.
         producer: The program that wrote it, `"keras2"`, `"keras2_layers"` (TensorFlow code with Keras 2 layers inside),
             `"keras3"`, `"keras3_export"`, `"keras_hub_layers"`, `"tensorflow"`, `"tf1"`, `"tf1_hub"`; `""` if unknown.
@@ -29,21 +30,29 @@ class Interface:
         signatures: Name to `SignatureInfo`.
         variables: Tuple of `VariableInfo`.
         groups: Tuple of `GroupInfo`, from the input to the output.
-        sizes: `"all"`, `"published"` and `"trainable"`, each to an `Extent`.
+        sizes: `"all"`, `"published"` and `"trainable"`, each to an `Extent`. Of the trainable ones those count that a
+            gradient reaches.
         regularization_losses: Number of published losses.
         pieces: Names of the named callables.
+        piece_traces: Where the object itself cannot be called: name of each piece to a tuple of `TraceInfo`.
         assets: File names of the assets.
-        string_inputs: Whether any input takes strings.
+        string_inputs: Whether any input takes strings; where the object itself cannot be called, of its pieces too.
         missing_ops: Names of ops that the running TensorFlow does not have.
+        missing_files: Names of files that the graph needs and that are not there.
+        python_ops: Names of ops that run Python code (`tf.numpy_function`, `tf.py_function`), which works only in the
+            process that saved the SavedModel.
         requires: Tuple of `Requirement`: packages to import before loading, whether or not they are installed.
         jit: Whether XLA can compile what the object computes: `"no: "` and what hinders it, or `"unknown"`. `HubLayer`
             keeps `supports_jit` at `False` in both cases.
         fine_tunable: Whether `HubLayer(handle, trainable=True)` trains it.
         reason: Why, or why not.
-        code: A line to paste.
+        code: A line to paste, or in brackets why there is none.
+        arguments: The arguments of `HubLayer` after the handle in `code`; `None` where there is no line.
+        fine_tuning_code: A line that fine-tunes it, or a piece of it, or some of its variables; `""` where none does.
     """
 
     handle: str
+    tags: tuple[str, ...]
     format: str
     producer: str
     tf_version: str
@@ -57,14 +66,19 @@ class Interface:
     sizes: dict[str, Extent]
     regularization_losses: int
     pieces: tuple[str, ...]
+    piece_traces: dict[str, tuple[TraceInfo, ...]]
     assets: tuple[str, ...]
     string_inputs: bool
     missing_ops: tuple[str, ...]
+    missing_files: tuple[str, ...]
+    python_ops: tuple[str, ...]
     requires: tuple[Requirement, ...]
     jit: str
     fine_tunable: bool
     reason: str
     code: str
+    arguments: dict[str, Any] | None
+    fine_tuning_code: str
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and scalars, for JSON."""

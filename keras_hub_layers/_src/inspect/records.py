@@ -61,6 +61,8 @@ class VariableInfo:
         dtype: Name of the dtype.
         trainable: Whether it is among the published `trainable_variables`.
         published: Whether it is among the published `variables`.
+        gradient: Whether a gradient of the outputs or of a published loss reaches it, so that training moves it.
+            Defaults to `True`: unknown.
     """
 
     name: str
@@ -68,6 +70,7 @@ class VariableInfo:
     dtype: str
     trainable: bool
     published: bool
+    gradient: bool = True
 
     @property
     def parameters(self) -> int:
@@ -80,9 +83,28 @@ class VariableInfo:
         return 0 if self.dtype == "string" else self.parameters * tf.as_dtype(self.dtype).size
 
 
+@dataclass(frozen=True)
+class VariableGroup:
+    """A part of a SavedModel: variables that are frozen and tuned together.
+
+    Attributes:
+        name: `"stem"`, `"block_3"`, `"layer_11"`, `"head"`, …; unique in its SavedModel.
+        variables: Names of its variables in the SavedModel, in the order in which they are first used.
+        tunable: Those of them that may be trained: the published trainable ones.
+        parameters: Number of values in all its variables.
+        size: The same in bytes.
+    """
+
+    name: str
+    variables: tuple[str, ...]
+    tunable: tuple[str, ...]
+    parameters: int
+    size: int
+
+
 @public("interface")
 @dataclass(frozen=True)
-class GroupInfo:
+class GroupInfo(VariableGroup):
     """A part of a SavedModel, as `finetuning.groups` names it: `"stem"`, `"block_1"`, …, `"head"`.
 
     Attributes:
@@ -91,14 +113,9 @@ class GroupInfo:
         tunable: Those of them that are published as trainable.
         parameters: Number of values in all its variables.
         size: The same in bytes.
-        trainable: Number of values in `tunable`.
+        trainable: Number of values in those of `tunable` that a gradient reaches.
     """
 
-    name: str
-    variables: tuple[str, ...]
-    tunable: tuple[str, ...]
-    parameters: int
-    size: int
     trainable: int
 
 
@@ -121,16 +138,18 @@ class Extent:
 @public("interface")
 @dataclass(frozen=True)
 class Requirement:
-    """A package whose ops the graph uses.
+    """A package whose ops or types the graph uses.
 
     Attributes:
         package: Its name for pip.
         module: What to import before loading.
         ops: The ops, a tuple of names.
         advice: How to install the release that fits the running TensorFlow; a sentence where none does.
+        types: Names of types of inputs and outputs that it registers.
     """
 
     package: str
     module: str
     ops: tuple[str, ...]
     advice: str
+    types: tuple[str, ...] = ()

@@ -62,3 +62,8 @@ def flatten(nest: Any) -> list[Spec]:
     if isinstance(nest, (list, tuple)):
         return [spec for part in nest for spec in flatten(part)]
     return [nest] if isinstance(nest, Spec) else []
+
+
+def takes_tensors(inputs: Mapping[str, Any]) -> bool:
+    """Whether the inputs of a signature, name to `Spec`, are some and all tensors."""
+    return bool(inputs) and not any(spec.dtype in ("variant", "resource") for spec in flatten(inputs))

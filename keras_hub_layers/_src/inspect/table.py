@@ -38,18 +38,27 @@ def _rows(info: Any) -> Iterator[Row]:
     origin = producers.in_words(info.producer, info.tf_version)
     yield Row("handle", (info.handle or "(an object in this process)",))
     yield Row("format", tables.wrapped(", ".join(filter(None, (format_of(info), origin))), _TEXT))
+    if info.tags:
+        yield Row("tags", (", ".join(info.tags),))
     verdict = ("yes: " if info.fine_tunable else "no: ") + info.reason
     yield Row("fine-tunable", tables.wrapped(verdict, _TEXT), "good" if info.fine_tunable else "warn")
-    yield Row("use it as", (info.code,), "code")
+    code = tables.wrapped(info.code, _TEXT) if info.arguments is None else (info.code,)
+    yield Row("use it as", code, "code")
+    if info.fine_tuning_code not in ("", info.code):
+        yield Row("tune it as", (info.fine_tuning_code,), "code")
+    if info.python_ops:
+        yield Row("Python code", tables.wrapped(_python(info.python_ops), _TEXT), "bad")
     if info.missing_ops:
         yield Row("missing ops", tables.wrapped(", ".join(info.missing_ops), _TEXT), "bad")
     for need in info.requires:
-        yield Row("needs", tables.wrapped(f"{need.package}, for {', '.join(need.ops)}", _TEXT))
+        yield Row("needs", tables.wrapped(f"{need.package}, for {', '.join((*need.ops, *need.types))}", _TEXT))
         yield Row("", (need.advice,), "code")
     yield Row("")
     yield from _calls(info)
     yield from _signatures(info)
     yield Row("pieces", tables.wrapped(", ".join(info.pieces) or "none", _TEXT))
+    if info.piece_traces:
+        yield Row("piece calls", _piece_calls(info))
     yield Row("assets", tables.wrapped(", ".join(info.assets) or "none", _TEXT))
     yield Row("losses", (f"{info.regularization_losses} for regularization" if info.regularization_losses else "none",))
     yield Row("strings", tables.wrapped(_strings(info), _TEXT))
@@ -87,6 +96,18 @@ def _signatures(info: Any) -> Iterator[Row]:
     yield Row("signatures", tables.folded(lines, _MANY, "more lines") or ("none",))
 
 
+def _piece_calls(info: Any) -> tuple[str, ...]:
+    lines: list[str] = []
+    for name, traces in info.piece_traces.items():
+        calls = dict.fromkeys(_flow(trace.inputs, trace.outputs, _TEXT - 2) for trace in traces)
+        lines += [name, *("  " + line for flow in calls for line in flow)]
+    return tuple(tables.folded(lines, _MANY, "more lines"))
+
+
+def _python(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names)}: works only in the process that saved the SavedModel"
+
+
 def _flow(inputs: Any, outputs: Any, width: int = _TEXT) -> tuple[str, ...]:
     """Inputs and outputs in one line if they fit, else a line for each tensor."""
     line = f"{describe(inputs)} -> {describe(outputs)}"
@@ -113,6 +134,8 @@ def _arguments(arguments: dict[str, Any]) -> str:
 def _strings(info: Any) -> str:
     takers = ["the call"] if any(_takes_strings(trace.inputs) for trace in info.traces) else []
     takers += [f"the signature {name!r}" for name, one in info.signatures.items() if _takes_strings(one.inputs)]
+    for name, traces in info.piece_traces.items():
+        takers += [f"the piece {name!r}"] if any(_takes_strings(trace.inputs) for trace in traces) else []
     return f"taken by {', '.join(takers)}" if takers else "no input takes strings"
 
 
@@ -129,7 +152,8 @@ def _variables(info: Any) -> Iterator[Row]:
     if len(info.variables) <= _FEW:
         states = {(True, True): "trainable", (False, True): "published", (False, False): "not published"}
         rows = [
-            (_name(v.name), f"{v.dtype} {shown(v.shape)}", states[v.trainable, v.published]) for v in info.variables
+            (_name(v.name), f"{v.dtype} {shown(v.shape)}", states[v.trainable, v.published] + _without_gradient(v))
+            for v in info.variables
         ]
         yield Row("variables", tables.columns(rows, left=3))
         return
@@ -140,6 +164,10 @@ def _variables(info: Any) -> Iterator[Row]:
     ]
     first, *lines = tables.columns([head, *rows])
     yield Row("groups", (first, *tables.folded(lines, _MANY, "more groups (--json lists all)")))
+
+
+def _without_gradient(variable: Any) -> str:
+    return ", no gradient" if variable.trainable and not variable.gradient else ""
 
 
 def _name(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keras_hub_layers._src.inspect import specs, usage
+from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.text.words import nearest
@@ -82,7 +82,7 @@ def _callable(obj: Any, settings: Settings) -> contents.Function:
 
 
 def _takes_tensors(signature: contents.Function) -> bool:
-    return usage.takes_tensors(specs.spec_of(signature.traces[0].inputs))
+    return specs.takes_tensors(specs.spec_of(signature.traces[0].inputs))
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

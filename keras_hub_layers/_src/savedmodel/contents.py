@@ -1,19 +1,21 @@
-"""What a SavedModel holds, as records: traces, functions, variables. Read from a live object or from its files."""
+"""Records of what a SavedModel holds: traces, functions, variables, contents."""
 
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-__all__ = ["name_of"]
+if TYPE_CHECKING:
+    from keras_hub_layers._src.savedmodel.graphs.library import Body
+
+__all__ = ["Contents", "Function", "Trace", "Variables", "blocking", "is_piece_name", "name_of"]
 
 
 # What Keras stores beside the interface; callable, but nobody's piece.
-NOT_PIECES = re.compile(
+_NOT_PIECES = re.compile(
     r"_.*|serve|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
     r"|layer-\d+|layer_with_weights-\d+|layers|variables|trainable_variables|regularization_losses"
 )
@@ -32,6 +34,7 @@ class Trace:
         outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
         variables: The `tf.Variable`s that the function captured.
         form: The inputs as the function itself takes them, if they hold a named tuple, which is a list here; or `None`.
+        body: Reads its graph; `None` where there is none.
     """
 
     inputs: Any
@@ -39,6 +42,7 @@ class Trace:
     outputs: Any = None
     variables: tuple[Any, ...] = ()
     form: Any = None
+    body: "Callable[[], Body] | None" = None
 
     def formed(self, inputs: Any) -> Any:
         """Inputs, structured as the trace's, in the form that the function takes."""
@@ -79,7 +83,7 @@ class Function:
     @property
     def usable_traces(self) -> tuple[Trace, ...]:
         """The traces that take one tensor, or one list or dict of tensors."""
-        return tuple(trace for trace in self.traces if is_input(trace.inputs))
+        return tuple(trace for trace in self.traces if _is_input(trace.inputs))
 
     def is_usable(self, arguments: Iterable[str] = ()) -> bool:
         """Whether the interface covers this function, with these further arguments given."""
@@ -111,34 +115,34 @@ class Variables:
         )
 
 
-def gather(
-    trainable: Iterable[Any],
-    published: Iterable[Any],
-    functions: Iterable[Function],
-    container: Mapping[int, Any] = MappingProxyType({}),
-) -> Variables:
-    """Variables without repetitions and `None`, the published trainable ones first.
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The contents of one graph of a SavedModel, or of a piece of it.
 
-    Args:
-        trainable: The published `trainable_variables`.
-        published: The published `variables`.
-        functions: Those whose captured variables count.
-        container: id of a captured per-replica component to the variable that it belongs to.
+    Attributes:
+        function: What `__call__` is, or `None`.
+        signatures: Name to function.
+        variables: Published and captured ones.
+        losses: One per published regularization loss: its trace, or `None` where it has none.
+        input_losses: What becomes of the losses that depend on inputs: `"counted"`, `"lost"`, or `""` where there are
+            none.
+        pieces: Dotted names of the named callables.
+        assets: File names.
+        missing_ops: Names of ops that the running TensorFlow does not have.
+        piece: From the name of a piece to its contents.
+        not_loadable: Why TensorFlow 2 cannot load it; `""` if nothing is known.
     """
-    first = _unique(trainable)
-    both = _unique([*first, *published])
-    known = {id(v) for v in both}
-    used = [container.get(id(v), v) for f in functions for one in f.traces for v in one.variables]
-    captured = _unique(v for v in used if id(v) not in known)
-    return Variables(published=both, trainable=first, captured=captured, has_lists=bool(both))
 
-
-def together(parts: Iterable[Variables]) -> Variables:
-    """The variables of several pieces, each once."""
-    listed = list(parts)
-    one = gather([v for p in listed for v in p.trainable], [v for p in listed for v in p.published], ())
-    known = {id(v) for v in one.published}
-    return replace(one, captured=_unique(v for p in listed for v in p.captured if id(v) not in known))
+    function: Function | None
+    signatures: dict[str, Function]
+    variables: Variables
+    losses: tuple[Trace | None, ...]
+    input_losses: str
+    pieces: list[str]
+    assets: list[str]
+    missing_ops: list[str]
+    piece: "Callable[[str], Contents]"
+    not_loadable: str = ""
 
 
 def blocking(function: Function | None, output_key: str | None = None) -> str:
@@ -148,77 +152,26 @@ def blocking(function: Function | None, output_key: str | None = None) -> str:
         function: What is called.
         output_key: Key of the one output that is used. Defaults to `None`: all of them.
     """
-    found = set()
+    dtypes = set()
     for trace in function.usable_traces if function else ():
         outputs = trace.outputs
         if isinstance(outputs, Mapping) and output_key in outputs:
             outputs = outputs[output_key]
-        found |= {getattr(leaf, "dtype", None) for leaf in tf.nest.flatten(outputs)}
-    if not all(isinstance(dtype, tf.DType) and (dtype.is_integer or dtype in (tf.string, tf.bool)) for dtype in found):
+        dtypes |= {getattr(leaf, "dtype", None) for leaf in tf.nest.flatten(outputs)}
+    if not all(isinstance(dtype, tf.DType) and (dtype.is_integer or dtype in (tf.string, tf.bool)) for dtype in dtypes):
         return ""
-    return " and ".join(sorted(dtype.name for dtype in found))
+    return " and ".join(sorted(dtype.name for dtype in dtypes))
 
 
-def is_input(inputs: Any) -> bool:
+def _is_input(inputs: Any) -> bool:
     """Whether a trace's first argument is one tensor, or one list or dict of tensors."""
     leaves = tf.nest.flatten(inputs)
     return bool(leaves) and all(isinstance(leaf, _TENSORS) for leaf in leaves)
 
 
-def trace(args: Any, kwargs: Any, names: list[str], outputs: Any, variables: tuple[Any, ...]) -> Trace:
-    """A trace from a canonical input signature; `names` are those of all arguments, the input first."""
-    bound = {**dict(zip(names, args, strict=False)), **kwargs}
-    inputs = bound.pop(names[0], None)
-    form = inputs if _holds_named_tuple(inputs) else None
-    return Trace(_as_plain(inputs), arguments=bound, outputs=outputs, variables=variables, form=form)
-
-
-def _as_plain(inputs: Any) -> Any:
-    """Wrapped containers as the dict or list that they wrap."""
-    if isinstance(inputs, Mapping):
-        return {key: _as_plain(inputs[key]) for key in sorted(inputs, key=str)}
-    if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
-        return type(inputs)(_as_plain(value) for value in inputs) if type(inputs) in (list, tuple) else list(inputs)
-    return inputs
-
-
-def _holds_named_tuple(inputs: Any) -> bool:
-    if isinstance(inputs, Mapping):
-        inputs = list(inputs.values())
-    is_list = isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec)
-    return is_list and (hasattr(inputs, "_fields") or any(map(_holds_named_tuple, inputs)))
-
-
-def _unique(candidates: Iterable[Any]) -> tuple[Any, ...]:
-    found = {id(v): v for v in candidates if v is not None}
-    return tuple(found.values())
-
-
-@dataclass(frozen=True, eq=False)
-class Blueprint:
-    """The contents of one graph of a SavedModel.
-
-    Attributes:
-        function: What `__call__` is, or `None`.
-        signatures: Name to function.
-        variables: Published and captured ones.
-        losses: Number of published regularization losses.
-        input_losses: What becomes of the losses that depend on inputs: `"counted"`, `"lost"`, or `""` where none are.
-        pieces: Dotted names of the named callables.
-        assets: File names.
-        missing_ops: Names of ops that the running TensorFlow does not have.
-        piece: From the name of a piece to its contents.
-    """
-
-    function: Function | None
-    signatures: dict[str, Function]
-    variables: Variables
-    losses: int
-    input_losses: str
-    pieces: list[str]
-    assets: list[str]
-    missing_ops: list[str]
-    piece: "Callable[[str], Blueprint]"
+def is_piece_name(name: str) -> bool:
+    """Whether something of that name may be a piece, rather than what Keras stores beside the interface."""
+    return _NOT_PIECES.fullmatch(name) is None
 
 
 def name_of(variable: Any) -> str:

@@ -9,6 +9,7 @@ Reference:
 - [Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
 """
 
+import functools
 import inspect
 import os
 from collections.abc import Mapping
@@ -16,8 +17,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers._src.savedmodel import contents, input_losses
-from keras_hub_layers._src.savedmodel.contents import NOT_PIECES, Function, Trace, Variables, _as_plain, gather, trace
+from keras_hub_layers._src.savedmodel import input_losses
+from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace, Variables, is_piece_name
+from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete
+from keras_hub_layers._src.savedmodel.traces import as_plain, gather_variables, make_trace
 from keras_hub_layers.errors import InterfaceError
 
 
@@ -36,24 +39,29 @@ def call_function(obj: Any) -> Function | None:
 
 def signatures(obj: Any) -> dict[str, Function]:
     """The signatures of a loaded object by name, in their order."""
-    found = {}
+    functions = {}
     for name, function in dict(getattr(obj, "signatures", None) or {}).items():
         _, inputs = function.structured_input_signature
-        trace = Trace(inputs=dict(inputs), outputs=function.structured_outputs, variables=_captured(function))
-        found[name] = Function(call=function, traces=(trace,), is_signature=True)
-    return found
+        trace = Trace(
+            inputs=dict(inputs),
+            outputs=function.structured_outputs,
+            variables=_captured(function),
+            body=functools.partial(body_of_concrete, function),
+        )
+        functions[name] = Function(call=function, traces=(trace,), is_signature=True, is_restored=True)
+    return functions
 
 
 def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     """The published variables of an object, and what the given functions use beyond them."""
     container = _containers(obj) if tf.distribute.has_strategy() else {}
     if _is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
-        return gather((), (), functions, container)
+        return gather_variables((), (), functions, container)
     try:
         published = [_variables_in(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
     except ValueError as err:  # of a Keras 2 model
         raise _not_built(obj, err) from err
-    return gather(published[0], published[1], functions, container)
+    return gather_variables(published[0], published[1], functions, container)
 
 
 def _not_built(obj: Any, err: ValueError) -> InterfaceError:
@@ -125,24 +133,24 @@ def is_object(obj: Any) -> bool:
 def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
     """Names and defaults of the arguments after the first; and whether any other keyword may be tried."""
     try:
-        found = list(inspect.signature(call).parameters.values())
-        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found):
+        parameters = list(inspect.signature(call).parameters.values())
+        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
             # a Keras 2 layer in process says it in `call`; a Python function or method says it itself
-            found = list(inspect.signature(getattr(obj, "call", obj)).parameters.values())
+            parameters = list(inspect.signature(getattr(obj, "call", obj)).parameters.values())
     except (TypeError, ValueError):
         return {}, False
-    if found and found[0].name == "self":
-        found = found[1:]
-    is_open = any(p.kind is p.VAR_KEYWORD for p in found)
-    named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if parameters and parameters[0].name == "self":
+        parameters = parameters[1:]
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     first = 0 if named and named[0].kind is inspect.Parameter.KEYWORD_ONLY else 1  # what comes by name only is no input
     return {p.name: p.default for p in named[first:]}, is_open
 
 
 def _input_name(call: Any) -> str:
     try:
-        found = inspect.signature(call).parameters.values()
-        names = [p.name for p in found if p.name != "self" and p.kind is not p.KEYWORD_ONLY]
+        parameters = inspect.signature(call).parameters.values()
+        names = [p.name for p in parameters if p.name != "self" and p.kind is not p.KEYWORD_ONLY]
     except (TypeError, ValueError):
         names = []
     return names[0] if names else "inputs"
@@ -156,13 +164,14 @@ def _traces(call: Any, names: list[str]) -> tuple[Trace, ...]:
     specs = getattr(call, "input_signature", None)
     if specs:  # an in-process tf.function with a declared signature
         arguments = dict(zip(names[1:], specs[1:], strict=False))
-        return (Trace(inputs=_as_plain(specs[0]), arguments=arguments),)
+        return (Trace(inputs=as_plain(specs[0]), arguments=arguments),)
     return ()
 
 
 def _trace(function: Any, names: list[str]) -> Trace:
     args, kwargs = function.structured_input_signature
-    return trace(args, kwargs, names, function.structured_outputs, _captured(function))
+    body = functools.partial(body_of_concrete, function)
+    return make_trace(args, kwargs, names, function.structured_outputs, _captured(function), body)
 
 
 def _is_function(obj: Any) -> bool:
@@ -177,7 +186,7 @@ def _as_list(value: Any) -> list[Any]:
         return []
     if isinstance(value, Mapping):
         value = list(value.values())
-    return [one for part in value for one in _as_list(part)] if isinstance(value, (list, tuple)) else [value]
+    return [entry for part in value for entry in _as_list(part)] if isinstance(value, (list, tuple)) else [value]
 
 
 def _variables_in(value: Any) -> list[Any]:
@@ -201,7 +210,7 @@ def _children(obj: Any) -> list[tuple[str, Any]]:
         children = tf.train.TrackableView(obj).children(obj)
     except (AttributeError, TypeError, ValueError):  # not a trackable
         return []
-    return [(name, child) for name, child in children.items() if not NOT_PIECES.fullmatch(name)]
+    return [(name, child) for name, child in children.items() if is_piece_name(name)]
 
 
 def _descendants(obj: Any) -> list[Any]:
@@ -221,17 +230,23 @@ def _containers(obj: Any) -> dict[int, Any]:
     }
 
 
-def plan_of(obj: Any) -> contents.Blueprint:
-    function, found = call_function(obj), signatures(obj)
-    functions = ((function,) if function else ()) + tuple(found.values())
-    return contents.Blueprint(
+def read(obj: Any) -> Contents:
+    """Describe a loaded or in-process object."""
+    function, named = call_function(obj), signatures(obj)
+    functions = ((function,) if function else ()) + tuple(named.values())
+    return Contents(
         function=function,
-        signatures=found,
+        signatures=named,
         variables=variables(obj, functions),
-        losses=len(losses(obj)),
+        losses=tuple(map(_loss_trace, losses(obj))),
         input_losses=input_losses_verdict(obj, function),
         pieces=pieces(obj),
         assets=assets(obj),
         missing_ops=[],
-        piece=lambda name: plan_of(piece(obj, name)),
+        piece=lambda name: read(piece(obj, name)),
     )
+
+
+def _loss_trace(loss: Any) -> Trace | None:
+    traces = _traces(loss, ["inputs"]) if _is_function(loss) else ()
+    return traces[0] if traces else None

@@ -8,17 +8,23 @@ import tensorflow as tf
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.resolve import handles, resolve
 from keras_hub_layers._src.savedmodel import missing_files
-from keras_hub_layers._src.savedmodel.graphs import op_packages
+from keras_hub_layers._src.savedmodel.graphs.op_packages import (
+    is_imported,
+    missing_op,
+    missing_type,
+    package_of,
+    package_of_type,
+)
 from keras_hub_layers._src.savedmodel.load_options import load_options
 from keras_hub_layers._src.savedmodel.meta_graphs import (
     TF1_HUB_MARKER,
-    _as_list,
-    _join,
-    _tags_error,
-    _with_tags,
+    join,
     read_meta_graphs,
+    tag_list,
+    tags_error,
+    with_tags,
 )
-from keras_hub_layers._src.savedmodel.source import _sources, describe_source
+from keras_hub_layers._src.savedmodel.source import attach_source, describe_source
 from keras_hub_layers.errors import HubError, LoadError, MissingOpError
 
 
@@ -59,12 +65,12 @@ def load(handle: Any, tags: Any = None, options: Any = None, *, sha256: str | No
 
 
 def load_directory(directory: str, *, handle: str, tags: Any = None, options: Any = None) -> Any:
-    """Load a directory and remember which handle it stands for."""
+    """Load a directory; the object carries where it came from: see `source.source_of`."""
     meta = read_meta_graphs(directory)
-    hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
-    wanted = _as_list(tags, hub_format)
+    hub_format = tf.io.gfile.exists(join(directory, TF1_HUB_MARKER))
+    wanted = tag_list(tags, hub_format)
     obj = _load(directory, handle, wanted, load_options(options), meta)
-    _sources[obj] = describe_source(directory, handle, tags, (_with_tags(meta, wanted) or meta)[0])
+    attach_source(obj, describe_source(directory, handle, tags, (with_tags(meta, wanted) or meta)[0]))
     return obj
 
 
@@ -74,49 +80,60 @@ def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> An
         from keras_hub_layers._src.compat import tensorflow  # not at the top: it needs Keras, and `inspect` does not
 
         tensorflow.restore_optimizers_without_keras_2()
-    try:
-        return tf.saved_model.load(directory, tags=tags, options=options)
-    except HubError:
-        raise
-    except Exception as err:
-        missing = op_packages.missing_op(err)
-        package = op_packages.package_of(missing)
-        if package is not None and op_packages.is_imported(package.module):
+    tried: set[str] = set()
+    while True:
+        try:
             return tf.saved_model.load(directory, tags=tags, options=options)
-        raise _load_error(err, directory, handle, tags, meta, missing, package) from err
+        except HubError:
+            raise
+        except Exception as err:
+            package = package_of(missing_op(err)) or package_of_type(missing_type(err))
+            if package is None or package.module in tried or not is_imported(package.module):
+                error = _load_error(err, directory, tags, meta, handle)
+                error.locate(f"{directory} (handle {handles.display(handle)!r})")
+                raise error from err
+            tried.add(package.module)
 
 
-def _load_error(
-    err: Exception,
-    directory: str,
-    handle: str,
-    tags: list[str] | None,
-    meta: list[Any],
-    missing: str | None,
-    package: op_packages.Package | None,
-) -> HubError:
-    where = f"{directory} (handle {handles.display(handle)!r})"
-    if missing:
-        return MissingOpError(
-            f"The SavedModel uses the op {missing!r}, which this TensorFlow does not have.",
-            expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
-            received=f"the op {missing!r}",
-            where=where,
-            fix=package.advice(tf.__version__)
-            if package
-            else "import the Python package that registers this op before loading (its publisher names it)",
-        )
+def _load_error(err: Exception, directory: str, tags: list[str] | None, meta: list[Any], handle: str) -> HubError:
+    op, kind = missing_op(err), missing_type(err)
+    if op or kind:
+        return _missing_op(op) if op else _missing_type(str(kind))
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     if (len(available) > 1) if tags is None else (sorted(tags) not in available):
-        return _tags_error(directory, handle, tags, meta)
-    lost = missing_files.missing_files(directory, meta)
-    if lost or missing_files.is_told_by(err):
-        return missing_files.error(lost, err, handle, where)
+        return tags_error(directory, handle, tags, meta)
+    return missing_files.explain(err, directory, meta, handle) or _unknown_failure(err, directory)
+
+
+def _missing_op(op: str) -> MissingOpError:
+    package = package_of(op)
+    return MissingOpError(
+        f"The SavedModel uses the op {op!r}, which this TensorFlow does not have.",
+        expected=f"a graph of ops that TensorFlow {tf.__version__} or an imported package registers",
+        received=f"the op {op!r}",
+        fix=package.advice(tf.__version__)
+        if package
+        else "import the Python package that registers this op before loading (its publisher names it)",
+    )
+
+
+def _missing_type(name: str) -> MissingOpError:
+    package = package_of_type(name)
+    return MissingOpError(
+        f"The SavedModel takes or returns the type {name!r}, which no imported package has registered.",
+        expected=f"types that TensorFlow {tf.__version__} or an imported package registers",
+        received=f"the type {name!r}",
+        fix=package.advice(tf.__version__)
+        if package
+        else "import the Python package that registers this type before loading (its publisher names it)",
+    )
+
+
+def _unknown_failure(err: Exception, directory: str) -> LoadError:
     return LoadError(
         "TensorFlow cannot load the SavedModel.",
         expected=f"a SavedModel that TensorFlow {tf.__version__} can load",
         received=f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}",
-        where=where,
         fix="it cannot be used with TensorFlow 2 as it is: ask its publisher for a TF2 SavedModel, or look at it:\n"
         f"saved_model_cli show --all --dir {directory}",
     )

@@ -23,26 +23,29 @@ def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
         errors.LoadError: The directory holds no readable SavedModel.
     """
     meta = read_meta_graphs(directory)
-    wanted = _as_list(tags, tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER)))
+    wanted = tag_list(tags, tf.io.gfile.exists(join(directory, TF1_HUB_MARKER)))
     if wanted is None and len(meta) == 1:
         return meta[0]
-    found = _with_tags(meta, wanted)
-    if not found:
-        raise _tags_error(directory, handle, wanted, meta)
-    return found[0]
+    graphs = with_tags(meta, wanted)
+    if not graphs:
+        raise tags_error(directory, handle, wanted, meta)
+    return graphs[0]
 
 
-def _with_tags(meta: list[Any], wanted: list[str] | None) -> list[Any]:
+def with_tags(meta: list[Any], wanted: list[str] | None) -> list[Any]:
+    """The graphs with exactly these tags; none if `wanted` is `None`."""
     return [graph for graph in meta if wanted is not None and set(graph.meta_info_def.tags) == set(wanted)]
 
 
-def _as_list(tags: Any, hub_format: bool) -> list[str] | None:
+def tag_list(tags: Any, hub_format: bool) -> list[str] | None:
+    """Tags as a list; `None` where TensorFlow may take the only graph."""
     if tags is None:
         return [] if hub_format else None
     return [tags] if isinstance(tags, str) else list(tags)
 
 
-def _tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[Any]) -> InterfaceError:
+def tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[Any]) -> InterfaceError:
+    """The error for tags that no graph has, or for several graphs and no tags."""
     available = [sorted(graph.meta_info_def.tags) for graph in meta]
     shown, words = handles.display(handle), shlex.quote(",".join(available[0]))
     return InterfaceError(
@@ -63,7 +66,7 @@ def read_meta_graphs(directory: str) -> list[Any]:
     """
     _check_remote_directory(directory)
     model = saved_model_pb2.SavedModel()
-    path = _join(directory, "saved_model.pb")
+    path = join(directory, "saved_model.pb")
     try:
         if tf.io.gfile.exists(path):
             with tf.io.gfile.GFile(path, "rb") as file:
@@ -71,12 +74,14 @@ def read_meta_graphs(directory: str) -> list[Any]:
         else:
             from google.protobuf import text_format
 
-            path = _join(directory, "saved_model.pbtxt")
+            path = join(directory, "saved_model.pbtxt")
             with tf.io.gfile.GFile(path, "r") as file:
                 text_format.Parse(file.read(), model)
         if not model.meta_graphs:
             raise DecodeError("it holds no graph")
     except (DecodeError, tf.errors.OpError, OSError, ValueError) as err:
+        if is_lfs_pointer(path):
+            raise _pointer(path) from err
         raise LoadError(
             "The directory holds no readable SavedModel.",
             expected="a readable saved_model.pb with at least one graph",
@@ -94,13 +99,33 @@ def _check_remote_directory(directory: str) -> None:
         return
     names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(directory))
     if names and not has_saved_model(names):
-        children = [name for name in names if _holds_saved_model(_join(directory, name))]
+        children = [name for name in names if _holds_saved_model(join(directory, name))]
         raise no_saved_model(directory, names, children)
 
 
 def _holds_saved_model(directory: str) -> bool:
-    return any(tf.io.gfile.exists(_join(directory, name)) for name in SAVED_MODEL_FILES)
+    return any(tf.io.gfile.exists(join(directory, name)) for name in SAVED_MODEL_FILES)
 
 
-def _join(directory: str, *names: str) -> str:
+def is_lfs_pointer(path: str) -> bool:
+    """Whether Git LFS left a pointer in the place of a file, as it does where it is not installed."""
+    start = b"version https://git-lfs.github.com/"
+    if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+        return False
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read(len(start)) == start
+
+
+def _pointer(path: str) -> LoadError:
+    return LoadError(
+        "The SavedModel is not there: Git LFS left a pointer in its place.",
+        expected="the graph of a SavedModel",
+        received="a pointer of Git LFS",
+        where=path,
+        fix="git lfs install && git lfs pull   # in the repository, or download the files themselves",
+    )
+
+
+def join(directory: str, *names: str) -> str:
+    """A path below a directory, local or remote."""
     return tf.io.gfile.join(directory, *names)

@@ -1,65 +1,98 @@
 """What is missing or broken of a SavedModel's files, and how to get it anew."""
 
+import re
 import shlex
 from typing import Any
 
 import tensorflow as tf
 
 from keras_hub_layers._src.resolve import handles
+from keras_hub_layers._src.savedmodel.meta_graphs import is_lfs_pointer, join
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import LoadError
-
-MISSING = "files are missing"
-
 
 # What TensorFlow's checkpoint reader says of files that end too early or hold something else.
 _BROKEN = ("sstable", "Read less bytes", "checksum", "corrupt", "data loss", "block handle")
 
 
+# What it says of a checkpoint that was written for other variables.
+_OTHER_GRAPH = re.compile(
+    r"Key \S+ not found in (the )?checkpoint|incompatible tensor with shape|objects could be matched"
+    r"|Shapes? .* incompatible|expected dtype .* does not equal|Unresolved object|were not matched"
+)
+
+
+_VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
+
+
 def missing_files(directory: str, graphs: list[Any]) -> list[str]:
     """The files that the graphs of a SavedModel need and that are not in its directory: assets and the checkpoint."""
-    names = [_join("assets", asset.filename) for graph in graphs for asset in graph.asset_file_def]
-    if any(graph.saver_def.restore_op_name for graph in graphs):
-        index = _join("variables", "variables.index")
-        found = tf.io.gfile.glob(_join(directory, "variables", "variables.data-*-of-*"))
-        number = max((int(path.rpartition("-of-")[2]) for path in found if path[-5:].isdigit()), default=1)
-        names += [index, *(_join("variables", f"variables.data-{i:05}-of-{number:05}") for i in range(number))]
-    return [name for name in dict.fromkeys(names) if not tf.io.gfile.exists(_join(directory, name))]
+    return [name for name in _needed_files(directory, graphs) if not tf.io.gfile.exists(join(directory, name))]
 
 
-def verdict(lost: list[str]) -> str:
+def _needed_files(directory: str, graphs: list[Any]) -> list[str]:
+    names = [join("assets", asset.filename) for graph in graphs for asset in graph.asset_file_def]
+    if any(map(_has_checkpoint, graphs)):
+        shards = tf.io.gfile.glob(join(directory, "variables", "variables.data-*-of-*"))
+        number = max((int(path.rpartition("-of-")[2]) for path in shards if path[-5:].isdigit()), default=1)
+        names.append(join("variables", "variables.index"))
+        names += [join("variables", f"variables.data-{i:05}-of-{number:05}") for i in range(number)]
+    return list(dict.fromkeys(names))
+
+
+def _has_checkpoint(graph: Any) -> bool:
+    """Whether a graph has values to restore; the TF1 Hub format does not name the op that restores them."""
+    if graph.saver_def.restore_op_name:
+        return True
+    return not graph.HasField("object_graph_def") and any(node.op in _VARIABLES for node in graph.graph_def.node)
+
+
+def why_unusable(missing: list[str]) -> str:
     """Why a SavedModel with missing files cannot be used."""
-    return f"{MISSING}: {words.listed(lost, 3)}"
+    return f"files are missing: {words.listed(missing, 3)}"
 
 
-def is_told_by(err: Exception) -> bool:
-    """Whether TensorFlow failed since a file of the checkpoint is cut off or not what it was."""
-    return isinstance(err, tf.errors.DataLossError) or any(word.lower() in str(err).lower() for word in _BROKEN)
-
-
-def error(lost: list[str], err: Exception, handle: str, where: str) -> LoadError:
-    """The error for a SavedModel that is not whole.
+def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> LoadError | None:
+    """The error for a SavedModel that is not whole, or not one; `None` if TensorFlow failed for another reason.
 
     Args:
-        lost: Its missing files, as `missing_files` names them; if none, a file is broken.
         err: What TensorFlow raised.
+        directory: The SavedModel.
+        graphs: Its graphs.
         handle: The handle.
-        where: Directory and handle.
     """
-    said = f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}"
-    is_cached = handle.startswith(("http://", "https://"))
-    return LoadError(
-        "The SavedModel is not whole: files that its graph needs are missing."
-        if lost
-        else "The SavedModel is damaged: its checkpoint cannot be read to the end.",
-        expected=words.listed(lost, 3) if lost else "variables.index and variables.data-*, as saved",
-        received=("no such file" if len(lost) == 1 else "no such files") if lost else said,
-        where=where,
-        fix=f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
-        if is_cached
-        else "copy or download the whole directory anew: saved_model.pb with the folders variables and assets",
-    )
+    needed = _needed_files(directory, graphs)
+    missing = [name for name in needed if not tf.io.gfile.exists(join(directory, name))]
+    pointers = [name for name in needed if is_lfs_pointer(join(directory, name))]
+    said = f"{type(err).__name__}: {_own_line(err)}"
+    if missing:
+        problem = "The SavedModel is not whole: files that its graph needs are missing."
+        expected = words.listed(missing, 3)
+        received = "no such file" if len(missing) == 1 else "no such files"
+    elif pointers:
+        problem = "The SavedModel is not whole: Git LFS left pointers in the place of files."
+        expected, received = "the files themselves", f"pointers of Git LFS: {words.listed(pointers, 3)}"
+    elif isinstance(err, tf.errors.DataLossError) or any(word.lower() in str(err).lower() for word in _BROKEN):
+        problem = "The SavedModel is damaged: its checkpoint cannot be read to the end."
+        expected, received = "variables.index and variables.data-*, as saved", said
+    elif _OTHER_GRAPH.search(str(err)):
+        problem = "The checkpoint is that of another model: it does not fit the variables of the graph."
+        expected, received = "the folder variables that was saved together with saved_model.pb", said
+    else:
+        return None
+    return LoadError(problem, expected=expected, received=received, fix=_how_to_renew(handle, bool(pointers)))
 
 
-def _join(directory: str, *names: str) -> str:
-    return tf.io.gfile.join(directory, *names)
+def _how_to_renew(handle: str, is_lfs: bool = False) -> str:
+    """What to do about a SavedModel whose files are not what was saved."""
+    if handle.startswith(("http://", "https://")):
+        return f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
+    if is_lfs:
+        return "git lfs install && git lfs pull   # in the repository, or download the files themselves"
+    return "copy or download the whole directory anew: saved_model.pb with the folders variables and assets"
+
+
+def _own_line(err: Exception) -> str:
+    """The line of an error that says what is wrong, rather than where in a graph."""
+    lines = str(err).splitlines() or [""]
+    return next((line for line in lines if _OTHER_GRAPH.search(line)), lines[0])

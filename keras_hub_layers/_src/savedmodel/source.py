@@ -1,7 +1,6 @@
 """Where a loaded object came from: handle, directory, tags, producer, digest."""
 
 import hashlib
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +8,9 @@ import tensorflow as tf
 
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import producers
-from keras_hub_layers._src.savedmodel.graphs import ops, xla
-from keras_hub_layers._src.savedmodel.meta_graphs import TF1_HUB_MARKER, _as_list, _join
+from keras_hub_layers._src.savedmodel.graphs import library, ops
+from keras_hub_layers._src.savedmodel.meta_graphs import TF1_HUB_MARKER, join, tag_list
+from keras_hub_layers._src.savedmodel.protos import saved_values
 from keras_hub_layers.errors import ExportError
 
 
@@ -21,26 +21,30 @@ class Source:
     Attributes:
         handle: The handle as it was given, a `str`.
         directory: The directory it was loaded from, local or on a remote file system.
-        tags: The tags of the loaded graph, a tuple of `str`, or `None` where TensorFlow chose.
+        tags: The tags that were asked for, a tuple of `str`, or `None` where TensorFlow chose.
+        graph_tags: The tags of the loaded graph.
         format: `"tf2"`, `"tf1"` or `"tf1_hub"`.
         tf_version: Version of the TensorFlow that wrote it, `""` if unknown.
         digest: SHA-256 of its `saved_model.pb`, to notice a change.
         assets: Names and sizes (bytes) of its assets, likewise.
-        origin: The program that wrote it, as `origins.origin` names it.
+        origin: The program that wrote it, as `producers.origin` names it.
         custom_ops: Names of ops that TensorFlow itself does not offer.
-        not_compiled: Per signature, and `""` for the object itself, what hinders XLA, as `ops.not_compiled` says it.
+        custom_types: Names of types of inputs and outputs that a package registers.
+        unsaved_gradients: Names of custom gradients that its functions ask for and that were not saved with them.
     """
 
     handle: str
     directory: str
     tags: tuple[str, ...] | None
+    graph_tags: tuple[str, ...]
     format: str
     tf_version: str
     digest: str
     assets: tuple[tuple[str, int], ...]
     origin: str
     custom_ops: tuple[str, ...]
-    not_compiled: tuple[tuple[str, tuple[str, ...]], ...]
+    custom_types: tuple[str, ...]
+    unsaved_gradients: frozenset[str]
 
     @property
     def tags_to_give(self) -> tuple[str, ...] | None:
@@ -48,32 +52,40 @@ class Source:
         return None if self.format == "tf1_hub" and not self.tags else self.tags
 
 
-_sources: "weakref.WeakKeyDictionary[Any, Source]" = weakref.WeakKeyDictionary()
+_ATTRIBUTE = "_keras_hub_layers_source"
+
+
+def attach_source(obj: Any, source: Source) -> None:
+    """Have a loaded object carry where it came from."""
+    setattr(obj, _ATTRIBUTE, source)
 
 
 def source_of(obj: Any) -> Source | None:
-    """Where an object came from, if `load` or a `HubLayer` loaded it, else `None`."""
-    try:
-        return _sources.get(obj)
-    except TypeError:  # an object without a hash or a weak reference was not loaded by us
-        return None
+    """Where an object came from that a user hands back to us; `None` if `load` or a `HubLayer` did not load it.
+
+    Within the package a source is handed on; this is for what comes from outside: `khl.export(khl.load(handle), …)`.
+    """
+    source = getattr(obj, _ATTRIBUTE, None)
+    return source if isinstance(source, Source) else None
 
 
 def describe_source(directory: str, handle: str, tags: Any, meta_graph: Any) -> Source:
     """The record of where an object comes from."""
-    hub_format = tf.io.gfile.exists(_join(directory, TF1_HUB_MARKER))
-    wanted = _as_list(tags, hub_format)
+    hub_format = tf.io.gfile.exists(join(directory, TF1_HUB_MARKER))
+    wanted = tag_list(tags, hub_format)
     return Source(
         handle=handle,
         directory=directory,
         tags=None if wanted is None else tuple(wanted),
+        graph_tags=tuple(sorted(meta_graph.meta_info_def.tags)),
         format="tf1_hub" if hub_format else "tf2" if meta_graph.HasField("object_graph_def") else "tf1",
         tf_version=meta_graph.meta_info_def.tensorflow_version,
         digest=_digest(directory),
         assets=tuple(_assets(directory).items()),
         origin=producers.origin(meta_graph, hub_format),
         custom_ops=tuple(ops.custom(meta_graph)),
-        not_compiled=tuple(sorted(xla.not_compiled(meta_graph).items())),
+        custom_types=tuple(saved_values.registered_types(meta_graph)),
+        unsaved_gradients=library.unsaved_gradients(meta_graph.graph_def),
     )
 
 
@@ -86,7 +98,7 @@ def has_changed(source: Source) -> bool:
 
 def _digest(directory: str) -> str:
     for name in ("saved_model.pb", "saved_model.pbtxt"):
-        path = _join(directory, name)
+        path = join(directory, name)
         if tf.io.gfile.exists(path):
             with tf.io.gfile.GFile(path, "rb") as file:
                 return hashlib.sha256(file.read()).hexdigest()
@@ -94,16 +106,16 @@ def _digest(directory: str) -> str:
 
 
 def _assets(directory: str) -> dict[str, int]:
-    folder = _join(directory, "assets")
+    folder = join(directory, "assets")
     names = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else []
-    return {name: tf.io.gfile.stat(_join(folder, name)).length for name in names}
+    return {name: tf.io.gfile.stat(join(folder, name)).length for name in names}
 
 
 def digest_of_assets(source: Source) -> str:
     """SHA-256 of the contents of an object's assets; `""` if it has none, or they are gone."""
     digest = hashlib.sha256()
     for name, _ in source.assets:
-        path = _join(_join(source.directory, "assets"), name)
+        path = join(join(source.directory, "assets"), name)
         if not tf.io.gfile.exists(path):
             return ""
         with tf.io.gfile.GFile(path, "rb") as file:

@@ -11,12 +11,12 @@ from typing import Any
 from keras_hub_layers._src.cli.doctor import example_code, sample_call
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, has_problem, of_error
 from keras_hub_layers._src.files.manifests import sizes
-from keras_hub_layers._src.inspect import fine_tunable, inspect, sample_inputs, table, usage
+from keras_hub_layers._src.inspect import code as code_lib
+from keras_hub_layers._src.inspect import inspect, sample_inputs, table
 from keras_hub_layers._src.inspect.specs import describe, spec_of
-from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.resolve import handles, resolve
-from keras_hub_layers._src.savedmodel import load, missing_files
+from keras_hub_layers._src.savedmodel import load
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import HubWarning
 
@@ -70,12 +70,6 @@ class _Model:
     def expected_inputs(self) -> Any:
         return sample_call.expected_inputs(self.interface, self.arguments.get("signature"))
 
-    def line(self, **arguments: Any) -> str:
-        """The line that makes the layer with these arguments."""
-        if self.tags is not None:
-            arguments["tags"] = list(self.tags)
-        return usage.code(self.display, arguments)
-
 
 def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = None) -> HandleCheck:
     """Parse, resolve, inspect, load and call what a handle names, and look which variables get a gradient.
@@ -102,7 +96,7 @@ def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = 
         findings += [Finding(topic, WARNING, str(warning.message)) for warning in given]
         if has_problem(findings):
             return HandleCheck(model.display, tuple(findings), "")
-    layer_line = usage.code(model.display, model.arguments)
+    layer_line = code_lib.line(model.display, **model.arguments)
     code = example_code.example(layer_line, model.expected_inputs(), model.inputs)
     return HandleCheck(model.display, tuple(findings), code)
 
@@ -119,16 +113,16 @@ def _resolve(model: _Model) -> Iterator[Finding]:
 
 def _inspect(model: _Model) -> Iterator[Finding]:
     interface = model.interface = inspect.inspect(model.handle, model.tags)
-    arguments = usage.arguments_in(interface.code)
     extent, text = interface.sizes["all"], table.format_of(interface)
     if extent.variables:
         text += f", {words.counted(extent.variables, 'variable')}, {words.counted(extent.parameters, 'parameter')}"
-    if isinstance(arguments, str):
-        if arguments.startswith(missing_files.MISSING):
+    if interface.arguments is None:
+        if interface.missing_files:
             load.load(model.handle, model.tags)  # its error says what to do
-        yield Finding("inspect", PROBLEM, f"{text}; {arguments}", f"keras-hub-layers inspect {model.command_line}")
+        text += f"; {interface.code.strip('()')}"
+        yield Finding("inspect", PROBLEM, text, f"keras-hub-layers inspect {model.command_line}")
         return
-    model.arguments = arguments
+    model.arguments = interface.arguments
     yield Finding("inspect", OK, text)
 
 
@@ -158,8 +152,8 @@ def _load(model: _Model) -> Iterator[Finding]:
 def _call(model: _Model) -> Iterator[Finding]:
     is_given = bool(model.input_texts)
     inputs = sample_inputs.read(model.input_texts) if is_given else sample_inputs.made_up(model.expected_inputs())
-    modes = tuple(trace.training for trace in model.interface.traces)
-    only_trains = fine_tunable.Runs(model.interface.accepts_training, modes).only_trains
+    modes = [trace.training for trace in model.interface.traces]
+    only_trains = bool(modes) and all(mode is True for mode in modes)
     model.layer.trainable = only_trains
     try:
         outputs = model.layer(inputs, training=only_trains)
@@ -192,14 +186,7 @@ def _check_fine_tuning(model: _Model) -> Iterator[Finding]:
     if interface.fine_tunable:
         yield Finding("fine-tune", OK, f"yes: {interface.reason}")
         return
-    fix = ""
-    if interface.format == "reusable" and not access.has_no_gradient(model.layer):
-        pattern = access.suggest_pattern(model.layer)
-        if any(variable.trainable for variable in interface.variables):
-            fix = model.line(trainable=True, arguments={"training": False})
-        elif pattern is not None:
-            fix = model.line(trainable=True, unfreeze=pattern)
-    yield Finding("fine-tune", WARNING, f"no: {interface.reason}", fix)
+    yield Finding("fine-tune", WARNING, f"no: {interface.reason}", interface.fine_tuning_code)
 
 
 _STEPS: tuple[tuple[str, Callable[[_Model], Iterator[Finding]]], ...] = (

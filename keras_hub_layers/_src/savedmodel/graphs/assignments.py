@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers._src.savedmodel.graphs.library import _base, _called
+from keras_hub_layers._src.savedmodel.graphs.library import Library, body_of_concrete, called_functions, node_name
 
 __all__ = ["written"]
 
@@ -20,20 +20,12 @@ def written(function: contents.Function) -> list[Any]:
 
     Read from the graphs of its traces, those inside others included, without running anything.
     """
-    found: dict[int, Any] = {}
+    variables: dict[int, Any] = {}
     for concrete in getattr(function.call, "concrete_functions", [function.call]):
-        if not hasattr(concrete, "graph") or _trains(concrete):
-            continue
-        handles = {id(variable.handle): variable for variable in concrete.variables if hasattr(variable, "handle")}
-        graph = concrete.graph.as_graph_def()
-        known = {
-            inside.op.name: handles[id(outside)]
-            for outside, inside in concrete.graph.captures
-            if id(outside) in handles
-        }
-        library = {definition.signature.name: definition for definition in graph.library.function}
-        found |= {id(variable): variable for variable in _written(graph.node, known, library)}
-    return list(found.values())
+        if hasattr(concrete, "graph") and not _trains(concrete):
+            body = body_of_concrete(concrete)
+            variables |= {id(variable): variable for variable in _written(body.nodes, body.variables, body.library)}
+    return list(variables.values())
 
 
 def _trains(concrete: Any) -> bool:
@@ -42,11 +34,11 @@ def _trains(concrete: Any) -> bool:
     return kwargs.get("training") is True or any(value is True for value in args)
 
 
-def _written(nodes: Iterable[Any], known: Mapping[str, Any], library: Mapping[str, Any]) -> Iterator[Any]:
+def _written(nodes: Iterable[Any], known: Mapping[str, Any], library: Library) -> Iterator[Any]:
     """The variables that some nodes write; `known` are those behind the names of inputs."""
     names = dict(known)
     for node in nodes:
-        inputs = [names.get(_base(text)) for text in node.input if not text.startswith("^")]
+        inputs = [names.get(node_name(text)) for text in node.input if not text.startswith("^")]
         if node.op.startswith(_WRITES):
             if inputs and inputs[0] is not None:
                 yield inputs[0]
@@ -54,8 +46,8 @@ def _written(nodes: Iterable[Any], known: Mapping[str, Any], library: Mapping[st
             if inputs and inputs[0] is not None:
                 names[node.name] = inputs[0]
         else:
-            for called in _called(node):
-                definition = library.get(called)
+            for called in called_functions(node):
+                definition = library.functions.get(called)
                 if definition is None:
                     continue
                 arguments = inputs[1:] if node.op in ("If", "StatelessIf", "Case") else inputs

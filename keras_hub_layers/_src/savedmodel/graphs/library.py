@@ -1,39 +1,150 @@
-"""The functions of a graph: which are behind `__call__` and the signatures, and which a node calls."""
+"""The graph of one trace: its nodes, the functions that they call, and the variables behind its inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import tensorflow as tf
 
-def _called(node: Any) -> Iterator[str]:
-    """Names of the functions that a node calls."""
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """The functions that the nodes of a graph call.
+
+    Attributes:
+        functions: Name -> protobuf of type `FunctionDef`.
+        unsaved_gradients: The custom gradients that the nodes ask for and that were not saved with them. Their names
+            are numbers, and this process may know another gradient under the same one.
+        flows: A place for results per function, so that each is looked at once.
+    """
+
+    functions: Mapping[str, Any]
+    unsaved_gradients: frozenset[str] = frozenset()
+    flows: dict[str, Any] = field(default_factory=dict)
+
+    def nodes(self, nodes: Iterable[Any]) -> Iterator[Any]:
+        """Nodes, and those of all functions that they call, each function once."""
+        waiting, seen = list(nodes), set()
+        while waiting:
+            node = waiting.pop()
+            yield node
+            for name in called_functions(node):
+                if name in self.functions and name not in seen:
+                    seen.add(name)
+                    waiting += self.functions[name].node_def
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """What a function computes.
+
+    Attributes:
+        nodes: Protobufs of type `NodeDef`.
+        inputs: Names of the inputs, in their order.
+        outputs: Names of the tensors that it returns.
+        variables: Name of an input -> the variable whose handle it is.
+        library: The functions that the nodes call.
+    """
+
+    nodes: Iterable[Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    variables: Mapping[str, Any]
+    library: Library
+
+    def ops(self) -> set[str]:
+        """Names of all ops that run, those of called functions too."""
+        return {node.op for node in self.library.nodes(self.nodes)} - set(self.library.functions)
+
+
+def library_of(graph_def: Any, unsaved_gradients: frozenset[str] = frozenset()) -> Library:
+    """The library of a graph.
+
+    Args:
+        graph_def: A protobuf of type `GraphDef`.
+        unsaved_gradients: As in `Library`.
+    """
+    return Library({function.signature.name: function for function in graph_def.library.function}, unsaved_gradients)
+
+
+def unsaved_gradients(graph_def: Any) -> frozenset[str]:
+    """The custom gradients that the functions in a file ask for and that are not in it."""
+    nodes = (node for function in graph_def.library.function for node in function.node_def)
+    saved = {gradient.registered_op_type for gradient in graph_def.library.registered_gradients}
+    return frozenset(filter(None, map(custom_gradient, nodes))) - saved
+
+
+def custom_gradient(node: Any) -> str:
+    """Name of the custom gradient of a node; `""` for none. Calls have such a name too, and do without it."""
+    if node.op in ("PartitionedCall", "StatefulPartitionedCall") or "_gradient_op_type" not in node.attr:
+        return ""
+    return node.attr["_gradient_op_type"].s.decode()
+
+
+def body_of_function(function: Any, captures: Iterable[Any], library: Library) -> Body:
+    """The body of a function in a file.
+
+    Args:
+        function: A protobuf of type `FunctionDef`.
+        captures: What its last inputs are, in their order: a variable, or `None` for something else.
+        library: The functions that it calls.
+    """
+    inputs = tuple(argument.name for argument in function.signature.input_arg)
+    bound = list(captures)
+    names = inputs[len(inputs) - len(bound) :]
+    variables = {name: variable for name, variable in zip(names, bound, strict=True) if variable is not None}
+    outputs = tuple(function.ret[argument.name] for argument in function.signature.output_arg)
+    return Body(function.node_def, inputs, outputs, variables, library)
+
+
+def body_of_concrete(concrete: Any) -> Body:
+    """The body of a concrete function of this process."""
+    graph = concrete.graph.as_graph_def()
+    handles = {id(variable.handle): variable for variable in concrete.variables if hasattr(variable, "handle")}
+    variables = {
+        inside.op.name: handles[id(outside)] for outside, inside in concrete.graph.captures if id(outside) in handles
+    }
+    # A gradient that was taken of the function (TensorFlow 2.18 to 2.21) added outputs behind its own.
+    outputs = tuple(tensor.name for tensor in concrete.outputs[: _number_of_outputs(concrete)])
+    inputs = tuple(tensor.op.name for tensor in concrete.inputs)
+    # What is wrapped of TF1 holds nodes that nobody runs.
+    ends = [*outputs, *(op.name for op in concrete.graph.control_outputs)]
+    nodes = needed_nodes({node.name: node for node in graph.node}, inputs, ends)
+    return Body(nodes, inputs, outputs, variables, library_of(graph))
+
+
+def _number_of_outputs(concrete: Any) -> int:
+    leaves = tf.nest.flatten(concrete.structured_outputs, expand_composites=True)
+    return sum(leaf is not None for leaf in leaves)
+
+
+def needed_nodes(nodes: Mapping[str, Any], inputs: Iterable[str], outputs: Iterable[str]) -> list[Any]:
+    """The nodes that some outputs depend on, in their order, without those behind the inputs.
+
+    Args:
+        nodes: Name -> node, of a graph.
+        inputs: Names of the nodes that are fed.
+        outputs: Names of tensors or nodes.
+    """
+    needed: set[str] = set()
+    fed, waiting = set(inputs), list(outputs)
+    while waiting:
+        name = node_name(waiting.pop())
+        if name in nodes and name not in needed and name not in fed:
+            needed.add(name)
+            waiting += nodes[name].input
+    return [node for name, node in nodes.items() if name in needed]
+
+
+def called_functions(node: Any) -> Iterator[str]:
+    """Names of the functions that a node calls, or hands on to be called."""
+    yield node.op
     for value in node.attr.values():
         if value.HasField("func"):
             yield value.func.name
         yield from (function.name for function in value.list.func)
 
 
-def _base(text: str) -> str:
-    return text.partition(":")[0]
-
-
-def _entries(graph: Any) -> dict[str, list[str]]:
-    """Names of the library's functions behind `__call__`, as `""`, and behind each signature."""
-    root = _children(graph, 0)
-    entries = {name: _functions(graph, node) for name, node in _children(graph, root.get("signatures")).items()}
-    if "__call__" in root:
-        entries[""] = _functions(graph, root["__call__"])
-    return entries
-
-
-def _children(graph: Any, node: int | None) -> dict[str, int]:
-    return {} if node is None else {child.local_name: child.node_id for child in graph.nodes[node].children}
-
-
-def _functions(graph: Any, node: int) -> list[str]:
-    while (kind := graph.nodes[node].WhichOneof("kind")) not in ("function", "bare_concrete_function"):
-        below = _children(graph, node)
-        if "__call__" not in below:
-            return []
-        node = below["__call__"]
-    saved = getattr(graph.nodes[node], kind)
-    return list(saved.concrete_functions) if kind == "function" else [saved.concrete_function_name]
+def node_name(tensor: str) -> str:
+    """`"a"` of the names of tensors and control inputs `"a"`, `"a:0"`, `"a:output:0"`, `"^a"`."""
+    return tensor.removeprefix("^").partition(":")[0]

@@ -1,4 +1,4 @@
-"""Which pip package brings an op that TensorFlow itself does not have, and which release fits a TensorFlow."""
+"""Which pip package brings an op or a type that TensorFlow does not have, and which release fits a TensorFlow."""
 
 import importlib
 import re
@@ -10,20 +10,22 @@ OLDEST_TENSORFLOW = "2.18"  # that this package runs on
 
 @dataclass(frozen=True)
 class Package:
-    """A package that registers ops when it is imported.
+    """A package that registers ops, or types of inputs and outputs, when it is imported.
 
     Attributes:
         module: What to import.
         pip: Name on the package index.
         ops: Regular expression that the names of its ops begin with.
         releases: TensorFlow's minor version -> the minor version that is built for it; empty where the numbers are
-            the same.
+            the same, `None` where any release will do.
+        types: Regular expression that the names of its types begin with; `""` for none.
     """
 
     module: str
     pip: str
     ops: str
-    releases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    releases: Mapping[str, str] | None = field(default_factory=dict, hash=False)
+    types: str = ""
 
     def requirement(self, tf_version: str) -> str | None:
         """What pip takes to install the release for a TensorFlow, such as `"tensorflow-text==2.21.*"`.
@@ -34,6 +36,8 @@ class Package:
         Returns:
             A `str`; `None` if no release is built for that TensorFlow.
         """
+        if self.releases is None:
+            return self.pip
         minor = ".".join(tf_version.split(".")[:2])
         release = self.releases.get(minor) if self.releases else minor
         return None if release is None else f"{self.pip}=={release}.*"
@@ -47,6 +51,7 @@ class Package:
         requirement = self.requirement(tf_version)
         if requirement is not None:
             return f'pip install "{requirement}"   # then import {self.module} before loading'
+        assert self.releases
         last = list(self.releases)[-1]
         if _minor(last) >= _minor(OLDEST_TENSORFLOW):
             return f'pip install "tensorflow=={last}.*" "{self.requirement(last)}"   # none is built for {tf_version}'
@@ -80,6 +85,7 @@ PACKAGES = (
         "DecodeProtoSparse|DecodeProtoMap|EquiJoin(Any)?Indices|RunLengthBefore|ParquetDataset",
         {"2.17": "0.48"},
     ),
+    Package("tensorflow_probability", "tensorflow-probability[tf]", "", None, r"tensorflow_probability\.|tfp\."),
 )
 
 
@@ -89,15 +95,32 @@ def _minor(version: str) -> list[int]:
 
 def missing_op(err: BaseException) -> str | None:
     """Name of the op that an error of TensorFlow is about, if it is about one."""
-    found = re.search(r"Op type not registered '([^']+)'", str(err))
-    return found.group(1) if found else None
+    match = re.search(r"Op type not registered '([^']+)'", str(err))
+    return match.group(1) if match else None
+
+
+def missing_type(err: BaseException) -> str | None:
+    """Name of the type that an error of TensorFlow is about, since no imported package has registered it."""
+    match = re.search(r"The type '([^']+)' has not been registered", str(err))
+    return match.group(1) if match else None
 
 
 def package_of(op: str | None) -> Package | None:
     """The package that registers an op; `None` if unknown."""
     if op is None:
         return None
-    return next((package for package in PACKAGES if re.match(package.ops, op)), None)
+    return next((package for package in PACKAGES if package.ops and re.match(package.ops, op)), None)
+
+
+def package_of_type(name: str | None) -> Package | None:
+    """The package that registers a type; by its name the one that it is defined in; `None` if that says nothing."""
+    if name is None:
+        return None
+    known = next((package for package in PACKAGES if package.types and re.match(package.types, name)), None)
+    module = name.partition(".")[0]
+    if known is None and module != name and module.isidentifier():
+        return Package(module, module.replace("_", "-"), "", None)
+    return known
 
 
 def is_imported(module: str) -> bool:

@@ -1,10 +1,15 @@
-"""Which ops a SavedModel needs that TensorFlow itself does not offer."""
+"""Which ops a SavedModel needs that TensorFlow itself does not offer, and which run Python."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
+
+from keras_hub_layers._src.savedmodel.graphs.library import library_of
+
+# What `tf.numpy_function` and `tf.py_function` leave in a graph: the number of a Python function of the process.
+PYTHON = frozenset(("EagerPyFunc", "PyFunc", "PyFuncStateless"))
 
 
 def custom(meta_graph: Any) -> list[str]:
@@ -14,11 +19,11 @@ def custom(meta_graph: Any) -> list[str]:
         meta_graph: A protobuf of type `MetaGraphDef`.
     """
     graph = meta_graph.graph_def
+    functions = library_of(graph).functions
     used = {node.op for node in graph.node}
-    for function in graph.library.function:
+    for function in functions.values():
         used.update(node.op for node in function.node_def)
-    used -= {function.signature.name for function in graph.library.function}
-    return sorted(op for op in used if not hasattr(tf.raw_ops, op))
+    return sorted(op for op in used - set(functions) if not hasattr(tf.raw_ops, op))
 
 
 def missing(names: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete, node_name
 
 Range = Literal["unit", "bytes"]
 
@@ -42,36 +43,35 @@ def wanted_range(function: contents.Function) -> Range | None:
         weights meet the pixels without, `None` if neither is plain to see.
     """
     for concrete in getattr(function.call, "concrete_functions", None) or ():
-        graph = concrete.graph.as_graph_def()
-        functions = {f.signature.name: f for f in graph.library.function}
-        found = set(_verdicts(_Body(graph.node), [concrete.inputs[0].op.name], functions)) - {"returned"}
-        return found.pop() if len(found) == 1 else None
+        body = body_of_concrete(concrete)
+        ranges = set(_verdicts(_Nodes(body.nodes), [body.inputs[0]], body.library.functions)) - {"returned"}
+        return ranges.pop() if len(ranges) == 1 else None
     return None
 
 
-class _Body:
+class _Nodes:
     """The nodes of a graph, or of a function in it."""
 
     def __init__(self, nodes: Any, returned: Any = ()) -> None:
         self.nodes = {node.name: node for node in nodes}
-        self.returned = {source.split(":")[0] for source in returned}
+        self.returned = {node_name(source) for source in returned}
 
     def users(self, name: str) -> Iterator[tuple[Any, int]]:
         """The nodes that take a node's outputs, and as which of their inputs."""
         for node in self.nodes.values():
             for position, source in enumerate(node.input):
-                if source.split(":")[0] == name:
+                if node_name(source) == name:
                     yield node, position
 
     def constant(self, source: str) -> Any:
         """The value of a constant, also behind a cast; `None` if it is none."""
-        node = self.nodes.get(source.split(":")[0])
+        node = self.nodes.get(node_name(source))
         while node is not None and node.op in ("Cast", "Identity"):
-            node = self.nodes.get(node.input[0].split(":")[0])
+            node = self.nodes.get(node_name(node.input[0]))
         return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
 
 
-def _verdicts(body: _Body, names: list[str], functions: Mapping[str, Any]) -> Iterator[Any]:
+def _verdicts(body: _Nodes, names: list[str], functions: Mapping[str, Any]) -> Iterator[Any]:
     """What each way of the pixels ends in: a `Range`, `None`, or `"returned"` for the end of this body."""
     seen = set(names)
     while names:
@@ -84,10 +84,10 @@ def _verdicts(body: _Body, names: list[str], functions: Mapping[str, Any]) -> It
                 continue
             if node.op in _CALLS:
                 called = functions[node.attr["f"].func.name]
-                inner = _Body(called.node_def, called.ret.values())
-                found = set(_verdicts(inner, [called.signature.input_arg[position].name], functions))
-                passes = "returned" in found
-                yield from found - {"returned"}
+                inner = _Nodes(called.node_def, called.ret.values())
+                ends = set(_verdicts(inner, [called.signature.input_arg[position].name], functions))
+                passes = "returned" in ends
+                yield from ends - {"returned"}
             elif node.op in _SCALES and _is_for_bytes(node.op, _other(body, node, position)):
                 yield "bytes"
             elif node.op in _SCALES and _other(body, node, position) is not None:
@@ -99,7 +99,7 @@ def _verdicts(body: _Body, names: list[str], functions: Mapping[str, Any]) -> It
                 names.append(node.name)
 
 
-def _other(body: _Body, node: Any, position: int) -> Any:
+def _other(body: _Nodes, node: Any, position: int) -> Any:
     """The constant that pixels are added to or multiplied with, `None` if it is none."""
     return body.constant(node.input[1 - position])
 

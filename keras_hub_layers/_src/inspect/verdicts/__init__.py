@@ -1,0 +1,1 @@
+"""What of a SavedModel can be used and fine-tuned, and how."""

@@ -1,0 +1,1 @@
+"""What the protobufs of a SavedModel say, without loading it."""
