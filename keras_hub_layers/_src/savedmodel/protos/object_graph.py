@@ -162,7 +162,7 @@ class _Objects:
         input_name, parameters, is_open = _parameters(spec)
         names = [input_name, *parameters]
         traces = tuple(self._trace(name, names) for name in self._trace_names(node))
-        return Function(not_loaded, parameters, traces, is_open=is_open, is_restored=True)
+        return Function(not_loaded, parameters, traces, is_open=is_open, is_restored=True, input_name=input_name)
 
     def _trace(self, name: str, names: list[str]) -> Trace:
         concrete = self._concrete[name]
