@@ -146,3 +146,14 @@ def gradient_kind(op: str) -> Literal["defined", "none", "undefined"]:
         return "none" if ops.gradient_registry.lookup(op) is None else "defined"
     except LookupError:
         return "undefined"
+
+
+def current_strategy() -> Any:
+    """The distribution strategy whose scope this is, or TensorFlow's default one.
+
+    TensorFlow 2.18 to 2.21: a public name, here for modules that do not import TensorFlow. What is created or loaded
+    within a scope lives on the devices of its strategy, and cannot be used in another's.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
