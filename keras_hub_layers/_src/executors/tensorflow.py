@@ -31,7 +31,7 @@ class TensorFlowExecutor:
         self._choice = choice
         self._warn = warn
         self._function = choice.function
-        self._traces = choice.function.usable_traces
+        self._traces = choice.function.usable_traces_with(choice.arguments)
         forms = [inputs_lib.trace_form(trace) for trace in self._traces]
         self._matcher = Matcher([form.inputs for form in forms])
         self._arguments = TraceArguments(forms, choice.function.parameters, choice.function.is_open)
@@ -184,7 +184,7 @@ class TensorFlowExecutor:
 
     def _single_dtype(self) -> str | None:
         """The dtype of a single input; of several float traces the widest."""
-        specs = [trace.inputs for trace in self._traces]
+        specs = [trace.inputs for trace in self._traces if not trace.keywords]
         if self._function.is_signature and specs and len(specs[0]) == 1:
             specs = list(specs[0].values())
         if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
@@ -244,7 +244,8 @@ class TensorFlowExecutor:
                     failure = failure or err
                     continue
                 self._warn_of_fixed_lengths(candidate.steps, trace)
-                return trace.formed(tensors), inputs_lib.traced_arguments(arguments, trace)
+                tensors, by_name = trace.split(tensors)
+                return tensors, {**inputs_lib.traced_arguments(arguments, trace), **by_name}
         except Mismatch as err:
             failure = err
         raise self._no_match_error(inputs, training) from failure

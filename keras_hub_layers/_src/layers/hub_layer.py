@@ -73,7 +73,9 @@ class HubLayer(layers.OwnLosses):
     Call arguments:
         inputs: A tensor, or a list or dict of tensors (dense, ragged or sparse, numbers or strings), with the shapes
             that the SavedModel was traced for. NumPy arrays and Python values are converted. Values are cast within
-            and from integers to floats, and never otherwise; extra keys are dropped.
+            and from integers to floats, and never otherwise; extra keys are dropped. A tensor that the SavedModel's
+            function takes by name, such as the mask of `call(x, mask=None)`, is an entry of a dict beside the input,
+            which has the name of the function's first argument: `layer({"x": x, "mask": mask})`.
         training: Boolean, whether the model trains. The SavedModel sees `layer.trainable and training`.
 
     Returns:

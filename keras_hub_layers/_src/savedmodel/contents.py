@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +32,7 @@ class Trace:
         outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
         variables: The `tf.Variable`s that the function captured.
         form: The inputs as the function itself takes them, if they hold a named tuple, which is a list here; or `None`.
+        keywords: Keys of `inputs`, a dict then, that the function takes by name: tensors beside its first argument.
     """
 
     inputs: Any
@@ -39,6 +40,14 @@ class Trace:
     outputs: Any = None
     variables: tuple[Any, ...] = ()
     form: Any = None
+    keywords: tuple[str, ...] = ()
+
+    def split(self, inputs: Any) -> tuple[Any, dict[str, Any]]:
+        """Inputs, structured as the trace's, as the first argument of the function and those that it takes by name."""
+        if not self.keywords:
+            return self.formed(inputs), {}
+        first = next(value for name, value in inputs.items() if name not in self.keywords)
+        return self.formed(first), {name: inputs[name] for name in self.keywords}
 
     def formed(self, inputs: Any) -> Any:
         """Inputs, structured as the trace's, in the form that the function takes."""
@@ -57,6 +66,7 @@ class Function:
         is_signature: Whether inputs go in by name and outputs come out as a dict.
         is_open: Whether any further keyword argument may be tried.
         is_restored: Whether it comes from a SavedModel, so that it has its traces and nothing else.
+        input_name: Name of the first argument.
     """
 
     call: Callable[..., Any]
@@ -65,6 +75,7 @@ class Function:
     is_signature: bool = False
     is_open: bool = False
     is_restored: bool = False
+    input_name: str = "inputs"
 
     @property
     def required(self) -> list[str]:
@@ -79,7 +90,31 @@ class Function:
     @property
     def usable_traces(self) -> tuple[Trace, ...]:
         """The traces that take one tensor, or one list or dict of tensors."""
-        return tuple(trace for trace in self.traces if is_input(trace.inputs))
+        return self.usable_traces_with(())
+
+    def usable_traces_with(self, fixed: Collection[str]) -> tuple[Trace, ...]:
+        """The usable traces, those without `keywords` first.
+
+        A tensor that the function takes by name and that is left out by default, such as the mask of
+        `call(x, mask=None)`, is an input: `{"x": …, "mask": …}`.
+
+        Args:
+            fixed: Names of further arguments that are given for good.
+        """
+        traces = [self._with_keywords(trace, fixed) for trace in self.traces if is_input(trace.inputs)]
+        return tuple(sorted(traces, key=lambda trace: bool(trace.keywords)))
+
+    def _with_keywords(self, trace: Trace, fixed: Collection[str]) -> Trace:
+        keywords = tuple(
+            name
+            for name, value in trace.arguments.items()
+            if name not in ("training", *fixed) and self.parameters.get(name, ...) is None and is_input(value)
+        )
+        if not keywords:
+            return trace
+        inputs = {self.input_name: trace.inputs, **{name: trace.arguments[name] for name in keywords}}
+        arguments = {name: value for name, value in trace.arguments.items() if name not in keywords}
+        return replace(trace, inputs=inputs, arguments=arguments, keywords=keywords)
 
     def is_usable(self, arguments: Iterable[str] = ()) -> bool:
         """Whether the interface covers this function, with these further arguments given."""

@@ -25,7 +25,7 @@ def covers(function: contents.Function | None, call: contents.Function | None) -
     """Whether one of the functions in `NAMES` computes all that `__call__` does: the same inputs in the same modes."""
     if function is None or call is None:
         return False
-    known = [(_form(trace.inputs), trace.arguments) for trace in function.traces]
+    known = [(_form(trace.inputs), trace.arguments) for trace in function.usable_traces]
     return all((_form(trace.inputs), trace.arguments) in known for trace in call.usable_traces)
 
 

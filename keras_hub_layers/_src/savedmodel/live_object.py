@@ -31,7 +31,7 @@ def call_function(obj: Any) -> Function | None:
     parameters, is_open = _parameters(obj, call)
     names = [_input_name(call), *parameters]
     traces, is_restored = _traces(call, names), hasattr(call, "concrete_functions")
-    return Function(call=call, parameters=parameters, traces=traces, is_open=is_open, is_restored=is_restored)
+    return Function(call, parameters, traces, is_open=is_open, is_restored=is_restored, input_name=names[0])
 
 
 def signatures(obj: Any) -> dict[str, Function]:

@@ -170,7 +170,9 @@ class _Objects:
             outputs = _decode(concrete.output_signature)
             order = [input_name, *parameters]
             traces.append(contents.trace(args, kwargs, order, outputs, self._captured(concrete)))
-        return contents.Function(_not_loaded, parameters, tuple(traces), is_open=is_open, is_restored=True)
+        return contents.Function(
+            _not_loaded, parameters, tuple(traces), is_open=is_open, is_restored=True, input_name=input_name
+        )
 
     def _signature(self, node: int) -> contents.Function:
         concrete = self._graph.concrete_functions[self._nodes[node].bare_concrete_function.concrete_function_name]
