@@ -7,6 +7,7 @@ import filelock
 import pytest
 
 from keras_hub_layers._src.files import locks
+from keras_hub_layers._src.files.deadline import Deadline
 from keras_hub_layers._src.files.locks import hold
 
 
@@ -46,6 +47,15 @@ def test_a_holder_that_shows_signs_of_life_is_waited_for_and_a_dead_one_is_not(p
     seen = iter([1, 2, 3, 3])
     with hold(path, list), hold(path, lambda: next(seen)):
         assert list(seen) == []
+
+
+def test_a_sign_of_life_of_the_holder_is_progress_of_the_call_that_waits(path):
+    deadline = Deadline(0.02)
+    seen, left = iter([1, 2, 2]), []
+    with hold(path, list), hold(path, lambda: left.append(deadline.left()) or next(seen), deadline):
+        assert list(seen) == []
+        assert deadline.left() < 0.02
+    assert len(left) == 3
 
 
 @pytest.mark.parametrize("error", [PermissionError("not yours"), NotImplementedError("no locks here")])

@@ -1,6 +1,7 @@
 """Packing gives the same bytes for the same files, and what it packs comes back; publishing checks first."""
 
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -129,3 +130,19 @@ def test_publishing_goes_to_kaggle_or_hugging_face_only(model, handle):
 def test_what_holds_no_saved_model_is_not_published(tmp_path):
     with pytest.raises(ExportError, match="no SavedModel to share"):
         publish(tmp_path, "hf://owner/repo", dry_run=True)
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next_one(model, tmp_path):
+    places = tmp_path / "places"
+    places.mkdir()
+    code = f"""
+import os, signal
+from keras_hub_layers._src.publish import pack
+pack.write_tar = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+pack.pack({str(model)!r}, {str(places / "m.tar.gz")!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert len(os.listdir(places)) == 1
+    assert files(resolve(pack(model, places / "m.tar.gz"))) == FILES
+    assert os.listdir(places) == ["m.tar.gz"]

@@ -1,5 +1,6 @@
 """An entry of the cache is there whole or not at all, whatever happens to the processes that make it."""
 
+import itertools
 import json
 import os
 import stat
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from keras_hub_layers._src.files import locks
+from keras_hub_layers._src.files.deadline import Deadline
 from keras_hub_layers._src.resolve import cache as cache_module
 from keras_hub_layers._src.resolve import work_names
 from keras_hub_layers._src.resolve.cache import Cache, key_of
@@ -232,6 +234,14 @@ def test_the_growth_of_a_work_directory_is_a_sign_of_life(cache):
     cache.put(HANDLE, fill)
     assert signs == [[], [("tree/saved_model.pb", 1)], [("tree/saved_model.pb", 2)]]
     assert work_names.signs_of_life(cache.root, key_of("another handle")) == []
+
+
+def test_work_that_grows_by_less_than_the_minimum_is_not_waited_for(cache, monkeypatch):
+    sizes = itertools.count(1)
+    monkeypatch.setattr(work_names, "signs_of_life", lambda *_: [("archive", next(sizes))])
+    with Cache(cache.root).lock(HANDLE):
+        assert content(cache.put(HANDLE, filler(), deadline=Deadline(0.02, step=1000))) == b"graph"
+    assert next(sizes) == 4  # one look of the holder, two of whoever waits
 
 
 def test_a_lock_of_tensorflow_hub_is_neither_waited_for_nor_touched(cache):

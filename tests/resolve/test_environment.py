@@ -53,6 +53,16 @@ def test_mirrors_are_json_or_the_path_of_a_file(monkeypatch, tmp_path):
     assert environment.mirrors() == {"c": "d"}
 
 
+@pytest.mark.parametrize(
+    "table", ['{"https://tfhub.dev/": "https://ada:secret@hub/"', '{"a": ["ftp://ada:secret@hub"]}']
+)
+def test_passwords_in_a_table_of_mirrors_are_not_shown(monkeypatch, table):
+    monkeypatch.setenv("KERAS_HUB_LAYERS_MIRRORS", table)
+    with pytest.raises(HandleError, match=r"characters \(") as caught:
+        environment.mirrors()
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("table", ["{", '{"a": 1}', "/nowhere.json", "[]"])
 def test_a_table_of_mirrors_that_cannot_be_read_is_said(monkeypatch, table):
     monkeypatch.setenv("KERAS_HUB_LAYERS_MIRRORS", table)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keras_hub_layers._src.files import work_directories
+from keras_hub_layers._src.files import work_directories, write_errors
 from keras_hub_layers._src.files.destinations import check_file, check_replaceable, check_versionable, next_version
 from keras_hub_layers._src.files.layout import OWN_FILES
 from keras_hub_layers._src.files.work_directories import NEW, OLD, work_directory
@@ -83,11 +83,15 @@ def add_version(directory: str) -> Iterator[Work]:
 
 
 @contextlib.contextmanager
-def replace_file(destination: str) -> Iterator[str]:
+def replace_file(
+    destination: str, again: str = "khl.save(model, {})", problem: str = write_errors.UNTOUCHED
+) -> Iterator[str]:
     """Give a path of the same name to write one file to, and let it replace the destination after the block.
 
     Args:
         destination: A local path: free, or a file to be replaced.
+        again: What to run with another path, for the error text. Defaults to saving a model.
+        problem: What the error says first. Defaults to a sentence about an export.
 
     Raises:
         errors.ExportError: The destination is a directory.
@@ -95,7 +99,7 @@ def replace_file(destination: str) -> Iterator[str]:
     """
     final = os.path.realpath(destination)
     check_file(destination)
-    with work_directory(final, os.path.basename(final), again="khl.save(model, {})") as folder:
+    with work_directory(final, os.path.basename(final), again, problem) as folder:
         path = os.path.join(folder, os.path.basename(final))
         yield path
         os.replace(path, final)

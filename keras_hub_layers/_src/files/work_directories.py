@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 
-from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers._src.files.write_errors import UNTOUCHED, write_error
 from keras_hub_layers.errors import HubError
 
 if sys.platform == "win32":
@@ -25,13 +25,16 @@ NEW, OLD = "new", "old"  # a directory that is being written; one that was moved
 
 
 @contextlib.contextmanager
-def work_directory(final: str, name: str, again: str = "khl.export(target, {})") -> Iterator[str]:
+def work_directory(
+    final: str, name: str, again: str = "khl.export(target, {})", problem: str = UNTOUCHED
+) -> Iterator[str]:
     """Make and lock a hidden sibling of the final place; sweep those of ended processes; remove it at the end.
 
     Args:
         final: The place that the work is for.
         name: What the name of the work directory begins with.
         again: What to run with another place, for the error text. Defaults to an export.
+        problem: What the error says first. Defaults to a sentence about an export.
 
     Raises:
         errors.ExportWriteError: The operating system refused something, here or in the block.
@@ -46,7 +49,7 @@ def work_directory(final: str, name: str, again: str = "khl.export(target, {})")
     except HubError:
         raise
     except OSError as err:
-        raise write_error(err, final, again) from err
+        raise write_error(err, final, again, problem) from err
     finally:
         if path is not None:
             remove(path)

@@ -1,17 +1,17 @@
 """pack(directory, archive_path): one `.tar.gz` that any web server can offer as a handle."""
 
+import errno
 import gzip
 import os
 import shlex
 import tarfile
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 
+from keras_hub_layers._src.files.atomic import replace_file
 from keras_hub_layers._src.files.layout import is_saved_model
 from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, HubError
+from keras_hub_layers.errors import ExportError
 
 _LEVEL = 6  # of gzip; weights hardly shrink at any level
 
@@ -61,19 +61,17 @@ def pack(directory: str | os.PathLike[str], archive_path: str | os.PathLike[str]
             where=source,
             fix=f"keras-hub-layers pack {shlex.quote(source)} {shlex.quote(source + '.tar.gz')}",
         )
-    draft = f"{target}.{uuid.uuid4().hex[:12]}.tmp"
-    try:
-        with open(draft, "xb") as file, gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
-            write_tar(source, packed)
-        os.replace(draft, target)
-    except HubError:
-        raise
-    except OSError as error:
-        again = f"keras-hub-layers pack {shlex.quote(os.fspath(directory))} {{}}"
-        raise write_error(error, target, again, "The archive cannot be written.") from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(draft)
+    again = f"keras-hub-layers pack {shlex.quote(os.fspath(directory))} {{}}"
+    problem = "The archive cannot be written."
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):  # a typo, more likely than a wish
+        raise write_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder), target, again, problem)
+    with (
+        replace_file(target, again, problem) as draft,
+        open(draft, "xb") as file,
+        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
+    ):
+        write_tar(source, packed)
     return target
 
 

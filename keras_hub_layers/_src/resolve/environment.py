@@ -55,8 +55,8 @@ def mirrors() -> dict[str, str]:
     setting = os.environ.get("KERAS_HUB_LAYERS_MIRRORS", "").strip()
     if not setting:
         return {}
+    text = setting
     try:
-        text = setting
         if not setting.startswith("{"):
             with open(os.path.expanduser(setting), encoding="utf-8") as file:
                 text = file.read()
@@ -67,7 +67,7 @@ def mirrors() -> dict[str, str]:
         raise HandleError(
             "The table of mirrors cannot be read.",
             expected="a JSON object, or the path of a file with one: handle prefix to URL or directory",
-            received=f"{setting[:200]!r} ({error})",
+            received=f"{len(setting)} characters ({error})" if text == setting else f"{setting[:200]!r} ({error})",
             where="KERAS_HUB_LAYERS_MIRRORS",
             fix="""export KERAS_HUB_LAYERS_MIRRORS='{"https://tfhub.dev/": "https://hub.example.com/"}'""",
         ) from error
