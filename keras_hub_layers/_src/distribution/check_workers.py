@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers._src.export.workers import workers_of
+from keras_hub_layers._src.compat.workers import workers_of
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.savedmodel.source import source_of
 from keras_hub_layers.errors import DistributionError

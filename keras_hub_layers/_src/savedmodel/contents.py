@@ -34,10 +34,7 @@ class Trace:
         outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
         variables: The `tf.Variable`s that the function captured.
         form: The inputs as the function itself takes them, if they hold a named tuple, which is a list here; or `None`.
-<<<<<<< HEAD
         body: Reads its graph; `None` where there is none.
-=======
->>>>>>> main
         keywords: Keys of `inputs`, a dict then, that the function takes by name: tensors beside its first argument.
     """
 
@@ -46,10 +43,7 @@ class Trace:
     outputs: Any = None
     variables: tuple[Any, ...] = ()
     form: Any = None
-<<<<<<< HEAD
     body: "Callable[[], Body] | None" = None
-=======
->>>>>>> main
     keywords: tuple[str, ...] = ()
 
     def split(self, inputs: Any) -> tuple[Any, dict[str, Any]]:
@@ -111,22 +105,14 @@ class Function:
         Args:
             fixed: Names of further arguments that are given for good.
         """
-<<<<<<< HEAD
         traces = [self._with_keywords(trace, fixed) for trace in self.traces if _is_input(trace.inputs)]
-=======
-        traces = [self._with_keywords(trace, fixed) for trace in self.traces if is_input(trace.inputs)]
->>>>>>> main
         return tuple(sorted(traces, key=lambda trace: bool(trace.keywords)))
 
     def _with_keywords(self, trace: Trace, fixed: Collection[str]) -> Trace:
         keywords = tuple(
             name
             for name, value in trace.arguments.items()
-<<<<<<< HEAD
             if name not in ("training", *fixed) and self.parameters.get(name, ...) is None and _is_input(value)
-=======
-            if name not in ("training", *fixed) and self.parameters.get(name, ...) is None and is_input(value)
->>>>>>> main
         )
         if not keywords:
             return trace
