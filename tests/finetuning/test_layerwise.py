@@ -1,5 +1,9 @@
 """Learning rates fall from the output to the input by known factors, whatever the optimizer."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import producers
@@ -168,3 +172,34 @@ def test_hub_layers_of_one_name_in_nested_models_are_refused(produced, tmp_path)
         outputs = keras.Sequential([keras.Input((1,)), layers.HubLayer(handle, name="hub")])(outputs)
     with pytest.raises(errors.TrainingError, match=r"same name[\s\S]*name='hub_2'"):
         finetuning.layerwise(keras.Model(inputs, outputs), "sgd")
+
+
+DECAYED = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+from keras_hub_layers import finetuning, layers
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    hub = layers.HubLayer(sys.argv[1], trainable=True)
+    model = keras.Sequential([keras.Input((1,)), hub])
+    inner = keras.optimizers.SGD(0.5, weight_decay=0.1)
+    model.compile(finetuning.layerwise(model, inner, decay=0.5), "mse")
+    hub.set_weights([np.float32(1.0)] * 3)
+zero = np.zeros((4, 1), "float32")
+model.fit(zero - 3, zero, batch_size=4, epochs=2, verbose=0)   # y = x + a + b + c: no gradient at first
+print(json.dumps([float(weight.numpy()) for weight in hub.weights] + [inner.weight_decay]))
+"""
+
+
+def test_two_replicas_decay_each_weight_by_its_factor(produced):
+    command = [sys.executable, "-c", DECAYED, produced(three)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *weights, decay = json.loads(done.stdout.splitlines()[-1])
+    factors, expected = 0.5 * np.array([0.125, 0.25, 0.5]), np.ones(3)
+    for _ in range(2):
+        gradient = 2 * (expected.sum() - 3)
+        expected = expected * (1 - factors * 0.1) - factors * gradient
+    assert weights == pytest.approx(expected, rel=1e-6)
+    assert decay == 0.1

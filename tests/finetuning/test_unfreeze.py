@@ -144,6 +144,10 @@ OPTIMIZERS = {
     "loss_scale_adafactor": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adafactor(0.01)),
     "layerwise_adafactor": lambda: LayerwiseOptimizer(keras.optimizers.Adafactor(0.01), {}),
     "loss_scale": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01)),
+    "loss_scale_nadam": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Nadam(0.01)),
+    "loss_scale_layerwise_nadam": lambda: keras.optimizers.LossScaleOptimizer(
+        LayerwiseOptimizer(keras.optimizers.Nadam(0.01), {})
+    ),
 }
 
 

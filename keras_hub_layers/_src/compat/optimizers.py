@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
+
 # -- optimizers --------------------------------------------------------------------------------------------------------
 
 
@@ -40,14 +42,19 @@ def become(optimizer: Any, other: Any) -> None:
 
 
 def carry_over(optimizer: Any, copy: Any) -> None:
-    """Give a copy of an optimizer, made from its config, what is not in the config.
+    """Give a built copy of an optimizer, made from its config, what is neither in the config nor in `variables`.
 
     Keras 3.8 to 3.15: `exclude_from_weight_decay` keeps what it is told in attributes that are no arguments, and the
-    sum of gradients that `sum_no_gradients` leaves out is an attribute too.
+    sum of gradients that `sum_no_gradients` leaves out is an attribute too. Of a `Nadam` inside a `LossScaleOptimizer`,
+    which turns the tracking of attributes off while it builds, the variable `_u_product` is not among `variables`.
     """
+    listed = {id(variable) for variable in optimizer.variables}
     for name, value in vars(optimizer).items():
-        if name not in vars(copy) and not hasattr(value, "assign"):
-            vars(copy)[name] = value
+        if name not in vars(copy):
+            if not hasattr(value, "assign"):
+                vars(copy)[name] = value
+        elif isinstance(value, keras.Variable) and id(value) not in listed:
+            vars(copy)[name].assign(value)
 
 
 def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
@@ -57,27 +64,24 @@ def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
     variable it is says `_get_variable_index`. Weight decay is applied before it, by `_apply_weight_decay(variables)`,
     with the one learning rate and the attribute `weight_decay`; Muon (Keras 3.10) has `adam_weight_decay` besides.
     """
-    step, decay = optimizer.update_step, optimizer._apply_weight_decay
+    step = optimizer.update_step
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
         return step(gradient, variable, learning_rate * factor_at(optimizer._get_variable_index(variable)))
 
     def apply_weight_decay(variables: Any) -> None:
-        names = ("weight_decay", "adam_weight_decay")
-        full = {name: value for name in names if (value := getattr(optimizer, name, None)) is not None}
-        if not full:
-            return
-        parts: dict[float, list[Any]] = {}
+        by_factor: dict[float, list[Any]] = {}
         for variable in variables:
-            parts.setdefault(factor_at(optimizer._get_variable_index(variable)), []).append(variable)
-        try:
-            for factor, part in parts.items():
-                for name, value in full.items():
-                    setattr(optimizer, name, value * factor)
-                decay(part)
-        finally:
-            for name, value in full.items():
-                setattr(optimizer, name, value)
+            by_factor.setdefault(factor_at(optimizer._get_variable_index(variable)), []).append(variable)
+        for factor, same in by_factor.items():
+            # A view with a weight decay of its own: the replicas of a strategy trace this in threads that take turns,
+            # so an attribute of the optimizer itself that changed for a while would be seen by the others.
+            view = object.__new__(type(optimizer))
+            view.__dict__.update(vars(optimizer))
+            for name in ("weight_decay", "adam_weight_decay"):
+                if getattr(optimizer, name, None) is not None:
+                    view.__dict__[name] = getattr(optimizer, name) * factor
+            type(optimizer)._apply_weight_decay(view, same)
 
     optimizer.update_step = update_step
     optimizer._apply_weight_decay = apply_weight_decay
