@@ -102,7 +102,7 @@ def main(trials: int) -> None:
         lent = []
         for _ in range(6):
             start = time.perf_counter()
-            layer = hypermodel.leases.layer(handle, name="hub")
+            layer = hypermodel.pool.layer(handle, name="hub")
             lent.append(time.perf_counter() - start)
             del layer
         later = statistics.median(lent[1:])

@@ -11,6 +11,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from keras_hub_layers._src.keras_import import after_keras
+
 if TYPE_CHECKING:
     from keras_hub_layers import callbacks, distribution, errors, finetuning, interface, layers, tuners
     from keras_hub_layers._src.cut.cut import cut
@@ -46,7 +48,10 @@ def __getattr__(name: str) -> Any:
     if name in _NAMESPACES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _VERBS:
-        return getattr(importlib.import_module(f"{__name__}._src.{_VERBS[name]}"), name)
+        verb = getattr(importlib.import_module(f"{__name__}._src.{_VERBS[name]}"), name)
+        if "keras" in sys.modules:
+            _import_saved_classes()
+        return verb
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
@@ -54,5 +59,9 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if {"keras", "tensorflow"} <= sys.modules.keys():
-    importlib.import_module(f"{__name__}._src.saved_classes")  # so that saved files find their classes
+def _import_saved_classes() -> None:
+    """Have Keras find each of our classes that a saved file may name."""
+    importlib.import_module(f"{__name__}._src.saved_classes")
+
+
+after_keras(_import_saved_classes)

@@ -1,10 +1,12 @@
 """How to fine-tune: groups of variables, schedules, layer-wise learning rates, cached features."""
 
+from keras_hub_layers._src import saved_classes as _saved_classes  # noqa: F401
 from keras_hub_layers._src.finetuning.features import features
 from keras_hub_layers._src.finetuning.fine_tune import fine_tune
-from keras_hub_layers._src.finetuning.groups import Group, groups, summary
+from keras_hub_layers._src.finetuning.groups import Group, groups
 from keras_hub_layers._src.finetuning.layerwise import LayerwiseOptimizer, layerwise
 from keras_hub_layers._src.finetuning.patterns import patterns
+from keras_hub_layers._src.finetuning.summary import summary
 from keras_hub_layers._src.finetuning.unfreeze import unfreeze
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The classes that saved files name: imported together, so that Keras finds each of them when it loads one."""
+"""The classes that saved files name: imported together, first of all, so that Keras finds each when it loads one."""
 
 from keras_hub_layers._src.finetuning.layerwise import LayerwiseOptimizer
 from keras_hub_layers._src.layers.hub_layer import HubLayer

@@ -1,11 +1,13 @@
 """A SavedModel's variables fall into groups by their names, in the order in which the graph uses them."""
 
+import sys
+
 import keras
 import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, finetuning, layers
+from keras_hub_layers import callbacks, errors, finetuning, layers
 from keras_hub_layers._src.finetuning import groups
 from keras_hub_layers._src.layers import access
 
@@ -136,7 +138,7 @@ def test_variables_of_one_name_keep_their_depths_and_are_warned_of_where_a_patte
     root.__call__ = tf.function(lambda x: x + sum(root.all), input_signature=[tf.TensorSpec((None, 1))])
     root.variables = root.trainable_variables = root.all
     layer = layers.HubLayer(producers.save(root, tmp_path / "model"), name="hub")
-    assert [groups.depths(layer)[weight.path] for weight in layer.weights] == [3, 2, 1, 0]
+    assert [groups.steps_from_output(layer)[weight.path] for weight in layer.weights] == [3, 2, 1, 0]
     with pytest.warns(errors.HubWarning, match=r"groups \['stem'\] have the same names as those in \['head'\]"):
         finetuning.unfreeze(layer, 1)
 
@@ -199,3 +201,76 @@ def test_the_summary_is_a_table_with_the_share_that_is_trained(tmp_path, capsys)
     lines = []
     finetuning.summary(layer, lines.append)
     assert "".join(lines) + "\n" == printed
+
+
+def calls_of(action):
+    """How many functions an action calls, those of C included."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Handles of SavedModels of 60 and of 120 variables."""
+    folder = tmp_path_factory.mktemp("wide")
+    return [
+        chain(folder / str(count), *(f"block_{n}/{name}" for n in range(count // 2) for name in ("kernel", "bias")))
+        for count in (60, 120)
+    ]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda layer: finetuning.unfreeze(layer, "all"),
+        lambda layer: finetuning.unfreeze(layer, 20),
+        lambda layer: finetuning.unfreeze(layer, "biases"),
+        lambda layer: setattr(layer, "unfreeze", finetuning.patterns(layer, "all")),
+        lambda layer: layers.HubLayer(layer.handle, trainable=True, unfreeze=finetuning.patterns(layer, "all")),
+    ],
+    ids=["all", "number", "kind", "patterns", "constructor"],
+)
+def test_choosing_costs_in_proportion_to_the_number_of_variables(wide, action):
+    few, many = (layers.HubLayer(handle) for handle in wide)
+    action(few), action(many)  # what is done once in a process
+    assert calls_of(lambda: action(many)) < 2.2 * calls_of(lambda: action(few))
+
+
+def test_a_schedule_looks_up_each_variable_once_for_each_of_its_parts(wide):
+    counts = []
+    for handle in wide:
+        model = keras.Sequential([keras.Input((1,)), layers.HubLayer(handle), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        schedule = callbacks.Unfreeze({0: None, 1: 20, 2: "all"}, verbose=0)
+        schedule.set_model(model)
+        schedule.on_train_begin()
+        counts.append(calls_of(schedule.on_train_begin))
+    assert counts[1] < 2.2 * counts[0]
+
+
+def test_names_that_were_chosen_are_in_the_config_and_come_back_from_it(tmp_path):
+    layer = layers.HubLayer(chain(tmp_path / "model", *MOBILE), name="hub")
+    finetuning.unfreeze(layer, ["block_1", "Conv_[1]"])
+    assert layer.unfreeze == [r"^block_1_expand/kernel$", r"^block_1_BN/gamma$", "Conv_[1]"]
+    copy = layers.HubLayer.from_config(layer.get_config())
+    assert trained(copy) == trained(layer) == ["block_1_expand/kernel", "block_1_BN/gamma", "Conv_1/kernel"]
+
+
+def test_names_with_signs_of_regular_expressions_are_chosen_as_they_are(tmp_path):
+    names = ("a.b/w", "axb/w", "a-b/w", "a>b/w", "aab/w")
+    layer = layers.HubLayer(chain(tmp_path / "model", *names))
+    for name in (group.name for group in finetuning.groups(layer)):
+        finetuning.unfreeze(layer, name)
+        assert trained(layer) == [given for given in names if given.rpartition("/")[0] == name]
+        copy = layers.HubLayer(layer.handle, trainable=True, unfreeze=layer.unfreeze)
+        assert trained(copy) == trained(layer)

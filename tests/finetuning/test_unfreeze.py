@@ -177,7 +177,7 @@ def test_frozen_first_then_unfrozen_equals_an_optimizer_that_knew_all_from_the_s
     for gradient in gradients[:3]:
         grown.apply([gradient], [head])
         apply(straight, gradient, twin, rest)
-    optimizer_slots.regrow(grown, [other, head] if is_first else [head, other])
+    optimizer_slots.rebuild(grown, [other, head] if is_first else [head, other])
     assert int(grown.iterations.numpy()) == int(straight.iterations.numpy())
     for gradient in gradients[3:]:
         apply(grown, gradient, head, other)
@@ -207,7 +207,7 @@ def test_an_optimizer_with_variables_of_unknown_purpose_is_refused():
     optimizer = Odd(0.1)
     optimizer.build([one])
     with pytest.raises(errors.TrainingError, match="nothing says to which of the model's they belong"):
-        optimizer_slots.regrow(optimizer, [one, two])
+        optimizer_slots.rebuild(optimizer, [one, two])
 
 
 def test_gradients_that_wait_to_be_applied_are_not_kept_while_their_variables_are_frozen(produced):

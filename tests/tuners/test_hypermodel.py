@@ -16,8 +16,9 @@ import pytest
 import tensorflow as tf
 from searches import X, Y, head, hypermodel_of, scale, search, tuner_of
 
+import keras_hub_layers as khl
 from keras_hub_layers import callbacks, errors, layers, tuners
-from keras_hub_layers._src.tuners import model_pool, search_space
+from keras_hub_layers._src.tuners import model_pool
 
 # Keras and KerasTuner write the scores of a trial with NumPy's old protocol; its protobufs warn too.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -89,7 +90,7 @@ def test_each_saved_model_is_loaded_once_and_released_at_the_end(produced, tmp_p
     search(tuner, epochs=1)
     assert len(tuner.oracle.trials) == 5
     assert sorted(loads) == sorted([one, two])
-    assert tuner.hypermodel.leases._loans == {}
+    assert tuner.hypermodel.pool._pooled == {}
 
 
 def test_a_build_function_of_ones_own_loads_once_and_each_trial_begins_with_the_first_weights(
@@ -113,25 +114,25 @@ def test_a_build_function_of_ones_own_loads_once_and_each_trial_begins_with_the_
     assert loads == [handle]
     assert len(starts) > 3
     assert set(starts) == {0.5}
-    assert model_pool.SHARED._loans == {}
+    assert model_pool.SHARED._pooled == {}
     best = tuner.get_best_models(1)[0]
     assert best.evaluate(X, Y, verbose=0) < float(np.mean((0.5 * X - Y) ** 2))
 
 
-def test_a_lent_object_has_its_weights_again_and_a_live_layer_keeps_its_own(produced):
-    lent = model_pool.Leases()
-    layer = lent.layer(produced(scale), trainable=True)
+def test_a_pooled_object_has_its_weights_again_and_a_live_layer_keeps_its_own(produced):
+    pool = model_pool.ModelPool()
+    layer = pool.layer(produced(scale), trainable=True)
     loaded = weakref.ref(layer.resolved_object)
     layer.weights[0].assign(9.0)
-    other = lent.layer(produced(scale))
+    other = pool.layer(produced(scale))
     assert other.resolved_object is not layer.resolved_object
     assert float(layer.weights[0].numpy()) == 9.0
     del layer
-    again = lent.layer(produced(scale))
+    again = pool.layer(produced(scale))
     assert again.resolved_object is loaded()
     assert float(again.weights[0].numpy()) == 0.5
     assert again.get_config()["handle"] == produced(scale)
-    lent.release()
+    pool.release()
     del again, other
     gc.collect()
     assert loaded() is None
@@ -145,6 +146,7 @@ def test_checkpoints_hold_what_was_trained_only(produced, tmp_path):
             fixed(hub=produced(scale), trainable=which is not None, unfreeze=which, tuning_rate=1e-3)
         )
         model.fit(X, Y, verbose=0)
+        model.set_checkpoints([str(tmp_path / "w.weights.h5")])
         model.save_weights(tmp_path / "w.weights.h5")
         with h5py.File(tmp_path / "w.weights.h5") as file:
             names[which] = sorted(f"{g}/{name}" for g in file if g != "optimizer" for name in file[g])
@@ -166,6 +168,7 @@ def test_a_trial_that_goes_on_later_goes_on_with_its_optimizer(produced, tmp_pat
     straight, first, second = built(), built(), built()
     straight.fit(X, Y, epochs=2, shuffle=False, verbose=0)
     first.fit(X, Y, shuffle=False, verbose=0)
+    first.set_checkpoints([tmp_path / "w.weights.h5"])
     first.save_weights(tmp_path / "w.weights.h5")
     second.load_weights(tmp_path / "w.weights.h5")
     second.fit(X, Y, shuffle=False, verbose=0)
@@ -178,6 +181,7 @@ def test_a_checkpoint_is_loaded_without_an_optimizer_that_trained_otherwise(prod
     hypermodel = hypermodel_of(produced(scale))
     tuned = hypermodel.build(fixed(hub=produced(scale), trainable=True, unfreeze="all", tuning_rate=0.01))
     tuned.fit(X, Y, verbose=0)
+    tuned.set_checkpoints([tmp_path / "w.weights.h5"])
     tuned.save_weights(tmp_path / "w.weights.h5")
     frozen = hypermodel.build(fixed(hub=produced(scale), trainable=False))
     frozen.load_weights(tmp_path / "w.weights.h5")
@@ -193,9 +197,32 @@ def test_the_best_model_is_saved_and_loaded_as_any_keras_model(produced, tmp_pat
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
     assert values(loaded) == values(model)
-    loaded.save_weights(tmp_path / "w.weights.h5")
-    with h5py.File(tmp_path / "w.weights.h5") as file:
-        assert sorted(file["hub_0"]) == ["0", "1"]
+
+
+@pytest.mark.parametrize("save", ["save_weights", "khl.save", "save_weights of what was loaded"])
+def test_the_weights_of_the_best_model_go_into_a_plain_model_of_the_same_layers(produced, tmp_path, save):
+    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(True,), tuning_rates=(0.1, 0.2)), tmp_path, trials=1)
+    search(tuner)
+    best, path = tuner.get_best_models(1)[0], tmp_path / "w.weights.h5"
+    if save == "khl.save":
+        khl.save(best, path)
+    elif save == "save_weights":
+        best.save_weights(path)
+    else:
+        best.save(tmp_path / "model.keras")
+        keras.saving.load_model(tmp_path / "model.keras", safe_mode=False).save_weights(path)
+    bias = tuner.get_best_hyperparameters()[0].get("bias")
+    plain = keras.Sequential(
+        [keras.Input((1,)), layers.HubLayer(produced(scale)), keras.layers.Dense(1, use_bias=bias)]
+    )
+    plain.load_weights(path)
+    np.testing.assert_array_equal(plain.predict(X, verbose=0), best.predict(X, verbose=0))
+    assert float(plain.layers[0].weights[0].numpy()) != 0.5
+    if save == "khl.save":
+        return  # a file without the optimizer is for models that have none, as ever in Keras
+    again = tuner.get_best_models(1)[0]
+    again.load_weights(path)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), best.predict(X, verbose=0))
 
 
 def test_a_schedule_goes_together_with_a_search(produced, tmp_path):
@@ -210,6 +237,7 @@ def test_a_schedule_goes_together_with_a_search(produced, tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(produced, tmp_path):
     hypermodel = hypermodel_of(produced(scale))
     model = hypermodel.build(fixed(hub=produced(scale), trainable=False, bias=True))
+    model.set_checkpoints([tmp_path / "w.weights.h5"])
     model.save_weights(tmp_path / "w.weights.h5")
     other = hypermodel.build(fixed(hub=produced(scale), trainable=False, bias=False))
     with pytest.raises(errors.TrainingError, match=r"another model[\s\S]*model/1"):
@@ -299,19 +327,19 @@ def test_without_a_trial_there_is_nothing_to_export(produced, tmp_path):
 
 def test_each_learning_rate_comes_from_an_active_hyperparameter_and_is_never_none():
     hp = keras_tuner.HyperParameters()
-    chosen = search_space.trainable_choice(hp, depths=(1, "all"))
+    chosen = tuners.trainable_choice(hp, depths=(1, "all"))
     assert (chosen.trainable, chosen.unfreeze, chosen.tuning_rate) == (False, None, 0.0)
     assert chosen.learning_rate == pytest.approx(1e-3)
     assert set(hp.values) == {"trainable", "learning_rate"}
     hp.values["trainable"] = True
     hp.ensure_active_values()  # as KerasTuner does with the values of a trial
     hp.values["unfreeze"] = "all"
-    chosen = search_space.trainable_choice(hp, depths=(1, "all"))
+    chosen = tuners.trainable_choice(hp, depths=(1, "all"))
     assert (chosen.trainable, chosen.unfreeze) == (True, "all")
     assert 1e-4 <= chosen.learning_rate <= 1e-2
     assert 1e-6 <= chosen.tuning_rate <= 1e-3
     hp.values["unfreeze"] = "1"
-    assert search_space.trainable_choice(hp, depths=(1, "all")).unfreeze == 1
+    assert tuners.trainable_choice(hp, depths=(1, "all")).unfreeze == 1
 
 
 def test_a_head_trains_at_its_own_rate_where_the_saved_model_is_tuned(produced):
@@ -327,15 +355,15 @@ def test_a_head_trains_at_its_own_rate_where_the_saved_model_is_tuned(produced):
 @pytest.mark.parametrize("only", [False, True])
 def test_one_value_of_trainable_is_no_choice(only):
     hp = keras_tuner.HyperParameters()
-    chosen = search_space.trainable_choice(hp, values=(only,))
+    chosen = tuners.trainable_choice(hp, values=(only,))
     assert chosen.trainable is only
     assert isinstance(chosen.learning_rate, float)
 
 
 def test_two_choices_of_one_space_have_hyperparameters_of_their_own():
     hp = keras_tuner.HyperParameters()
-    first = search_space.trainable_choice(hp, head_rates=(1e-4, 1e-3))
-    second = search_space.trainable_choice(hp, name="decoder", head_rates=(1e-1, 1.0), values=(True,))
+    first = tuners.trainable_choice(hp, head_rates=(1e-4, 1e-3))
+    second = tuners.trainable_choice(hp, name="decoder", head_rates=(1e-1, 1.0), values=(True,))
     assert first.learning_rate < 1e-3 < 1e-1 < second.learning_rate
     assert {"learning_rate", "decoder_learning_rate", "decoder_tuning_rate", "decoder_unfreeze"} <= set(hp.values)
 
@@ -395,18 +423,18 @@ def test_a_preprocessor_with_weights_to_train_is_refused(produced):
         hypermodel_of(wide).build(fixed(hub="wide", trainable=False))
 
 
-def test_an_object_that_a_layer_uses_is_not_lent_again():
+def test_an_object_that_a_layer_uses_is_not_used_again():
     obj = tf.train.Checkpoint()
     obj.w = tf.Variable(2.0)
     obj.__call__ = tf.function(lambda x: obj.w * x, input_signature=[tf.TensorSpec((None, 1))])
     obj.variables = obj.trainable_variables = [obj.w]
-    lent = model_pool.Leases()
-    layer = lent.layer(obj)
+    pool = model_pool.ModelPool()
+    layer = pool.layer(obj)
     with pytest.raises(errors.TrainingError, match=r"share their weights[\s\S]*tf.saved_model.save"):
-        lent.layer(obj)
+        pool.layer(obj)
     del layer
     gc.collect()
-    assert float(lent.layer(obj)(np.ones((1, 1), "float32"))[0, 0]) == 2.0
+    assert float(pool.layer(obj)(np.ones((1, 1), "float32"))[0, 0]) == 2.0
 
 
 def test_a_choice_brings_its_input_size_and_preprocessor(produced, tmp_path):
@@ -470,7 +498,7 @@ class Failing(keras.callbacks.Callback):
     """Fails in trials with a bias: what no preflight on one batch can see."""
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.model.get_layer("head").layers[-1].use_bias:
+        if self.model.layers[-1].use_bias:
             raise ValueError("no memory left")
 
 
@@ -495,7 +523,174 @@ def test_a_search_without_a_completed_trial_is_an_error_and_so_is_its_export(pro
 
 def test_without_kerastuner_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_tuner", None)
-    for name in ("tuners", "arms"):
+    for name in ("tuners", "_src.tuners.hypermodel", "_src.tuners.preflight"):
         monkeypatch.delitem(sys.modules, f"keras_hub_layers.{name}")
     with pytest.raises(errors.MissingPackageError, match=r'pip install "keras-hub-layers\[tuner\]"'):
         importlib.import_module("keras_hub_layers.tuners")
+
+
+# -- KerasTuner's own recipes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_best_hyperparameters_are_trained_again_without_callbacks(produced, tmp_path, trainable):
+    tuner = tuner_of(hypermodel_of(produced(scale), trainable=(trainable,)), tmp_path, trials=1)
+    search(tuner, epochs=1)
+    hp = tuner.get_best_hyperparameters()[0]
+    model = tuner.hypermodel.build(hp)
+    before = model.evaluate(X, Y, verbose=0)
+    history = tuner.hypermodel.fit(hp, model, X, Y, epochs=3, verbose=0)
+    assert len(history.history["loss"]) == 3
+    assert model.evaluate(X, Y, verbose=0) < before
+
+
+def test_metrics_may_be_a_dict_by_output(produced, tmp_path):
+    def named(hp, x):
+        return {"score": keras.layers.Dense(1, name="score")(x), "twice": keras.layers.Dense(1, name="twice")(x)}
+
+    for trainable in (False, True):
+        hypermodel = tuners.HubHyperModel(
+            [produced(scale)],
+            named,
+            loss={"score": "mse", "twice": "mae"},
+            metrics={"score": ["mae"], "twice": ["mse"]},
+            trainable=trainable,
+        )
+        objective = keras_tuner.Objective("val_score_mae", "min")
+        tuner = keras_tuner.RandomSearch(hypermodel, objective, max_trials=1, directory=str(tmp_path / str(trainable)))
+        targets = {"score": Y, "twice": 2 * Y}
+        tuners.search(tuner, X, targets, epochs=1, validation_data=(X, targets), verbose=0)
+        best = tuner.get_best_models(1)[0]
+        error = float(np.mean(np.abs(best.predict(X, verbose=0)["score"] - Y)))
+        assert tuner.oracle.get_best_trials(1)[0].score == pytest.approx(error, rel=1e-5)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_reused_hypermodel_sees_that_its_data_have_changed(produced, tmp_path, as_dataset):
+    """y = a·b·x with a·b = 1/2 and a head of ones: frozen and not trained, its error is that of x/2."""
+    hypermodel = hypermodel_of(produced(scale), trainable=(False,), optimizer=lambda rate: keras.optimizers.SGD(0.0))
+    x, scores = X.copy(), []
+    for number in range(3):
+        tuner = tuner_of(hypermodel, tmp_path / str(number), trials=1)
+        if as_dataset:
+            data = tf.data.Dataset.from_generator(
+                lambda x=x: zip(x, Y, strict=True),
+                output_signature=(tf.TensorSpec((1,)), tf.TensorSpec((1,))),
+            ).batch(4)
+            tuner.search(data, epochs=1, validation_data=data, verbose=0)
+        else:
+            tuner.search(x, Y, epochs=1, validation_data=(x, Y), verbose=0)
+        scores.append(tuner.oracle.get_best_trials(1)[0].score)
+        x *= -2.0
+    expected = [float(np.mean((0.5 * factor * X - Y) ** 2)) for factor in (1, -2, 4)]
+    assert scores == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_preprocessor_that_was_adapted_anew_is_computed_anew(produced, tmp_path):
+    layer = keras.layers.Normalization(axis=None)
+    layer.adapt(X)
+    candidate = tuners.Candidate(produced(scale), input_shape=(1,), preprocessor=layer)
+    hypermodel = hypermodel_of(candidate, trainable=(False,), optimizer=lambda rate: keras.optimizers.SGD(0.0))
+    for number, scaled in enumerate((X, 10 * X)):
+        layer.adapt(scaled)
+        tuner = tuner_of(hypermodel, tmp_path / str(number), trials=1)
+        tuner.search(X, Y, epochs=1, validation_data=(X, Y), verbose=0)
+        expected = float(np.mean((0.5 * (X - scaled.mean()) / scaled.std() - Y) ** 2))
+        assert tuner.oracle.get_best_trials(1)[0].score == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_unused_output_of_the_saved_model_leaves_the_head_trainable_on_features(produced, tmp_path):
+    candidate = tuners.Candidate(produced(producers.sum_and_difference), arguments={"return_dict": True}, label="both")
+    hypermodel = tuners.HubHyperModel(
+        [candidate], lambda hp, x: keras.layers.Dense(1)(x["sigma"]), loss="mse", trainable=False
+    )
+    tuner = tuner_of(hypermodel, tmp_path, trials=1)
+    data = {"x": X, "y": X}
+    tuners.search(tuner, data, Y, epochs=1, validation_data=(data, Y), verbose=0)
+    best = tuner.get_best_models(1)[0]
+    assert best.evaluate(data, Y, verbose=0) == pytest.approx(tuner.oracle.get_best_trials(1)[0].score, rel=1e-5)
+
+
+def with_loss(directory):
+    """y = a·x with a = 0.5 that can be tuned, and a published loss of 1 that does not depend on it."""
+    root = tf.train.Checkpoint()
+    root.a = tf.Variable(0.5, name="a")
+    root.__call__ = tf.function(lambda x: root.a * x, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.a]
+    root.regularization_losses = [tf.function(lambda: 1.0 + 0.0 * root.a, input_signature=[])]
+    return producers.save(root, directory)
+
+
+def fixed_head(hp, x):
+    return keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", trainable=False)(x)
+
+
+@pytest.mark.parametrize("how", ["tuners.search", "tuner.search"])
+def test_the_loss_of_the_data_chooses_the_better_model_whatever_its_regularization(produced, tmp_path, how):
+    def tuner_by(objective, name):
+        hypermodel = tuners.HubHyperModel(
+            [produced(with_loss)], fixed_head, loss="mse", tuning_rates=(0.1, 0.2), optimizer=keras.optimizers.Adam
+        )
+        return keras_tuner.GridSearch(hypermodel, objective, max_trials=8, directory=str(tmp_path / name), seed=1)
+
+    def run(tuner):
+        arguments = {"epochs": 2, "validation_data": (X, Y), "verbose": 0}
+        if how == "tuners.search":
+            tuners.search(tuner, X, Y, **arguments)
+        else:
+            tuner.search(X, Y, **arguments)
+        return tuner.oracle.get_best_trials(1)[0]
+
+    fair = tuner_by(keras_tuner.Objective("val_data_loss", "min"), "fair")
+    best = run(fair)
+    assert best.hyperparameters.values["trainable"] is True
+    model = fair.get_best_models(1)[0]
+    assert best.score == pytest.approx(float(np.mean((model.predict(X, verbose=0) - Y) ** 2)), rel=1e-5)
+    frozen = [t for t in fair.oracle.trials.values() if not t.hyperparameters.values["trainable"]]
+    assert {round(t.score, 4) for t in frozen} == {round(float(np.mean((0.5 * X - Y) ** 2)), 4)}
+    text = r"'val_loss' holds the regularization losses[\s\S]*Objective\(\"val_data_loss\", \"min\"\)"
+    with pytest.warns(errors.HubWarning, match=text) as caught:
+        run(tuner_by("val_loss", "unfair"))
+    assert [warning.filename for warning in caught if "regularization" in str(warning.message)] == [__file__]
+
+
+STRATEGY = """
+import json, sys
+import keras, keras_tuner, numpy as np, tensorflow as tf
+from keras_hub_layers import tuners
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+x = np.linspace(-1, 1, 16, dtype="float32")[:, None]
+hypermodel = tuners.HubHyperModel(
+    [sys.argv[1]],
+    lambda hp, features: keras.layers.Dense(1, kernel_initializer="ones")(features),
+    loss="mse",
+    tuning_rates=(0.1, 0.2),
+)
+tuner = keras_tuner.GridSearch(
+    hypermodel, "val_loss", max_trials=4, directory=sys.argv[2], seed=1,
+    distribution_strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+)
+arguments = {"epochs": 1, "batch_size": 4, "validation_data": (x, 3 * x), "verbose": 0}
+if sys.argv[3] == "tuners.search":
+    tuners.search(tuner, x, 3 * x, **arguments)
+else:
+    tuner.search(x, 3 * x, **arguments)
+trials = tuner.oracle.trials.values()
+values = [(t.hyperparameters.values["trainable"], t.status) for t in trials]
+path = tuners.export_best(tuner, sys.argv[2] + "/best", trainable=True)
+error = float(np.mean((tf.saved_model.load(path)(x).numpy() - 3 * x) ** 2))
+print(json.dumps([values, tuner.oracle.get_best_trials(1)[0].score, error]))
+"""
+
+
+@pytest.mark.parametrize("how", ["tuners.search", "tuner.search"])
+def test_a_tuner_with_a_strategy_of_two_replicas_completes_each_trial(produced, tmp_path, how):
+    command = [sys.executable, "-c", STRATEGY, produced(scale), str(tmp_path), how]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    trials, score, error = json.loads(done.stdout.splitlines()[-1])
+    assert {status for _, status in trials} == {"COMPLETED"}
+    assert {trainable for trainable, _ in trials} == {True, False}
+    assert score == pytest.approx(error, rel=1e-5)

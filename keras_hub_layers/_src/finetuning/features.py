@@ -1,4 +1,4 @@
-"""The outputs of a frozen layer, computed once for all epochs, trials and processes."""
+"""features(layer, data): the outputs of a frozen layer, computed once for all epochs, trials and processes."""
 
 import itertools
 import os
@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers._src.compat import models
-from keras_hub_layers._src.finetuning import feature_digests, feature_stores
-from keras_hub_layers._src.finetuning.fit_data import as_arrays
+from keras_hub_layers._src.compat import models, tensorflow
+from keras_hub_layers._src.finetuning.feature_storage import feature_digests, feature_stores
+from keras_hub_layers._src.finetuning.fit_data import as_arrays, batches_of, refused
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError
+from keras_hub_layers.errors import TrainingError, located
 
 __all__ = ["features"]
 
@@ -58,48 +58,37 @@ def features(
     model = keras.Sequential([layer, head])
     ```
     """
-    where = f"features of {layer.name!r}"
-    batches = _batches(data, batch_size, where)
+    with located(f"features of {layer.name!r}"):
+        return _compute_or_find(layer, batches_of(data, batch_size), data, cache)
+
+
+def _compute_or_find(
+    layer: keras.layers.Layer, batches: Callable[[], Iterator[Any]], data: Any, cache: str | os.PathLike[str] | None
+) -> Any:
+    _check_strategy()
     if not all(part.built for part in models.flatten_layers(layer)):  # its weights are not there yet
         for batch in itertools.islice(batches(), 1):
             layer(_tensors(batch[0] if isinstance(batch, tuple) else batch), training=False)
-    _check_layer(layer, where)
+    _check_layer(layer)
     before, after = feature_digests.Reading(), feature_digests.Reading()
-    is_paired = False
     for batch in batches():
-        is_paired = isinstance(batch, tuple) and len(batch) > 1
         before.add(batch)
     if not before.examples[1]:
-        raise _refused("There are no examples.", "at least one", "none", where, "finetuning.features(layer, (x, y))")
+        raise refused("There are no examples.", "at least one", "none", "finetuning.features(layer, (x, y))")
     key = "" if cache is None else feature_digests.of_layer(layer)
     in_order, in_any_order = f"{key}-{before.order}", f"{key}-{before.examples[0]:032x}"
     if cache is not None:
-        for name in [in_order, in_any_order] if is_paired else [in_order]:
-            found = feature_stores.read(os.path.join(cache, name))
-            if found is not None:
-                return found
+        for name in [in_order, in_any_order] if before.is_paired else [in_order]:
+            stored = feature_stores.read(os.path.join(cache, name))
+            if stored is not None:
+                return stored
     if isinstance(data, keras.utils.PyDataset):
         data.on_epoch_end()  # as fit does: what it changes is seen by the second reading
     store = feature_stores.Memory() if cache is None else feature_stores.Files(os.fspath(cache))
     try:
-        for batch in _stored(layer, batches(), store, where):
+        for batch in _compute_into(store, layer, batches()):
             after.add(batch)
-        if before.examples != after.examples:
-            raise _refused(
-                "The data are not the same each time that they are read, so their features cannot be kept.",
-                "data without random augmentation or sampling before the layer; their order may change",
-                "other examples at the second reading",
-                where,
-                "dataset = dataset.map(augment)   # leave this out, and augment in the input pipeline of a full fit",
-            )
-        if before.order != after.order and not is_paired:
-            raise _refused(
-                "The order of the data is another each time, so nobody could tell which features belong to what.",
-                "shuffled data with their targets, or data in one order",
-                "inputs alone, in another order at the second reading",
-                where,
-                "finetuning.features(layer, tf.data.Dataset.zip((inputs, targets)).shuffle(1000).batch(32))",
-            )
+        _check_readings(before, after)
         if isinstance(store, feature_stores.Memory):
             return store.finish()
         return store.finish(in_order if before.order == after.order else in_any_order)
@@ -107,8 +96,25 @@ def features(
         store.close()
 
 
-def _stored(
-    layer: keras.layers.Layer, batches: Iterable[Any], store: feature_stores.Memory | feature_stores.Files, where: str
+def _check_readings(before: feature_digests.Reading, after: feature_digests.Reading) -> None:
+    if before.examples != after.examples:
+        raise refused(
+            "The data are not the same each time that they are read, so their features cannot be kept.",
+            "data without random augmentation or sampling before the layer; their order may change",
+            "other examples at the second reading",
+            "dataset = dataset.map(augment)   # leave this out, and augment in the input pipeline of a full fit",
+        )
+    if before.order != after.order and not before.is_paired:
+        raise refused(
+            "The order of the data is another each time, so nobody could tell which features belong to what.",
+            "shuffled data with their targets, or data in one order",
+            "inputs alone, in another order at the second reading",
+            "finetuning.features(layer, tf.data.Dataset.zip((inputs, targets)).shuffle(1000).batch(32))",
+        )
+
+
+def _compute_into(
+    store: feature_stores.Memory | feature_stores.Files, layer: keras.layers.Layer, batches: Iterable[Any]
 ) -> Iterator[Any]:
     """Compute and store the features of each batch, and pass the batch on."""
     checked = False
@@ -117,119 +123,80 @@ def _stored(
     compute: Callable[..., Any] = layer.predict_on_batch if is_compiled else lambda x: layer(x, training=False)
     for batch in batches:
         x, rest = (batch[0], batch[1:]) if isinstance(batch, tuple) else (batch, ())
-        outputs = keras.tree.map_structure(_values, compute(_tensors(x)))
+        outputs = keras.tree.map_structure(_dense_array, compute(_tensors(x)))
         if not checked:
-            _check_rows(x, outputs, where)
-            _check_random(layer, x, outputs, where)
+            _check_rows(x, outputs)
+            _check_random(layer, x, outputs)
             checked = True
-        store.add((outputs, *(keras.tree.map_structure(_values, part) for part in rest)) if rest else outputs)
+        store.add((outputs, *(keras.tree.map_structure(_dense_array, part) for part in rest)) if rest else outputs)
         yield batch
 
 
-def _check_layer(layer: keras.layers.Layer, where: str) -> None:
+def _check_layer(layer: keras.layers.Layer) -> None:
     inside = models.flatten_layers(layer)
     tuned = [part.name for part in inside if isinstance(part, hub_layer.HubLayer) and part.trainable]
     if tuned or layer.trainable_weights:
-        raise _refused(
+        raise refused(
             "The features of a layer that is trained change with it.",
             "a frozen layer",
             f"trainable: {tuned or [weight.path for weight in layer.trainable_weights][:5]}",
-            where,
             "layer.trainable = False",
         )
-    random = [part.name for part in inside if any(map(_draws, vars(part).values()))]
+    random = [part.name for part in inside if any(map(_is_random, vars(part).values()))]
     if random:
-        raise _random(f"{random}", where)
+        raise _random_layer(f"{random}")
 
 
-def _check_rows(x: Any, outputs: Any, where: str) -> None:
+def _check_strategy() -> None:
+    replicas = tensorflow.current_strategy().num_replicas_in_sync
+    if replicas > 1:
+        raise refused(
+            "Features are computed on one device, and not by the replicas of a strategy, which would each compute all.",
+            "a call outside of the scope of a strategy; the layer may have been created within it",
+            f"the scope of a strategy with {replicas} replicas",
+            "finetuning.features(layer, data)   # after the block `with strategy.scope():`",
+        )
+
+
+def _check_rows(x: Any, outputs: Any) -> None:
     """Refuse outputs that are not one for each example."""
-    count = len(feature_digests.array(keras.tree.flatten(x)[0]))
+    count = len(feature_digests.as_array(keras.tree.flatten(x)[0]))
     shapes = [leaf.shape for leaf in keras.tree.flatten(outputs)]
     if any(shape[:1] != (count,) for shape in shapes):
-        raise _refused(
+        raise refused(
             "The features have no row for each example.",
             f"outputs of {count} rows for a batch of {count}",
             f"shapes {shapes}",
-            where,
             "finetuning.features(hub_layer, (x, y))   # a layer that keeps the batch axis",
         )
 
 
-def _check_random(layer: keras.layers.Layer, x: Any, outputs: Any, where: str) -> None:
+def _check_random(layer: keras.layers.Layer, x: Any, outputs: Any) -> None:
     """Refuse a layer that computes another thing in training, or each time: what no attribute shows."""
-    again = keras.tree.map_structure(_values, layer(_tensors(x), training=True))
+    again = keras.tree.map_structure(_dense_array, layer(_tensors(x), training=True))
     pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True)
-    if not all(_same(one, other) for one, other in pairs):
-        raise _random("other outputs of the same batch in a training step", where)
+    if not all(_is_same(one, other) for one, other in pairs):
+        raise _random_layer("other outputs of the same batch in a training step")
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
     if one.shape != other.shape or one.dtype.kind not in "fc":
         return np.array_equal(one, other)
     return np.allclose(one.astype("float64"), other.astype("float64"), rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
-def _draws(value: Any) -> bool:
+def _is_random(value: Any) -> bool:
     """Whether an attribute of a layer gives it random numbers."""
     return isinstance(value, keras.random.SeedGenerator)
 
 
-def _random(received: str, where: str) -> TrainingError:
-    return _refused(
+def _random_layer(received: str) -> TrainingError:
+    return refused(
         "The layer is random or augments; its outputs would be the same in every epoch.",
         "a layer without dropout, noise or augmentation",
         received,
-        where,
         "finetuning.features(hub_layer, (x, y))   # the HubLayer alone",
     )
-
-
-def _batches(data: Any, batch_size: int, where: str) -> Callable[[], Iterator[Any]]:
-    """What reads the data from the start, batch by batch."""
-    if isinstance(data, tuple):
-        given = [as_arrays(part) for part in data]
-        while len(given) > 1 and given[-1] is None:
-            given.pop()
-        data = tuple(given) if len(given) > 1 else given[0] if given else given
-    elif isinstance(data, (list, dict, np.ndarray)):
-        data = as_arrays(data)
-    if isinstance(data, (tuple, list, dict)) or hasattr(data, "shape"):
-        leaves = keras.tree.flatten(data)
-        sizes = [leaf.shape[0] if getattr(leaf, "shape", ()) else None for leaf in leaves]
-        if not leaves or None in sizes or len(set(sizes)) > 1:
-            shapes = [str(getattr(leaf, "shape", type(leaf).__name__)) for leaf in leaves]
-            raise _refused(
-                "The data are not arrays of one length.",
-                "an array, a list or dict of arrays, or a tuple (x, y) or (x, y, sample_weight), all of one length",
-                f"{shapes}",
-                where,
-                "finetuning.features(layer, (np.array(x), np.array(y)))",
-            )
-        parts = [slice(start, start + batch_size) for start in range(0, int(sizes[0] or 0), batch_size)]
-        return lambda: (keras.tree.map_structure(lambda leaf, part=part: leaf[part], data) for part in parts)
-    cardinality = getattr(data, "cardinality", None)
-    if cardinality is not None and int(cardinality()) == -1:
-        raise _refused("The data have no end.", "a dataset that ends", "repeat()", where, "dataset.take(batches)")
-    if isinstance(data, keras.utils.PyDataset):
-        if data.num_batches is None:
-            raise _refused(
-                "The data have no end.",
-                "a PyDataset with a length",
-                "__len__() is None",
-                where,
-                "def __len__(self): ...",
-            )
-        return lambda: (data[number] for number in range(data.num_batches or 0))
-    if not hasattr(data, "__iter__") or iter(data) is data:
-        raise _refused(
-            "The data cannot be read twice.",
-            "arrays, or a dataset of batches",
-            type(data).__name__,
-            where,
-            "finetuning.features(layer, (x, y))",
-        )
-    return lambda: iter(data)
 
 
 def _tensors(x: Any) -> Any:
@@ -237,18 +204,13 @@ def _tensors(x: Any) -> Any:
     return keras.tree.map_structure(lambda leaf: as_arrays(leaf) if isinstance(leaf, np.ndarray) else leaf, x)
 
 
-def _values(value: Any) -> np.ndarray:
+def _dense_array(value: Any) -> np.ndarray:
     """An output, or what came with it, as an array."""
     if hasattr(value, "ragged_rank") or hasattr(value, "dense_shape"):
-        raise _refused(
+        raise refused(
             "The features have rows of different lengths, or are sparse; as arrays they would be padded.",
             "dense outputs",
             type(value).__name__,
-            "finetuning.features",
             "layer = keras.Sequential([layer, keras.layers.Lambda(lambda x: x.to_tensor(shape=(None, 64)))])",
         )
-    return feature_digests.array(value)
-
-
-def _refused(problem: str, expected: str, received: str, where: str, fix: str) -> TrainingError:
-    return TrainingError(problem, expected=expected, received=received, where=where, fix=fix)
+    return feature_digests.as_array(value)

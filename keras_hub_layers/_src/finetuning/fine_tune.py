@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.finetuning.data_loss import callbacks_with_data_loss
 from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
-from keras_hub_layers._src.finetuning.unfreeze import Unfreeze
-from keras_hub_layers._src.layers.access import hub_layers
+from keras_hub_layers._src.finetuning.unfreeze_callback import Unfreeze
+from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError
+from keras_hub_layers.errors import TrainingError, located
 
 __all__ = ["fine_tune"]
 
@@ -54,7 +55,9 @@ def fine_tune(
         warmup: Share of the batches after unfreezing in which the learning rate rises. Defaults to 0.1, as in
             TensorFlow's tutorial on classifying text with BERT (`num_warmup_steps = 0.1 * num_train_steps`). Where the
             number of batches of a dataset is unknown, one epoch's worth cannot be told, and there is no warm-up.
-        callbacks: Further callbacks; they come after the one that unfreezes.
+        callbacks: Further callbacks; they come after the one that unfreezes. Where a SavedModel publishes
+            regularization losses, `data_loss` and `val_data_loss` are in the logs (`callbacks.DataLoss`): monitor
+            these, with `mode="min"`, since `loss` and `val_loss` rise when the SavedModel is unfrozen.
         **kwargs: Further arguments of `fit`, such as `batch_size` and `validation_data`.
 
     Returns:
@@ -82,61 +85,67 @@ def fine_tune(
     - [Transfer learning and fine-tuning](https://www.tensorflow.org/tutorials/images/transfer_learning).
     - [Classify text with BERT](https://www.tensorflow.org/text/tutorials/classify_text_with_bert).
     """
-    _check(model, data, epochs, head_epochs)
+    with located(f"fine_tune, model {model.name!r}"):
+        _check(model, data, epochs, head_epochs)
     rate = learning_rate_of(model) if learning_rate is None else learning_rate
     schedule: Mapping[int, Any] = {0: None, head_epochs: which} if head_epochs else {0: which}
     rates = {0: rate, head_epochs: rate * rate_factor} if head_epochs else {0: rate * rate_factor}
     x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
     names = ("y", "sample_weight")[: len(rest)]
-    batches = _batches(x, kwargs) * (epochs - head_epochs)
-    once = Unfreeze(schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=0)
+    batches = _batches_per_epoch(x, kwargs) * (epochs - head_epochs)
+    schedule_callback = Unfreeze(schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=0)
     arguments = {**dict(zip(names, rest, strict=True)), **kwargs}
     arguments.update({name: as_validation(kwargs[name]) for name in ("validation_data",) if name in kwargs})
-    return model.fit(x, epochs=epochs, callbacks=[once, *callbacks], **arguments)
+    return model.fit(
+        x, epochs=epochs, callbacks=callbacks_with_data_loss(model, [schedule_callback, *callbacks]), **arguments
+    )
 
 
 def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None:
-    where = f"fine_tune, model {model.name!r}"
     is_pair = isinstance(data, list) and len(data) == 2 and len(getattr(model, "inputs", None) or [0]) == 1
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or is_pair:
-        raise TrainingError(
-            "Data and targets are one argument, and the number of epochs follows.",
-            expected="a dataset or a tuple (x, y), and an integer",
-            received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
-            where=where,
-            fix="finetuning.fine_tune(model, (x, y), epochs=5)",
-        )
+        raise _other_arguments(data, epochs)
     if not model.compiled or model.optimizer is None:
         raise TrainingError(
             "The model is not compiled.",
             expected="a model with an optimizer and a loss",
             received="a model without",
-            where=where,
             fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
         )
-    found = hub_layers(model)
-    inside = {id(weight) for layer in found for weight in layer.weights}
+    layers = access.hub_layers(model)
+    inside = {id(weight) for layer in layers for weight in layer.weights}
     head = [weight for weight in model.trainable_variables if id(weight) not in inside]
-    is_bare = all(part in found or isinstance(part, keras.Model) for part in models.flatten_layers(model))
-    if not found or (head_epochs and not head and (model.built or is_bare)):
-        raise TrainingError(
-            "The model has no head to train before its HubLayer." if found else "The model has no HubLayer.",
-            expected="a model with a HubLayer, and with trainable layers besides",
-            received=f"HubLayers: {[layer.name for layer in found]}, other trainable weights: {len(head)}",
-            where=where,
-            fix="finetuning.fine_tune(model, data, epochs, head_epochs=0)" if found else "model.fit(x, y)",
-        )
+    is_bare = all(part in layers or isinstance(part, keras.Model) for part in models.flatten_layers(model))
+    if not layers or (head_epochs and not head and (model.built or is_bare)):
+        raise _no_head([layer.name for layer in layers], len(head))
     if not 0 <= head_epochs < epochs:
         raise TrainingError(
             "The epochs for the head leave none for the rest.",
             expected=f"head_epochs from 0 to {epochs - 1}, less than epochs={epochs}",
             received=f"head_epochs={head_epochs!r}",
-            where=where,
             fix=f"finetuning.fine_tune(model, data, epochs={head_epochs + 1})",
         )
 
 
-def _batches(x: Any, arguments: Mapping[str, Any]) -> int:
+def _other_arguments(data: Any, epochs: Any) -> TrainingError:
+    return TrainingError(
+        "Data and targets are one argument, and the number of epochs follows.",
+        expected="a dataset or a tuple (x, y), and an integer",
+        received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
+        fix="finetuning.fine_tune(model, (x, y), epochs=5)",
+    )
+
+
+def _no_head(names: list[str], count: int) -> TrainingError:
+    return TrainingError(
+        "The model has no head to train before its HubLayer." if names else "The model has no HubLayer.",
+        expected="a model with a HubLayer, and with trainable layers besides",
+        received=f"HubLayers: {names}, other trainable weights: {count}",
+        fix="finetuning.fine_tune(model, data, epochs, head_epochs=0)" if names else "model.fit(x, y)",
+    )
+
+
+def _batches_per_epoch(x: Any, arguments: Mapping[str, Any]) -> int:
     """Batches in an epoch of `fit`; 0 if it cannot be told beforehand."""
     steps = arguments.get("steps_per_epoch")
     if steps:

@@ -1,12 +1,15 @@
-"""What users pass as data, in the form that `fit` takes: texts as string tensors, lists of numbers as arrays."""
+"""What users pass as data: in the form that `fit` takes, and read batch by batch."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["as_arrays", "as_validation"]
+from keras_hub_layers.errors import TrainingError
+
+__all__ = ["as_arrays", "as_validation", "batches_of", "refused"]
 
 
 def as_arrays(data: Any) -> Any:
@@ -37,3 +40,60 @@ def as_validation(data: Any) -> Any:
 
 def _holds_texts(array: np.ndarray) -> bool:
     return array.dtype == object and array.size > 0 and isinstance(array.flat[0], (str, bytes))
+
+
+def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
+    """A function that reads data from the start, batch by batch, each time that it is called.
+
+    Args:
+        data: As `finetuning.features` takes them.
+        batch_size: Examples in a batch where the data are arrays. Defaults to 32.
+
+    Raises:
+        errors.TrainingError: The data are no arrays of one length, never end, or can be read once only.
+    """
+    if isinstance(data, tuple):
+        given = [as_arrays(part) for part in data]
+        while len(given) > 1 and given[-1] is None:
+            given.pop()
+        data = tuple(given) if len(given) > 1 else given[0] if given else given
+    elif isinstance(data, (list, dict, np.ndarray)):
+        data = as_arrays(data)
+    if isinstance(data, (tuple, list, dict)) or hasattr(data, "shape"):
+        leaves = keras.tree.flatten(data)
+        sizes = [leaf.shape[0] if getattr(leaf, "shape", ()) else None for leaf in leaves]
+        if not leaves or None in sizes or len(set(sizes)) > 1:
+            shapes = [str(getattr(leaf, "shape", type(leaf).__name__)) for leaf in leaves]
+            raise refused(
+                "The data are not arrays of one length.",
+                "an array, a list or dict of arrays, or a tuple (x, y) or (x, y, sample_weight), all of one length",
+                f"{shapes}",
+                "finetuning.features(layer, (np.array(x), np.array(y)))",
+            )
+        parts = [slice(start, start + batch_size) for start in range(0, int(sizes[0] or 0), batch_size)]
+        return lambda: (keras.tree.map_structure(lambda leaf, part=part: leaf[part], data) for part in parts)
+    cardinality = getattr(data, "cardinality", None)
+    if cardinality is not None and int(cardinality()) == -1:
+        raise refused("The data have no end.", "a dataset that ends", "repeat()", "dataset.take(batches)")
+    if isinstance(data, keras.utils.PyDataset):
+        if data.num_batches is None:
+            raise refused(
+                "The data have no end.",
+                "a PyDataset with a length",
+                "__len__() is None",
+                "def __len__(self): ...",
+            )
+        return lambda: (data[number] for number in range(data.num_batches or 0))
+    if not hasattr(data, "__iter__") or iter(data) is data:
+        raise refused(
+            "The data cannot be read twice.",
+            "arrays, or a dataset of batches",
+            type(data).__name__,
+            "finetuning.features(layer, (x, y))",
+        )
+    return lambda: iter(data)
+
+
+def refused(problem: str, expected: str, received: str, fix: str) -> TrainingError:
+    """The error for data, or a layer, of which no features can be computed."""
+    return TrainingError(problem, expected=expected, received=received, fix=fix)

@@ -1,4 +1,4 @@
-"""Learning rates that fall from the output to the input, around any optimizer."""
+"""layerwise(model, optimizer): learning rates that fall from the output to the input, around any optimizer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from keras_hub_layers._src.compat import optimizers
 from keras_hub_layers._src.finetuning import groups
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError
+from keras_hub_layers.errors import TrainingError, located
 
 __all__ = ["LayerwiseOptimizer", "layerwise"]
 
@@ -53,13 +53,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer: Any = keras.optimizers.get(inner_optimizer)
         is_around_others = any(hasattr(self.inner_optimizer, name) for name in ("inner_optimizer", "optimizers"))
         if is_around_others or not hasattr(self.inner_optimizer, "update_step"):
-            raise TrainingError(
-                "A wrapper cannot be inside a LayerwiseOptimizer.",
-                expected="an optimizer such as Adam",
-                received=type(self.inner_optimizer).__name__,
-                where="LayerwiseOptimizer(inner_optimizer)",
-                fix="LossScaleOptimizer(LayerwiseOptimizer(keras.optimizers.Adam(1e-3), factors))",
-            )
+            raise _wrapper_inside(self.inner_optimizer)
         self.factors = {path: float(factor) for path, factor in factors.items()}
         self.default = float(default)
 
@@ -125,6 +119,16 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         return cls(**config)
 
 
+def _wrapper_inside(optimizer: Any) -> TrainingError:
+    return TrainingError(
+        "A wrapper cannot be inside a LayerwiseOptimizer.",
+        expected="an optimizer such as Adam",
+        received=type(optimizer).__name__,
+        where="LayerwiseOptimizer(inner_optimizer)",
+        fix="LossScaleOptimizer(LayerwiseOptimizer(keras.optimizers.Adam(1e-3), factors))",
+    )
+
+
 @public("finetuning")
 def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> LayerwiseOptimizer:
     """An optimizer for a model that trains its HubLayers more slowly the further from the output.
@@ -159,25 +163,32 @@ def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> Layerwi
     - [ELECTRA, Clark et al. 2020](https://arxiv.org/abs/2003.10555): layer-wise learning rate decay.
     - [Universal language model fine-tuning, Howard and Ruder 2018](https://arxiv.org/abs/1801.06146): the idea.
     """
-    found = access.hub_layers(model)
-    if not found or not 0 < decay <= 1:
-        raise TrainingError(
-            "The learning rates cannot be decayed by depth.",
-            expected="a model with a HubLayer, and a decay above 0 and at most 1",
-            received=f"HubLayers: {[layer.name for layer in found]}, decay={decay!r}",
-            where=f"layerwise, model {model.name!r}",
-            fix="finetuning.layerwise(model, keras.optimizers.Adam(1e-4), decay=0.8)",
-        )
-    factors: dict[str, float] = {}
-    for layer in found:
-        rates = {path: decay ** (steps + 1) for path, steps in groups.depths(layer).items()}
-        if any(factors.get(path, rate) != rate for path, rate in rates.items()):
-            raise TrainingError(
-                "Two HubLayers have the same name, so their variables cannot be told apart by path.",
-                expected="HubLayers of different names",
-                received=f"{[part.name for part in found]}",
-                where=f"layerwise, model {model.name!r}",
-                fix=f"layers.HubLayer(handle, name={layer.name + '_2'!r})",
-            )
-        factors.update(rates)
+    layers = access.hub_layers(model)
+    with located(f"layerwise, model {model.name!r}"):
+        if not layers or not 0 < decay <= 1:
+            raise _no_decay(layers, decay)
+        factors: dict[str, float] = {}
+        for layer in layers:
+            rates = {path: decay ** (steps + 1) for path, steps in groups.steps_from_output(layer).items()}
+            if any(factors.get(path, rate) != rate for path, rate in rates.items()):
+                raise _same_name(layer, layers)
+            factors.update(rates)
     return LayerwiseOptimizer(optimizer, factors)
+
+
+def _no_decay(layers: Sequence[Any], decay: float) -> TrainingError:
+    return TrainingError(
+        "The learning rates cannot be decayed by depth.",
+        expected="a model with a HubLayer, and a decay above 0 and at most 1",
+        received=f"HubLayers: {[layer.name for layer in layers]}, decay={decay!r}",
+        fix="finetuning.layerwise(model, keras.optimizers.Adam(1e-4), decay=0.8)",
+    )
+
+
+def _same_name(layer: Any, layers: Sequence[Any]) -> TrainingError:
+    return TrainingError(
+        "Two HubLayers have the same name, so their variables cannot be told apart by path.",
+        expected="HubLayers of different names",
+        received=f"{[other.name for other in layers]}",
+        fix=f"layers.HubLayer(handle, name={layer.name + '_2'!r})",
+    )

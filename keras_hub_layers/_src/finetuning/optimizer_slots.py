@@ -1,6 +1,5 @@
-"""Let a built optimizer go on with other variables, without losing its slots."""
+"""rebuild: have a built optimizer go on with other variables, without losing its slots."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers._src.compat import optimizers
+from keras_hub_layers._src.compat import models, optimizers
 from keras_hub_layers.errors import TrainingError
 
-__all__ = ["regrow"]
+__all__ = ["learning_rate_of", "rebuild", "renew_steps"]
 
 
 Key = tuple[Any, ...]
@@ -20,7 +19,7 @@ Key = tuple[Any, ...]
 _OF_ONE_WINDOW = ("gradient_accumulator",)  # a sum that is used up, or out of date
 
 
-def regrow(
+def rebuild(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[Any], dropped: dict[Key, np.ndarray] | None = None
 ) -> None:
     """Have an optimizer that was built on some variables train others, without forgetting what it knows.
@@ -44,44 +43,44 @@ def regrow(
     before = optimizers.trained_by(optimizer)
     if [id(v) for v in before] == [id(v) for v in variables]:
         return
-    twin, keys = _built(optimizer, before)
+    twin, keys = _copy_built_on(optimizer, before)
     if len(keys) != len(optimizer.variables):
         raise _not_alike(optimizer, f"{len(optimizer.variables)} variables, and {len(keys)} when made anew")
     own = sum(key[0] == "own" for key in keys)
     known: dict[Key, Any] = {**(dropped or {}), **dict(zip(keys, optimizer.variables, strict=True))}
     del twin
     by_id = {id(variable.value): variable for variable in variables}
-    grown, keys = _built(optimizer, variables)
+    rebuilt, keys = _copy_built_on(optimizer, variables)
     if sum(key[0] == "own" for key in keys) != own:
         raise _not_alike(optimizer, "variables of which nothing says to which of the model's they belong")
     if dropped is not None:
         gone = {key for key in known if key[0] == "slot" and key[3] not in _OF_ONE_WINDOW} - set(keys)
         dropped.update({key: np.array(keras.ops.convert_to_numpy(known[key])) for key in gone})
-    for key, variable in zip(keys, grown.variables, strict=True):
+    for key, variable in zip(keys, rebuilt.variables, strict=True):
         old = known.get(key)
         if old is None and key[0] == "slot" and key[3] == "average":
             old = by_id[key[2]]  # an average that starts at zero would pull the weights there
         if old is not None and tuple(old.shape) == tuple(variable.shape):
             variable.assign(np.array(keras.ops.convert_to_numpy(old)))
-    optimizers.become(optimizer, grown)
+    optimizers.take_state(optimizer, rebuilt)
 
 
-def _built(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[Key]]:
+def _copy_built_on(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[Key]]:
     """A copy of an optimizer, built on variables, and for each of its own variables what it is for."""
     try:
         copy = type(optimizer).from_config(optimizer.get_config())
     except Exception as err:
         raise _not_alike(optimizer, f"{type(err).__name__}: {err}") from err
     purposes: dict[int, Key] = {}
-    for number, part in enumerate(parts(copy)):
-        _record(part, number, purposes)
+    for number, part in enumerate(nested_optimizers(copy)):
+        _record_slots(part, number, purposes)
     copy.build(list(variables))
-    for number, (part, original) in enumerate(zip(parts(copy), parts(optimizer), strict=True)):
+    for number, (part, original) in enumerate(zip(nested_optimizers(copy), nested_optimizers(optimizer), strict=True)):
         inner = getattr(part, "inner_optimizer", None)
         if inner is not None and not inner.built:  # the LossScaleOptimizer of Keras 3.8 builds it at the first step
             inner.build(list(variables))
         del part.add_variable_from_reference
-        _find(part, number, purposes)
+        _find_slots(part, number, purposes)
         optimizers.carry_over(original, part)
     seen: Counter[Key] = Counter()
     keys = []
@@ -93,7 +92,7 @@ def _built(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[Key]]:
     return copy, keys
 
 
-def _record(part: Any, number: int, purposes: dict[int, Key]) -> None:
+def _record_slots(part: Any, number: int, purposes: dict[int, Key]) -> None:
     """Have an optimizer write down which slot it makes for which variable of the model."""
     make: Callable[..., Any] = part.add_variable_from_reference
 
@@ -105,19 +104,19 @@ def _record(part: Any, number: int, purposes: dict[int, Key]) -> None:
     part.add_variable_from_reference = recorded
 
 
-def _find(part: Any, number: int, purposes: dict[int, Key]) -> None:
+def _find_slots(part: Any, number: int, purposes: dict[int, Key]) -> None:
     """Look for slots that were made otherwise, such as Adafactor's, in lists with one for each variable."""
     for name, slots, trained in optimizers.slots_of(part):
         for slot, variable in zip(slots, trained, strict=True):
             purposes.setdefault(id(slot), ("slot", number, id(variable.value), name))
 
 
-def parts(optimizer: Any) -> Iterator[Any]:
+def nested_optimizers(optimizer: Any) -> Iterator[Any]:
     """An optimizer and those inside it."""
     yield optimizer
     inner = getattr(optimizer, "inner_optimizer", None)
     for part in [inner] if inner is not None else getattr(optimizer, "optimizers", None) or []:
-        yield from parts(part)
+        yield from nested_optimizers(part)
 
 
 def _not_alike(optimizer: Any, received: str) -> TrainingError:
@@ -130,16 +129,15 @@ def _not_alike(optimizer: Any, received: str) -> TrainingError:
     )
 
 
-def retrain(model: keras.Model, dropped: dict[Any, Any] | None = None) -> None:
+def renew_steps(model: keras.Model, dropped: dict[Any, Any] | None = None) -> None:
     """Have a compiled model train what is trainable now: a new train function, the optimizer with what it knows.
 
     Args:
         model: The model.
-        dropped: As `slots.regrow` takes it.
+        dropped: As `rebuild` takes it.
     """
-    strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow: slots live where the variables do
-    with contextlib.nullcontext() if strategy is None else strategy.scope():
-        regrow(model.optimizer, model.trainable_variables, dropped)
+    with models.strategy_scope(model):  # slots live where the variables do
+        rebuild(model.optimizer, model.trainable_variables, dropped)
     model.train_function = model.test_function = model.predict_function = None  # what is trained is traced into them
     model.make_train_function()
 

@@ -1,18 +1,18 @@
-"""patterns(layer, which): the regular expressions that select groups of variables."""
+"""patterns(layer, which): the regular expressions that select variables by group, by kind or by name."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from keras_hub_layers import errors
-from keras_hub_layers._src.finetuning.groups import Group, _only, groups
+from keras_hub_layers._src.finetuning.groups import Group, groups, only_hub_layer
 from keras_hub_layers._src.layers import access, hub_layer, unfreeze_patterns
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, warn
+from keras_hub_layers.errors import TrainingError, located, warn
 
-__all__ = ["patterns"]
+__all__ = ["Selection", "patterns", "select"]
 
 
 _PRESETS = {  # names of Keras, Flax, Sonnet and PyTorch; LayerScale's gamma and T5's relative biases are neither
@@ -49,76 +49,114 @@ def patterns(layer: keras.layers.Layer, which: Any) -> list[str]:
     - [BitFit, Ben Zaken et al. 2021](https://arxiv.org/abs/2106.10199): to tune the biases only.
     - [Training BatchNorm and only BatchNorm, Frankle et al. 2020](https://arxiv.org/abs/2003.00152).
     """
-    layer = _only(layer)
-    if isinstance(which, bool) or not isinstance(which, (int, str, list, tuple)):
-        raise TrainingError(
-            "It is not said in a known way what to train.",
-            expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
-            received=repr(which),
-            where=access.place(layer),
-            fix="finetuning.unfreeze(layer, 3)",
-        )
-    if isinstance(which, (list, tuple)):
-        return list(dict.fromkeys(pattern for part in which for pattern in patterns(layer, part)))
-    found = [group for group in groups(layer) if group.tunable]
-    tunable = [name for group in found for name in group.tunable]
-    if not found:
-        raise TrainingError(
-            "The SavedModel has no variables that can be trained.",
-            expected="a SavedModel with trainable variables",
-            received=layer.interface.reason,
-            where=access.place(layer),
-            fix="finetuning.unfreeze(layer, None)   # it stays frozen",
-        )
+    return select(layer, which).patterns
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some of the variables of a SavedModel.
+
+    Attributes:
+        names: Their names.
+        patterns: Regular expressions that are found in these names only.
+    """
+
+    names: list[str]
+    patterns: list[str]
+
+
+def select(layer: keras.layers.Layer, which: Any) -> Selection:
+    """The variables that `which` stands for, as `patterns` takes it.
+
+    Raises:
+        errors.TrainingError: As `patterns`.
+    """
+    layer = only_hub_layer(layer)
+    with located(access.place(layer), lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})"):
+        tunable = [group for group in groups(layer) if group.tunable]
+        if not tunable:
+            raise _nothing_to_train(layer)
+        selections = [
+            _select(layer, tunable, part) for part in (which if isinstance(which, (list, tuple)) else [which])
+        ]
+    names = dict.fromkeys(name for selection in selections for name in selection.names)
+    expressions = dict.fromkeys(pattern for selection in selections for pattern in selection.patterns)
+    return Selection(list(names), list(expressions))
+
+
+def _select(layer: hub_layer.HubLayer, tunable: Sequence[Group], which: Any) -> Selection:
+    if isinstance(which, bool) or not isinstance(which, (int, str)):
+        raise _unknown_kind(which)
+    names = [name for group in tunable for name in group.tunable]
     if isinstance(which, int):
-        if not 1 <= which <= len(found):
-            raise TrainingError(
-                "There is no such number of groups to unfreeze.",
-                expected=f"1 to {len(found)}: {[group.name for group in found]}",
-                received=f"{which!r}",
-                where=access.place(layer),
-                fix=f"finetuning.unfreeze(layer, {max(1, len(found) // 2)})",
-            )
-        return _literals(layer, found[-which:], found)
+        if not 1 <= which <= len(tunable):
+            raise _no_such_number(which, tunable)
+        return _select_groups(layer, tunable[-which:], tunable)
     if which == "all":
-        return [_literal(name) for name in tunable]
-    named = next((group for group in found if group.name == which), None)
-    if named is not None:
-        return _literals(layer, [named], found)
+        return _select_names(names)
+    named = [group for group in tunable if group.name == which]
+    if named:
+        return _select_groups(layer, named, tunable)
     if which in _PRESETS:
-        chosen = [name for name in tunable if re.search(_PRESETS[which], name)]
+        chosen = [name for name in names if re.search(_PRESETS[which], name)]
         if not chosen:
-            raise TrainingError(
-                f"The SavedModel has no variables that are {which}.",
-                expected=f"names that match {_PRESETS[which]}",
-                received=f"{tunable[:5]}{'…' if len(tunable) > 5 else ''}",
-                where=access.place(layer),
-                fix=f"finetuning.unfreeze(layer, {found[-1].name if found else 'all'!r})",
-            )
-        return [_literal(name) for name in chosen]
-    with errors.located(access.place(layer), lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})"):
-        unfreeze_patterns.matcher([which], [*tunable, *(group.name for group in found)])
-    if not any(re.search(which, name) for name in tunable):  # a pattern of groups' names
-        return _literals(layer, [group for group in found if re.search(which, group.name)], found)
-    return [which]
+            raise _none_of_that_kind(which, names, tunable)
+        return _select_names(chosen)
+    unfreeze_patterns.matcher([which], [*names, *(group.name for group in tunable)])
+    chosen = [name for name in names if re.search(which, name)]
+    if not chosen:  # a pattern of groups' names
+        return _select_groups(layer, [group for group in tunable if re.search(which, group.name)], tunable)
+    return Selection(chosen, [which])
 
 
-def selected(group: Group, chosen: Sequence[str]) -> bool:
-    """Whether patterns select anything of a group."""
-    return any(re.search(pattern, name) for pattern in chosen for name in group.tunable)
-
-
-def _literals(layer: hub_layer.HubLayer, chosen: Sequence[Group], every: Sequence[Group]) -> list[str]:
-    """Patterns of groups; with a warning where variables of other groups have the very same names."""
-    names = [name for group in chosen for name in group.tunable]
-    twins = [group.name for group in every if group not in chosen and set(group.tunable) & set(names)]
+def _select_groups(layer: hub_layer.HubLayer, chosen: Sequence[Group], every: Sequence[Group]) -> Selection:
+    """The variables of groups; with a warning where variables of other groups have the very same names."""
+    names = {name for group in chosen for name in group.tunable}
+    labels = [group.name for group in chosen]
+    twins = [group.name for group in every if group.name not in labels and not names.isdisjoint(group.tunable)]
     if twins:
         warn(
-            f"{access.place(layer)}: variables in the groups {twins} have the same names as those in "
-            f"{[group.name for group in chosen]}, so they are trained too."
+            f"{access.place(layer)}: variables in the groups {twins} have the same names as those in {labels}, so they "
+            "are trained too."
         )
-    return [_literal(name) for name in names]
+    return _select_names([name for group in chosen for name in group.tunable])
 
 
-def _literal(name: str) -> str:
-    return f"^{re.escape(name)}$"
+def _select_names(names: Sequence[str]) -> Selection:
+    return Selection(list(names), [unfreeze_patterns.pattern_of(name) for name in names])
+
+
+def _unknown_kind(which: Any) -> TrainingError:
+    return TrainingError(
+        "It is not said in a known way what to train.",
+        expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
+        received=repr(which),
+        fix="finetuning.unfreeze(layer, 3)",
+    )
+
+
+def _nothing_to_train(layer: hub_layer.HubLayer) -> TrainingError:
+    return TrainingError(
+        "The SavedModel has no variables that can be trained.",
+        expected="a SavedModel with trainable variables",
+        received=layer.interface.reason,
+        fix="finetuning.unfreeze(layer, None)   # it stays frozen",
+    )
+
+
+def _no_such_number(which: int, tunable: Sequence[Group]) -> TrainingError:
+    return TrainingError(
+        "There is no such number of groups to unfreeze.",
+        expected=f"1 to {len(tunable)}: {[group.name for group in tunable]}",
+        received=f"{which!r}",
+        fix=f"finetuning.unfreeze(layer, {max(1, len(tunable) // 2)})",
+    )
+
+
+def _none_of_that_kind(which: str, names: Sequence[str], tunable: Sequence[Group]) -> TrainingError:
+    return TrainingError(
+        f"The SavedModel has no variables that are {which}.",
+        expected=f"names that match {_PRESETS[which]}",
+        received=f"{list(names[:5])}{'…' if len(names) > 5 else ''}",
+        fix=f"finetuning.unfreeze(layer, {tunable[-1].name!r})",
+    )

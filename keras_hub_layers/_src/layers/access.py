@@ -1,6 +1,6 @@
 """What the tools that tune, search and export a `HubLayer` may know of it, beside its public members."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,11 +8,11 @@ import keras
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.layers import trainability
 from keras_hub_layers._src.layers.hub_layer import HubLayer
-from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel import contents, live_object
 
 __all__ = [
-    "fixed_arguments", "function", "has_no_gradient", "hub_layers", "place", "suggest_pattern", "trainable_candidates",
-    "weight_names", "weights",
+    "fixed_arguments", "function", "has_losses", "has_no_gradient", "hub_layers", "place", "suggest_pattern",
+    "train_only", "trainable_candidates", "weight_names", "weights",
 ]  # fmt: skip
 
 
@@ -56,6 +56,25 @@ def has_no_gradient(layer: HubLayer) -> bool:
     return trainability.has_no_gradient(layer._choice, layer._executor)
 
 
+def has_losses(layer: HubLayer) -> bool:
+    """Whether a layer has losses, published ones or some that depend on inputs, which count while it is trainable."""
+    if layer.interface.regularization_losses:
+        return True
+    function = layer._choice.function
+    return not function.is_signature and live_object.input_losses_verdict(layer._choice.target, function) == "counted"
+
+
 def suggest_pattern(layer: HubLayer) -> str | None:
     """A pattern of `unfreeze` to begin with where the SavedModel publishes no variables; `None` if there is none."""
     return trainability.suggest_pattern(layer._choice, layer._executor)
+
+
+def train_only(layer: HubLayer, names: Iterable[str], patterns: Sequence[str]) -> None:
+    """Have a layer train the variables of some names, while it is trainable, without a search for patterns.
+
+    Args:
+        layer: The layer.
+        names: Names in the SavedModel.
+        patterns: What `layer.unfreeze` and the config say from now on: patterns that select just these names.
+    """
+    layer._train_only(tuple(patterns), frozenset(names).__contains__)

@@ -210,10 +210,14 @@ class HubLayer(layers.OwnLosses):
             names = [self._executor.name_of(weight) for weight in self._executor.candidates]
             with self._located():
                 matches = unfreeze_patterns.matcher(wanted, names)
-            will_say_more = self.trainable and trainability.has_no_gradient(self._choice, self._executor)
-            if wanted and not self._executor.has_lists and not will_say_more:
-                self._warn(trainability.unpublished_warning(wanted))
-        self._unfreeze, self._matches = wanted, matches
+        self._train_only(wanted, matches)
+
+    def _train_only(self, patterns: tuple[str, ...] | None, matches: Callable[[str], bool] | None) -> None:
+        """Set what is trained while `trainable`: the variables whose names match, which these patterns select."""
+        will_say_more = self.trainable and trainability.has_no_gradient(self._choice, self._executor)
+        if patterns and not self._executor.has_lists and not will_say_more:
+            self._warn(trainability.unpublished_warning(patterns))
+        self._unfreeze, self._matches = patterns, matches
         self._set_flags()
 
     # -- Keras' protocol -----------------------------------------------------------------------------------------

@@ -8,8 +8,15 @@ from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import Line, TrainingError
 
 
+def pattern_of(name: str) -> str:
+    """The pattern that selects the variables of just one name."""
+    return f"^{re.escape(name)}$"
+
+
 def matcher(patterns: Sequence[Any], names: Sequence[str]) -> Callable[[str], bool]:
     """A function that says whether a variable's name is matched by any of the patterns of `unfreeze`.
+
+    Patterns of just one name, of which there may be as many as variables, are not searched but looked up.
 
     Args:
         patterns: Regular expressions, searched in the names.
@@ -18,18 +25,31 @@ def matcher(patterns: Sequence[Any], names: Sequence[str]) -> Callable[[str], bo
     Raises:
         errors.TrainingError: A pattern matches none of the names, or is no regular expression.
     """
+    every, literal = set(names), set()
+    expressions = []
     for pattern in patterns:
         if isinstance(pattern, int):
             raise _number_error(pattern)
+        name = _name_of(pattern) if isinstance(pattern, str) else None
+        if name in every:
+            literal.add(name)
+            continue
         try:
             if not isinstance(pattern, str):
                 raise TypeError(f"a {type(pattern).__name__}")
-            if not any(re.search(pattern, name) for name in names):
-                raise _no_match_error("matches no variable that can be trained", pattern, patterns, names)
+            expression = re.compile(pattern)
         except (re.error, TypeError) as err:
             raise _no_match_error(f"is not a regular expression: {err}", pattern, patterns, names) from err
-    compiled = [re.compile(pattern) for pattern in patterns]
-    return lambda name: any(pattern.search(name) for pattern in compiled)
+        if not any(map(expression.search, every)):
+            raise _no_match_error("matches no variable that can be trained", pattern, patterns, names)
+        expressions.append(expression)
+    return lambda name: name in literal or any(expression.search(name) for expression in expressions)
+
+
+def _name_of(pattern: str) -> str | None:
+    """The one name that a pattern as `pattern_of` makes it selects; `None` for any other pattern."""
+    name = re.sub(r"\\(.)", r"\1", pattern[1:-1], flags=re.DOTALL)
+    return name if pattern == pattern_of(name) else None
 
 
 def _no_match_error(reason: str, pattern: Any, patterns: Sequence[Any], names: Sequence[str]) -> TrainingError:

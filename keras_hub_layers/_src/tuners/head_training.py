@@ -1,13 +1,15 @@
-"""Train the head of a trial's model alone, on cached features."""
+"""fit_head: train the layers behind the features of a trial's model alone, as `model.fit` would."""
 
 from typing import Any
 
 import keras
 
-__all__ = ["fit_head", "parted"]
+from keras_hub_layers._src.finetuning.data_loss import DataLoss
+
+__all__ = ["copy_history", "fit_head", "model_of_head"]
 
 
-class _Stop(keras.callbacks.Callback):
+class _PassOnStop(keras.callbacks.Callback):
     """Hands a wish to stop on, from the model that the callbacks see to the one that is trained."""
 
     def __init__(self, trained: keras.Model) -> None:
@@ -27,6 +29,23 @@ class _Stop(keras.callbacks.Callback):
             self._trained.stop_training = True
 
 
+def model_of_head(model: keras.Model, features: Any) -> keras.Model | None:
+    """The part of a functional model behind some of its tensors, with the same layers; its inputs are a list.
+
+    Args:
+        model: The whole model.
+        features: Symbolic tensors within it, a structure of them.
+
+    Returns:
+        The part; `None` if there is nothing behind: an output of the model is one of the tensors.
+    """
+    leaves = keras.tree.flatten(features)
+    outputs = keras.tree.flatten(model.output)
+    if any(output is leaf for output in outputs for leaf in leaves):
+        return None
+    return keras.Model(leaves, model.output)
+
+
 def fit_head(model: keras.Model, head: Any, x: Any, callbacks: Any, **kwargs: Any) -> Any:
     """Train the compiled head of a model on features, as `model.fit` would, seen by callbacks as the model.
 
@@ -42,7 +61,7 @@ def fit_head(model: keras.Model, head: Any, x: Any, callbacks: Any, **kwargs: An
     """
     verbose = kwargs.get("verbose", "auto")
     listed = keras.callbacks.CallbackList(
-        [*callbacks, _Stop(head)],
+        [*callbacks, _PassOnStop(head)],
         add_history=True,
         add_progbar=verbose != 0,
         model=model,
@@ -50,18 +69,21 @@ def fit_head(model: keras.Model, head: Any, x: Any, callbacks: Any, **kwargs: An
         epochs=kwargs.get("epochs", 1),
         steps=None,
     )
+    for callback in callbacks:
+        if isinstance(callback, DataLoss):
+            callback.measure(head)
     head.history = model.history
     return head.fit(x, callbacks=listed, **kwargs)
 
 
-def parted(history: Any, callbacks: Any) -> keras.callbacks.History:
+def copy_history(history: Any, callbacks: Any) -> keras.callbacks.History:
     """What a `fit` reports, without its model, which KerasTuner would keep while it makes that of the next execution.
 
     Args:
         history: The `History`.
         callbacks: Those of the trial: KerasTuner has one for all executions.
     """
-    for callback in callbacks or ():
+    for callback in callbacks:
         if type(callback).__module__.startswith("keras_tuner."):
             callback.set_model(None)
     copy = keras.callbacks.History()

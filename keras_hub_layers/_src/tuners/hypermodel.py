@@ -8,18 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers._src.compat import optimizers
+from keras_hub_layers._src.compat import models, optimizers
 from keras_hub_layers._src.cut import cut
-from keras_hub_layers._src.finetuning import features as features_lib
-from keras_hub_layers._src.finetuning.unfreeze import Unfreeze
+from keras_hub_layers._src.finetuning.data_loss import DataLoss
+from keras_hub_layers._src.finetuning.unfreeze_callback import Unfreeze
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.tuners.head_training import fit_head, parted
-from keras_hub_layers._src.tuners.memory import tidy
-from keras_hub_layers._src.tuners.model_pool import Leases
-from keras_hub_layers._src.tuners.preflight import keras_tuner, objective_of, preflight
-from keras_hub_layers._src.tuners.search_space import candidates_of, hub_choice, trainable_choice
-from keras_hub_layers._src.tuners.trial_model import HEAD, TrialModel
+from keras_hub_layers._src.tuners.candidate import as_candidates
+from keras_hub_layers._src.tuners.feature_cache import FeatureCache
+from keras_hub_layers._src.tuners.head_training import copy_history, fit_head, model_of_head
+from keras_hub_layers._src.tuners.hub_choice import hub_choice
+from keras_hub_layers._src.tuners.model_pool import ModelPool
+from keras_hub_layers._src.tuners.preflight import checkpoints_of, keras_tuner, objective_of, preflight
+from keras_hub_layers._src.tuners.trainable_choice import trainable_choice
+from keras_hub_layers._src.tuners.trial_model import TrialModel, free_memory
 from keras_hub_layers.errors import TrainingError, warn
 
 __all__ = ["HubHyperModel"]
@@ -32,15 +34,17 @@ class HubHyperModel(keras_tuner.HyperModel):
     The search chooses among candidates, between frozen and tuned, how deep, and the learning rate of each. Each
     SavedModel is loaded once per process, and has its own weights again at the start of each trial. Trials that leave
     it frozen train the head on features that are computed once (`finetuning.features`). Checkpoints hold what was
-    trained only. Before the first trial every arm is tried on one batch: see `search`.
+    trained only. Before the first trial every arm is tried on one batch: see `search`. The logs of each trial have
+    `data_loss` and `val_data_loss` (`callbacks.DataLoss`), which compare frozen and fine-tuned models fairly:
+    `keras_tuner.Objective("val_data_loss", "min")`.
 
     Args:
         candidates: Handles or `Candidate`s.
         head: Function `(hp, features)` from symbolic features to the model's outputs; hyperparameters of its own come
             from `hp`.
         loss: As `compile` takes it.
-        metrics: Function without arguments that returns a list as `compile` takes it, or such a list of names. Defaults
-            to `None`.
+        metrics: Function without arguments that returns a list or dict as `compile` takes it, or such a list or dict
+            of names. Defaults to `None`.
         optimizer: Function from a learning rate to an optimizer, or the name of one. Defaults to
             `keras.optimizers.Adam`.
         trainable: The values of `trainable` to search, or the only one. Defaults to `(False, True)`.
@@ -86,26 +90,24 @@ class HubHyperModel(keras_tuner.HyperModel):
         **choices: Any,
     ) -> None:
         super().__init__()
-        self.candidates = candidates_of(candidates)
-        self.leases = Leases()
+        self.candidates = as_candidates(candidates)
+        self.pool = ModelPool()
         self.checked = False
-        self._head, self._loss, self._metrics, self._optimizer = head, loss, metrics, _maker(optimizer)
-        self._choices = {**choices, "values": _flags(trainable), "depths": _several(depths)}
-        self._cached = cached
+        self._head, self._loss, self._metrics, self._optimizer = head, loss, metrics, _optimizer_maker(optimizer)
+        self._choices = {**choices, "values": _flags(trainable), "depths": _as_tuple(depths)}
+        self._is_cached = bool(cached)
+        self._features = FeatureCache(None if isinstance(cached, bool) else cached)
         self._policy = keras.config.dtype_policy()
-        self._features: dict[str, list[tuple[Any, Any]]] = {}
 
     def build(self, hp: Any) -> keras.Model:
-        tidy()
+        free_memory()
         keras.config.set_dtype_policy(self._policy)  # KerasTuner clears the session before each trial, and it with it
         candidate = hub_choice(hp, self.candidates)
         training = trainable_choice(hp, **self._choices)
-        hub = candidate.layer(training, self.leases, name="hub")
+        hub = candidate.layer(training, self.pool, name="hub")
         inputs = candidate.inputs(hub)
-        found = hub(candidate.preprocessed(inputs))
-        stand_in = _stand_in(found)
-        head = keras.Model(stand_in, self._outputs(hp, stand_in), name=HEAD)
-        model = TrialModel(inputs, head(found)).lend(self.leases)
+        model = TrialModel(inputs, self._outputs(hp, hub(candidate.preprocess(inputs))))
+        model.set_pool(self.pool)
         self._compile(model, training.optimizer(hub, self._optimizer))
         # Slots that are made while the step is traced leave a graph each behind (TensorFlow 2.21, Keras 3.15).
         model.optimizer.build(model.trainable_variables)
@@ -113,24 +115,38 @@ class HubHyperModel(keras_tuner.HyperModel):
 
     def _outputs(self, hp: Any, features: Any) -> Any:
         """What the user's head makes of the features."""
-        found: Any = self._head(hp, features)
-        leaves = keras.tree.flatten(found)
+        outputs: Any = self._head(hp, features)
+        leaves = keras.tree.flatten(outputs)
         if not leaves or not all(isinstance(leaf, keras.KerasTensor) for leaf in leaves):
             raise _wrong(
-                "head", "a function (hp, features) that returns the model's outputs", f"one that returns {found!r}"
+                "head", "a function (hp, features) that returns the model's outputs", f"one that returns {outputs!r}"
             )
-        return found
+        return outputs
 
     def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """Train the model of one trial, as `model.fit` does; KerasTuner calls it.
+
+        Args:
+            hp: The hyperparameters of the trial.
+            model: What `build` has made of them.
+            *args: Arguments of `model.fit`.
+            **kwargs: Likewise.
+        """
+        kwargs.update(zip(("x", "y", "batch_size", "epochs", "verbose", "callbacks"), args, strict=False))
+        callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
         if not self.checked:
-            preflight(self, *args[:2], **{"objective": objective_of(kwargs.get("callbacks") or ()), **kwargs})
-        if self._may_cache(model, kwargs):
-            data = self._with_features(hp, model, args, dict(kwargs))
-            if data is not None:
-                head = model.get_layer(HEAD)
-                self._compile(head, model.optimizer)
-                return parted(fit_head(model, head, **data), kwargs.get("callbacks"))
-        return parted(model.fit(*args, **kwargs), kwargs.get("callbacks"))
+            x, y = kwargs.get("x"), kwargs.get("y")
+            rest = {name: value for name, value in kwargs.items() if name not in ("x", "y")}
+            with models.strategy_scope(model):
+                preflight(self, x, y, **{"objective": objective_of(callbacks), "callbacks": callbacks, **rest})
+        if isinstance(model, TrialModel):
+            model.set_checkpoints(checkpoints_of(callbacks))
+        if not any(isinstance(callback, DataLoss) for callback in callbacks):
+            callbacks = [DataLoss(), *callbacks]
+        head, arguments = self._head_with_features(hp, model, callbacks, kwargs)
+        if head is None:
+            return copy_history(model.fit(**kwargs, callbacks=callbacks), callbacks)
+        return copy_history(fit_head(model, head, callbacks=callbacks, **arguments), callbacks)
 
     def arms(self) -> Iterator[dict[str, Any]]:
         """The values of the hyperparameters that make a model another one: SavedModel, trainable and depth."""
@@ -143,69 +159,73 @@ class HubHyperModel(keras_tuner.HyperModel):
 
     def release(self) -> None:
         """Forget the SavedModels and the features; models that are in use keep theirs."""
-        self.leases.release()
+        self.pool.release()
         self._features.clear()
 
     def _compile(self, model: keras.Model, optimizer: Any) -> None:
-        metrics = self._metrics() if callable(self._metrics) else list(self._metrics or [])
+        metrics = self._metrics() if callable(self._metrics) else self._metrics or []
         model.compile(optimizer=optimizer, loss=self._loss, metrics=metrics)
         optimizers.sum_no_gradients(model.optimizer)
 
-    def _may_cache(self, model: Any, kwargs: Mapping[str, Any]) -> bool:
-        tuned = any(part.trainable for part in access.hub_layers(model))
-        scheduled = any(isinstance(callback, Unfreeze) for callback in kwargs.get("callbacks") or ())
-        counted = any(kwargs.get(name) for name in ("steps_per_epoch", "validation_steps"))
-        ours = isinstance(model, TrialModel) and model.loss is self._loss  # else the tuner has compiled it anew
-        return bool(self._cached) and ours and not (tuned or scheduled or counted)
-
-    def _with_features(self, hp: Any, model: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any] | None:
-        """The arguments of `fit` with features for inputs; `None` where that would be wrong."""
-        names = ("x", "y", "batch_size", "epochs", "verbose", "callbacks")
-        kwargs.update(zip(names, args, strict=False))
-        body = cut.cut(model, outputs="hub")
-        label = hub_choice(hp, self.candidates).name
-        x, y, weights = kwargs.pop("x"), kwargs.pop("y", None), kwargs.get("sample_weight")
-        validation = kwargs.get("validation_data")
+    def _head_with_features(
+        self, hp: Any, model: Any, callbacks: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """The compiled head of a model, and the arguments of `fit` with features for inputs; else `None`."""
+        if not self._may_cache(model, callbacks, kwargs):
+            return None, {}
+        with models.strategy_scope(model):
+            head = model_of_head(model, model.get_layer("hub").output)
+            if head is None:
+                return None, {}
+            self._compile(head, model.optimizer)
+        body = cut.cut(model, outputs="hub")  # outside of the scope: features are computed on one device
+        name = hub_choice(hp, self.candidates).name
         try:
-            if y is None:
-                kwargs.setdefault("batch_size", _batch_size(x))
-                found = self._remembered(label, body, x)
-                if not isinstance(found, tuple):  # no targets: the loss needs the model as it is
-                    return None
-                x, y, *rest = found
-                kwargs.update(zip(("sample_weight",), rest, strict=False))
-            else:
-                x = self._remembered(label, body, x)
-            if isinstance(validation, (tuple, list)):
-                kwargs["validation_data"] = (self._remembered(label, body, validation[0]), *validation[1:])
-            elif validation is not None:
-                kwargs["validation_data"] = self._remembered(label, body, validation)
+            return head, _replace_inputs(kwargs, lambda data: self._features.features(name, body, data))
         except TrainingError as err:
             warn(f"Trials compute all features in each epoch: {err}")
-            self._cached = False
-            return None
-        return {**kwargs, "x": x, "y": y, **({} if weights is None else {"sample_weight": weights})}
+            self._is_cached = False
+            return None, {}
 
-    def _remembered(self, label: str, body: keras.Model, data: Any) -> Any:
-        """The features of some data, from memory if they were computed before."""
-        known = self._features.setdefault(label, [])
-        for given, result in known:
-            if given is data:
-                return result
-        cache = None if isinstance(self._cached, bool) else self._cached
-        result = features_lib.features(body, data, cache=cache)
-        known.append((data, result))
-        return result
+    def _may_cache(self, model: Any, callbacks: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        is_tuned = any(layer.trainable for layer in access.hub_layers(model))
+        is_scheduled = any(isinstance(callback, Unfreeze) for callback in callbacks)
+        is_counted = any(kwargs.get(name) for name in ("steps_per_epoch", "validation_steps"))
+        is_ours = isinstance(model, TrialModel) and model.loss is self._loss  # else the tuner has compiled it anew
+        has_targets = kwargs.get("y") is not None or not hasattr(kwargs.get("x"), "shape")
+        return self._is_cached and is_ours and has_targets and not (is_tuned or is_scheduled or is_counted)
 
 
-def _stand_in(found: Any) -> Any:
-    """Symbolic inputs of the head, like the features; those of a dict are named as its keys."""
-    if isinstance(found, dict):
-        return {key: keras.Input(x.shape[1:], dtype=x.dtype, name=key) for key, x in found.items()}
-    return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype), found)
+def _replace_inputs(kwargs: Mapping[str, Any], features_of: Callable[[Any], Any]) -> dict[str, Any]:
+    """The arguments of `fit` with the features of their inputs, whose leaves are a list."""
+
+    def pair(data: Any) -> Any:
+        result = features_of(data)
+        if not isinstance(result, tuple):
+            raise TrainingError("The dataset has no targets, so its features alone cannot be trained on.")
+        return (_leaves(result[0]), *result[1:])
+
+    arguments = dict(kwargs)
+    x, validation = arguments.pop("x"), arguments.get("validation_data")
+    if arguments.get("y") is not None:
+        arguments["x"] = _leaves(features_of(x))
+    else:
+        if not arguments.get("batch_size"):
+            arguments["batch_size"] = _batch_size(x)
+        arguments.update(zip(("x", "y", "sample_weight"), pair(x), strict=False))
+    if isinstance(validation, (tuple, list)):
+        arguments["validation_data"] = (_leaves(features_of(validation[0])), *validation[1:])
+    elif validation is not None:
+        arguments["validation_data"] = pair(validation)
+    return arguments
 
 
-def _maker(optimizer: Any) -> Callable[[float], Any]:
+def _leaves(features: Any) -> Any:
+    leaves = keras.tree.flatten(features)
+    return leaves[0] if len(leaves) == 1 else leaves
+
+
+def _optimizer_maker(optimizer: Any) -> Callable[[float], Any]:
     """A function from a learning rate to an optimizer."""
     if isinstance(optimizer, str):
         kind: Any = type(keras.optimizers.get(optimizer))
@@ -216,13 +236,13 @@ def _maker(optimizer: Any) -> Callable[[float], Any]:
 
 
 def _flags(trainable: Any) -> tuple[bool, ...]:
-    flags = _several(trainable)
+    flags = _as_tuple(trainable)
     if not flags or not all(isinstance(flag, (bool, np.bool_)) for flag in flags):
         raise _wrong("trainable", "True, False or both of them", repr(trainable))
     return tuple(map(bool, flags))
 
 
-def _several(values: Any) -> tuple[Any, ...]:
+def _as_tuple(values: Any) -> tuple[Any, ...]:
     """A tuple as it is, a list as one, and the tuple of a single value."""
     return tuple(values) if isinstance(values, (list, tuple)) else (values,)
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import keras
 
+from keras_hub_layers._src.finetuning.data_loss import DataLoss
+from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers._src.tuners.memory import tidy
-from keras_hub_layers.errors import MissingPackageError, TrainingError
+from keras_hub_layers._src.tuners.trial_model import free_memory
+from keras_hub_layers.errors import MissingPackageError, TrainingError, warn
 
-__all__ = ["PreflightError", "brief", "keras_tuner", "objective_of", "preflight"]
+__all__ = ["PreflightError", "brief", "checkpoints_of", "keras_tuner", "objective_of", "preflight"]
 
 
 try:
@@ -56,7 +58,7 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, 
         x: As `fit` takes it: arrays, or a dataset of batches.
         y: Likewise. Defaults to `None`.
         objective: The tuner's objective, `tuner.oracle.objective`, which must be among what `fit` reports. Defaults to
-            `None`: not checked.
+            `None`: not checked. Each trial reports `data_loss` too (`callbacks.DataLoss`).
         **kwargs: Further arguments of `fit`: `sample_weight` and `class_weight` are used as `fit` uses them;
             `validation_data` and `validation_split` say that there are values of validation, and `callbacks` of one's
             own that there may be others. The rest is not used.
@@ -66,36 +68,70 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, 
             its error; or the objective is not among what `fit` reports.
     """
     batch = _first_batch({"x": x, "y": y, "sample_weight": kwargs.get("sample_weight")})
-    extra = {"class_weight": kwargs["class_weight"]} if kwargs.get("class_weight") else {}
-    failed, worked, reported = [], [], set()
+    if kwargs.get("class_weight"):
+        batch["class_weight"] = kwargs["class_weight"]
+    failed, worked = [], []
+    reported: set[str] = set()
+    counted: set[frozenset[str]] = set()
     for arm, hp in _each(hypermodel):
         try:
             model = hypermodel.build(hp)
-            if getattr(model, "compiled", False):  # else a fit of the user's own compiles it
-                logs = model.fit(**batch, **extra, epochs=1, verbose=0, shuffle=False).history
-                reported |= set(logs)
-                _check_finite(logs)
+            counted.add(_models_whose_losses_count(model))
+            reported |= _train_on(model, batch)
             worked.append({**arm, **_now(hp)})
         except Exception as err:
             failed.append(({**arm, **_now(hp)}, brief(f"{type(err).__name__}: {err}")))
         model = None
-        tidy()
+        free_memory()
     if failed:
-        raise PreflightError(
-            f"{len(failed)} of {len(failed) + len(worked)} arms of the search cannot be trained.",
-            expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
-            received="\n".join(f"{arm}: {text}" for arm, text in failed),
-            where="preflight, on the first batch",
-            fix=_without([arm for arm, _ in failed], worked, hasattr(hypermodel, "arms")),
-        )
+        raise _broken_arms(failed, worked, hasattr(hypermodel, "arms"))
     if objective is not None and reported:
         _check_objective(objective, reported, kwargs)
+        if len(counted) > 1:
+            _warn_of_unlike_losses(objective)
     hypermodel.checked = True
+
+
+def _train_on(model: Any, batch: dict[str, Any]) -> set[str]:
+    """Train a model on a batch, and return the names of what `fit` reports. What is not compiled is not trained."""
+    if not getattr(model, "compiled", False):  # a fit of the user's own compiles it
+        return set()
+    logs = model.fit(**batch, epochs=1, verbose=0, shuffle=False, callbacks=[DataLoss()]).history
+    loss = float(logs["loss"][-1])
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss of the first batch is {loss}: are there NaN in the data, or the weights?")
+    return set(logs)
+
+
+def _models_whose_losses_count(model: Any) -> frozenset[str]:
+    """The SavedModels in a model whose regularization losses are part of its loss."""
+    tuned = [layer for layer in access.hub_layers(model) if layer.trainable] if isinstance(model, keras.Model) else []
+    return frozenset(str(layer.handle) for layer in tuned if access.has_losses(layer))
+
+
+def _warn_of_unlike_losses(objective: Any) -> None:
+    """Say so if the objective holds regularization of SavedModels in some arms and not, or other ones, in others."""
+    names = [name for name in _names_of(objective) if name in ("loss", "val_loss")]
+    if names:
+        fair = "val_data_loss" if names[0] == "val_loss" else "data_loss"
+        warn(
+            f"The objective {names[0]!r} holds the regularization losses that a SavedModel publishes only in trials "
+            "that train it, so it prefers frozen SavedModels, or those without such losses, whatever they predict. "
+            "To compare all trials by the loss of the data:\n"
+            f'keras_tuner.RandomSearch(hypermodel, keras_tuner.Objective("{fair}", "min"), max_trials=20)'
+        )
 
 
 def objective_of(callbacks: Sequence[Any]) -> Any:
     """The objective of the search that a trial belongs to, by the callbacks that its `fit` gets; `None` if unknown."""
     return next((callback.objective for callback in callbacks if hasattr(callback, "objective")), None)
+
+
+def checkpoints_of(callbacks: Sequence[Any]) -> list[str]:
+    """The files in which the search that a trial belongs to keeps its weights, likewise."""
+    return [
+        callback.filepath for callback in callbacks if hasattr(callback, "objective") and hasattr(callback, "filepath")
+    ]
 
 
 def brief(text: str) -> str:
@@ -172,19 +208,27 @@ def _without(failed: Sequence[Arm], worked: Sequence[Arm], is_ours: bool) -> str
     return "mend what the error names: at the defaults of all hyperparameters the model cannot be trained"
 
 
-def _check_finite(logs: dict[str, list[float]]) -> None:
-    loss = float(logs["loss"][-1])
-    if not math.isfinite(loss):
-        raise ValueError(f"the loss of the first batch is {loss}: are there NaN in the data, or the weights?")
+def _broken_arms(failed: Sequence[tuple[Arm, str]], worked: Sequence[Arm], is_ours: bool) -> PreflightError:
+    return PreflightError(
+        f"{len(failed)} of {len(failed) + len(worked)} arms of the search cannot be trained.",
+        expected="arms that can be trained on a batch, since a search would count a crash as a bad score",
+        received="\n".join(f"{arm}: {text}" for arm, text in failed),
+        where="preflight, on the first batch",
+        fix=_without([arm for arm, _ in failed], worked, is_ours),
+    )
+
+
+def _names_of(objective: Any) -> list[str]:
+    """The names of an objective, or of each one of several."""
+    return list(getattr(objective, "name_to_direction", None) or [objective.name])
 
 
 def _check_objective(objective: Any, reported: set[str], kwargs: Any) -> None:
     """Refuse an objective that no epoch will report, unless callbacks of the user's own may add it to the logs."""
     validates = kwargs.get("validation_data") is not None or bool(kwargs.get("validation_split"))
     names = reported | ({f"val_{name}" for name in reported} if validates else set())
-    wanted = list(getattr(objective, "name_to_direction", None) or [objective.name])
-    missing = [name for name in wanted if name not in names and name != "default_objective"]
-    if not missing or any(map(_is_of_the_user, kwargs.get("callbacks") or ())):
+    missing = [name for name in _names_of(objective) if name not in names and name != "default_objective"]
+    if not missing or any(map(_may_add_to_logs, kwargs.get("callbacks") or ())):
         return
     from_validation = not validates and missing[0].startswith("val_") and missing[0].removeprefix("val_") in reported
     raise PreflightError(
@@ -198,7 +242,7 @@ def _check_objective(objective: Any, reported: set[str], kwargs: Any) -> None:
     )
 
 
-def _is_of_the_user(callback: Any) -> bool:
+def _may_add_to_logs(callback: Any) -> bool:
     """Whether a callback may add to the logs what its class says nothing of."""
     libraries = ("keras.", "keras_tuner.", "keras_hub_layers.")
     return isinstance(callback, keras.callbacks.LambdaCallback) or not type(callback).__module__.startswith(libraries)

@@ -1,23 +1,30 @@
-"""A whole search: tried before it, looked through after it, and its best model exported."""
+"""search(tuner, x, y): a whole search, tried before it and looked through after it."""
 
 import os
+from contextlib import nullcontext
 from typing import Any
 
-from keras_hub_layers._src.export import export
+import keras
+
+from keras_hub_layers._src.finetuning.data_loss import DataLoss
 from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.tuners.export_best import no_trial
 from keras_hub_layers._src.tuners.model_pool import SHARED
 from keras_hub_layers._src.tuners.preflight import brief, keras_tuner, preflight
-from keras_hub_layers.errors import TrainingError, warn
+from keras_hub_layers.errors import warn
 
-__all__ = ["export_best", "search"]
+__all__ = ["search"]
 
 
 @public("tuners")
 def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
     """Try every arm on one batch, search, say which trials have failed, and release the SavedModels at the end.
 
-    `tuner.search(...)` of a `HubHyperModel` tries its arms as well, within the first trial.
+    `tuner.search(...)` of a `HubHyperModel` tries its arms as well, within the first trial. The logs of each trial have
+    `data_loss` and `val_data_loss` besides (`callbacks.DataLoss`). With regularization losses in the SavedModels,
+    `keras_tuner.Objective("val_data_loss", "min")` is the fair objective, since `val_loss` holds them in fine-tuned
+    trials only; a warning says so.
 
     Args:
         tuner: A tuner of KerasTuner, with a `HubHyperModel` or a hypermodel or `build` function of your own.
@@ -30,11 +37,17 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
     """
     hypermodel = tuner.hypermodel
     args = (*map(as_arrays, args[:2]), *args[2:])
-    taken = {"x": as_arrays, "y": as_arrays, "sample_weight": as_arrays, "validation_data": as_validation}
-    kwargs = {name: taken[name](value) if name in taken else value for name, value in kwargs.items()}
+    convert = {"x": as_arrays, "y": as_arrays, "sample_weight": as_arrays, "validation_data": as_validation}
+    kwargs = {name: convert[name](value) if name in convert else value for name, value in kwargs.items()}
     try:
-        if not getattr(hypermodel, "checked", False) and _runs_trials(tuner) and not _is_chief():
-            preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
+        if _runs_trials(tuner) and len(args) < 6:  # the sixth argument of fit would be the callbacks
+            callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
+            if not any(isinstance(callback, DataLoss) for callback in callbacks):
+                callbacks = [DataLoss(), *callbacks]
+            kwargs["callbacks"] = callbacks
+            if not getattr(hypermodel, "checked", False) and not _is_chief():
+                with nullcontext() if tuner.distribution_strategy is None else tuner.distribution_strategy.scope():
+                    preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
         tuner.search(*args, **kwargs)
         if not _is_worker():
             _check_trials(tuner)
@@ -44,53 +57,17 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
             hypermodel.release()
 
 
-@public("tuners")
-def export_best(tuner: Any, directory: str | os.PathLike[str], layer: str | None = None, **kwargs: Any) -> str:
-    """Export the model of the best trial, with the weights of its best epoch, as a Reusable SavedModel.
-
-    Args:
-        tuner: A tuner that has searched, or that was made again on its directory.
-        directory: Where to export to.
-        layer: Name of the layer to export alone: `"hub"` of a `HubHyperModel` is the SavedModel, fine-tuned. Defaults
-            to `None`: the whole model.
-        **kwargs: Further arguments of `keras_hub_layers.export`.
-
-    Returns:
-        The directory, a `str`.
-
-    Raises:
-        errors.TrainingError: No trial has ended well.
-        errors.ExportError: It cannot be exported.
-    """
-    if all(trial.status != "COMPLETED" for trial in tuner.oracle.trials.values()):
-        raise _no_trial(tuner)
-    best = tuner.get_best_models(1)[0]
-    return export.export(best if layer is None else best.get_layer(layer), directory, **kwargs)
-
-
 def _check_trials(tuner: Any) -> None:
     """Say loudly that trials have failed, which KerasTuner leaves out of the ranking in silence."""
     trials = list(tuner.oracle.trials.values())
     failed = [trial for trial in trials if trial.status in ("FAILED", "INVALID")]
     if failed and not any(trial.status == "COMPLETED" for trial in trials):
-        raise _no_trial(tuner)
+        raise no_trial(tuner)
     if failed:
         warn(
             f"{len(failed)} of {len(trials)} trials have failed, so the best one was chosen among the others. Trial "
             f"{failed[0].trial_id}, {failed[0].hyperparameters.values}: {brief(failed[0].message)}"
         )
-
-
-def _no_trial(tuner: Any) -> TrainingError:
-    trials = list(tuner.oracle.trials.values())
-    reasons = dict.fromkeys(brief(trial.message) for trial in trials if trial.message)
-    return TrainingError(
-        "No trial of the search has ended well, so there is no best one.",
-        expected="a tuner with at least one completed trial",
-        received=f"{len(trials)} trials" + "".join(f"; {reason}" for reason in list(reasons)[:3]),
-        where=str(tuner.project_dir),
-        fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)   # of a tuner with overwrite=True",
-    )
 
 
 def _runs_trials(tuner: Any) -> bool:

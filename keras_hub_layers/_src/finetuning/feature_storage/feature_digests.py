@@ -1,4 +1,4 @@
-"""What features are known by: digests of the layer and of the data, which differ where the features would."""
+"""Digests of layers and data, by which features are found again: they differ where the features would."""
 
 import hashlib
 import json
@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.finetuning import fit_data
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers.errors import TrainingError
 
-__all__ = ["Reading", "array", "of_layer"]
+__all__ = ["Reading", "as_array", "of_data", "of_layer"]
 
 
 _IRRELEVANT = ("build_config", "compile_config")  # there or not, the layer computes the same
@@ -24,10 +25,12 @@ class Reading:
     Attributes:
         examples: What says which examples there are, with their structure and dtypes, in any order; and how many.
         order: The same in their order.
+        is_paired: Whether the examples have targets.
     """
 
     def __init__(self) -> None:
         self.examples = (0, 0)
+        self.is_paired = False
         self._order = hashlib.blake2b(digest_size=16)
 
     @property
@@ -36,7 +39,8 @@ class Reading:
 
     def add(self, batch: Any) -> None:
         """Look at a batch."""
-        leaves = [array(leaf) for leaf in keras.tree.flatten(batch)]
+        self.is_paired = isinstance(batch, tuple) and len(batch) > 1
+        leaves = [as_array(leaf) for leaf in keras.tree.flatten(batch)]
         form = repr(keras.tree.map_structure(lambda leaf: None, batch))
         form += "".join(f"{leaf.dtype.name}{leaf.shape[1:]}" for leaf in leaves)
         total, count = self.examples
@@ -45,14 +49,33 @@ class Reading:
             for leaf in leaves:
                 value = leaf[row]
                 if leaf.dtype == object:
-                    value = value.tolist() if isinstance(value, np.ndarray) else value  # all of it, however long
-                    digest.update(repr(value).encode())
-                else:
-                    digest.update(np.ascontiguousarray(value).tobytes())
+                    value = np.asarray(value, object)
+                digest.update(_bytes(value))
             total = (total + int.from_bytes(digest.digest(), "big")) % (1 << 128)
             count += 1
             self._order.update(digest.digest())
         self.examples = (total, count)
+
+
+def of_data(data: Any) -> str:
+    """A digest of all values in data, in their order; of shuffled data with targets in any order.
+
+    Args:
+        data: As `finetuning.features` takes them.
+
+    Raises:
+        errors.TrainingError: The data never end, or can be read once only.
+    """
+    if isinstance(data, (tuple, list, dict)) or hasattr(data, "shape"):
+        digest = hashlib.blake2b(repr(keras.tree.map_structure(lambda leaf: None, data)).encode(), digest_size=16)
+        for leaf in keras.tree.flatten(data):
+            value = np.asarray(None) if leaf is None else as_array(leaf)
+            digest.update(f"{value.dtype.name}{value.shape}".encode() + _bytes(value))
+        return digest.hexdigest()
+    reading = Reading()
+    for batch in fit_data.batches_of(data)():
+        reading.add(batch)
+    return f"{reading.examples[0]:032x}{'' if reading.is_paired else reading.order}"
 
 
 def of_layer(layer: keras.layers.Layer) -> str:
@@ -82,11 +105,11 @@ def of_layer(layer: keras.layers.Layer) -> str:
         if source is not None:
             digest.update(f"{source.digest} {source_lib.digest_of_assets(source)}".encode())
     for weight in layer.weights:
-        digest.update(f"{tuple(weight.shape)} {weight.dtype}".encode() + array(weight).tobytes())
+        digest.update(f"{tuple(weight.shape)} {weight.dtype}".encode() + as_array(weight).tobytes())
     return digest.hexdigest()
 
 
-def array(value: Any) -> np.ndarray:
+def as_array(value: Any) -> np.ndarray:
     """A tensor or variable as a NumPy array."""
     return value if isinstance(value, np.ndarray) else np.asarray(keras.ops.convert_to_numpy(value))
 
@@ -114,3 +137,10 @@ def _nameless(configs: Any) -> Any:
 
     collect(configs)
     return replaced(configs)
+
+
+def _bytes(value: np.ndarray) -> bytes:
+    """All of an array: texts and other objects by their representation, however long they are."""
+    if value.dtype == object:
+        return repr(value.tolist()).encode()
+    return np.ascontiguousarray(value).tobytes()

@@ -1,0 +1,49 @@
+"""summary(layer): a table of a layer's groups of variables, and what of them is trained."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_hub_layers._src.finetuning.groups import Group, groups, only_hub_layer
+from keras_hub_layers._src.public import public
+
+__all__ = ["summary"]
+
+
+@public("finetuning")
+def summary(layer: keras.layers.Layer, print_fn: Callable[[str], Any] | None = None) -> None:
+    """Print a layer's groups: their variables, parameters, size in MB (10⁶ bytes), and what of them is trained.
+
+    Args:
+        layer: A `HubLayer`, or a model with one.
+        print_fn: What is called with the table, one `str`. Defaults to writing it to the standard output.
+    """
+    layer = only_hub_layer(layer)
+    parts = groups(layer)
+    total, trained = sum(part.parameters for part in parts), sum(part.trained for part in parts)
+    rows = [("group", "variables", "parameters", "MB", "trained")]
+    rows += [
+        (part.name, f"{len(part.variables)}", f"{part.parameters:,}", _mb(part.size), _share(part)) for part in parts
+    ]
+    variables, size = sum(len(part.variables) for part in parts), sum(part.size for part in parts)
+    rows.append(("total", f"{variables}", f"{total:,}", _mb(size), ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    lines.append(f"trained: {trained:,} of {total:,} parameters = {100 * trained / max(total, 1):.2f} %")
+    text = "\n".join([f"HubLayer {layer.name!r}", *(line.rstrip() for line in lines)])
+    (print_fn or (lambda line: sys.stdout.write(line + "\n")))(text)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.2f}"
+
+
+def _share(group: Group) -> str:
+    return f"{group.trained:,}" if group.trained else "no"
