@@ -245,3 +245,37 @@ def test_fine_tune_warns_of_a_stop_by_the_whole_loss(produced):
             model_of(produced(producers.half_plus_one)), (X, Y), 2, callbacks=[stop], validation_data=(X, Y), verbose=0
         )
     assert [warning.filename for warning in caught if "not alike" in str(warning.message)] == [__file__]
+
+
+def test_an_export_by_it_is_that_of_the_best_epoch_and_without_it_is_told_what_adds_it(produced, tmp_path):
+    handle = produced(producers.half_plus_one)
+    export = callbacks.ExportFinetuned(tmp_path / "export", monitor="val_data_loss", verbose=0)
+    with pytest.raises(errors.ExportError, match=r"not in the logs[\s\S]*callbacks.DataLoss\(\)"):
+        fit(model_of(handle), export)
+    kept = {}
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: kept.update(
+            {logs["val_data_loss"]: float(np.ravel(model.layers[0].weights[0])[0])}
+        )
+    )
+    model = model_of(handle, keras.optimizers.SGD(0.05))
+    fit(model, callbacks.DataLoss(), callbacks.Unfreeze({0: None, 1: "all"}, verbose=0), keep, export, epochs=3)
+    exported = layers.HubLayer(export.exported[0])
+    assert float(np.ravel(exported.weights[0])[0]) == kept[min(kept)]
+
+
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
+def test_losses_that_depend_on_inputs_are_left_out_too(produced):
+    """Keras 2's activity regularizer counts while the layer is trainable only."""
+    handle, scores = produced(producers.activity_regularizer), {}
+    for trainable in (False, True):
+        hub = layers.HubLayer(handle, trainable=trainable)
+        model = keras.Sequential([keras.Input(hub.interface.traces[0].inputs.shape[1:]), hub])
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        x = RANDOM.normal(size=(10, model.input_shape[1])).astype("float32")
+        y = np.zeros(model.predict(x, verbose=0).shape, "float32")
+        history = model.fit(x, y, verbose=0, callbacks=[callbacks.DataLoss()], batch_size=10).history
+        scores[trainable] = history["loss"][0] - history["data_loss"][0]
+        assert history["data_loss"] == pytest.approx([np.mean(model.predict(x, verbose=0) ** 2)], rel=1e-5)
+    assert scores[False] == pytest.approx(0.0, abs=1e-6)
+    assert scores[True] > 1e-3

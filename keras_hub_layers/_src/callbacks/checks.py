@@ -56,11 +56,14 @@ def check_logs(model: Any, monitor: str, logs: Any) -> None:
     validation = fit.validation_of_fit(model)
     if monitor.startswith("val_") and validation is not None and validation[1] != 1:
         return
+    fix = f"monitor={words.nearest(monitor, sorted(logs)) or 'loss'!r}"
+    if monitor.removeprefix("val_") == "data_loss":
+        fix = "callbacks=[callbacks.DataLoss(), ...]   # before this one: it adds the value"
     raise ExportError(
         "The monitored value is not in the logs.",
         expected=f"one of {sorted(logs)}",
         received=f"monitor={monitor!r}",
-        fix=f"monitor={words.nearest(monitor, sorted(logs)) or 'loss'!r}",
+        fix=fix,
     )
 
 

@@ -24,7 +24,7 @@ class Memory:
 
     def add(self, batch: Any) -> None:
         if self._batches:
-            _check_alike(keras.tree.flatten(self._batches[0]), keras.tree.flatten(batch), "memory")
+            _check_alike(keras.tree.flatten(self._batches[0]), keras.tree.flatten(batch))
         self._batches.append(batch)
 
     def finish(self) -> Any:
@@ -55,11 +55,11 @@ class Files:
         if not self._files:
             for leaf in leaves:
                 if leaf.dtype.kind in "OUS":
-                    raise _unlike("numbers", f"{leaf.dtype.name}, such as {leaf.flat[0]!r}", self._folder)
+                    raise _unlike("numbers", f"{leaf.dtype.name}, such as {leaf.flat[0]!r}")
             self._like = _plan(batch)
             self._first, self._counts = [leaf[:0] for leaf in leaves], [0 for _ in leaves]
             self._files = [open(os.path.join(self._work, f"{n}.bin"), "wb") for n in range(len(leaves))]  # noqa: SIM115
-        _check_alike(self._first, leaves, self._folder)
+        _check_alike(self._first, leaves)
         for number, (file, leaf) in enumerate(zip(self._files, leaves, strict=True)):
             self._counts[number] += len(leaf)
             file.write(np.ascontiguousarray(leaf).tobytes())
@@ -136,20 +136,19 @@ def _rebuilt(plan: Any, leaves: list[Any]) -> Any:
     return {"tuple": tuple, "list": list}[kind](_rebuilt(part, leaves) for part in parts)
 
 
-def _check_alike(first: list[Any], leaves: list[Any], where: str) -> None:
+def _check_alike(first: list[Any], leaves: list[Any]) -> None:
     for one, other in zip(first, leaves, strict=True):
         if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
             text = f"{other.dtype.name} {other.shape[1:]} after {one.dtype.name} {one.shape[1:]}"
-            raise _unlike("the same shape and dtype in each batch", text, where)
+            raise _unlike("the same shape and dtype in each batch", text)
 
 
-def _unlike(expected: str, received: str, where: str) -> TrainingError:
+def _unlike(expected: str, received: str) -> TrainingError:
     in_memory = expected == "numbers"
     return TrainingError(
         "These values cannot be kept.",
         expected=expected,
         received=received,
-        where=f"features in {where}",
         fix="finetuning.features(layer, data)   # without cache: in memory"
         if in_memory
         else "dataset = dataset.padded_batch(32)   # or cut all examples to one length",
