@@ -47,8 +47,8 @@ def no_match_error(
     shown = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return InputError(
         f"The inputs match no trace of the SavedModel: {str(reason).rstrip('.')}.",
-        expected="one of\n" + input_wording.listed([trace_form(traces[i]) for i in order], "   <- the nearest"),
-        received=f"({input_wording.shown(inputs)}{shown})",
+        expected="one of\n" + input_wording.list_traces([trace_form(traces[i]) for i in order], "   <- the nearest"),
+        received=f"({input_wording.describe_inputs(inputs)}{shown})",
         fix="\n".join(lines),
     )
 

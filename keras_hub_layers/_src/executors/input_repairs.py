@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers._src.executors.input_reshaping import BATCH, Known, cast, has_bytes, is_castable, look, reshaped
+from keras_hub_layers._src.executors.input_reshaping import BATCH, Known, cast, has_bytes, is_castable, look, reshape
 from keras_hub_layers._src.executors.inputs import is_image, matches
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.text import words
@@ -44,12 +44,12 @@ def repair(value: Any, spec: Any, name: str = "x", is_for_bytes: Callable[[], bo
         is_for_bytes: Whether the model takes pixel values up to 255; asked only where it matters.
     """
     if isinstance(spec, Mapping):
-        return _dict(value, spec, name)
+        return _repair_dict(value, spec, name)
     if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
-        return _list(value, spec, name)
+        return _repair_list(value, spec, name)
     if isinstance(value, Mapping) and value:
         key = next((key for key, part in value.items() if matches(part, spec)), next(iter(value)))
-        return _after(f"{name} = {name}[{key!r}]", repair(value[key], spec, name, is_for_bytes))
+        return _put_before(f"{name} = {name}[{key!r}]", repair(value[key], spec, name, is_for_bytes))
     if isinstance(value, tf.data.Dataset):
         first: Any = value.element_spec
         pair = isinstance(first, tuple)
@@ -58,14 +58,14 @@ def repair(value: Any, spec: Any, name: str = "x", is_for_bytes: Callable[[], bo
         fix = repair(first, spec, name, is_for_bytes)
         if fix.lines and fix.lines[0].startswith(BATCH):  # here it is called as the inputs are
             batch = f"{name} = {name}.batch(32)"
-            return _after(batch, _after(line, replace(fix, lines=fix.lines[1:])))
-        return _after(line, fix)
+            return _put_before(batch, _put_before(line, replace(fix, lines=fix.lines[1:])))
+        return _put_before(line, fix)
     if isinstance(value, (list, tuple)) and len(value) == 1 and _is_array(value[0]):
-        return _after(f"{name} = {name}[0]", repair(value[0], spec, name, is_for_bytes))
+        return _put_before(f"{name} = {name}[0]", repair(value[0], spec, name, is_for_bytes))
     if isinstance(spec, tf.RaggedTensorSpec):
-        return _ragged(value, spec, name)
+        return _repair_ragged(value, spec, name)
     if isinstance(spec, tf.TensorSpec):
-        return _dense(value, spec, name, is_for_bytes)
+        return _repair_dense(value, spec, name, is_for_bytes)
     return Fix(_example(spec, name))
 
 
@@ -77,10 +77,10 @@ def example(spec: Any, name: str = "x") -> str:
 # -- structures
 
 
-def _dict(value: Any, spec: Mapping, name: str) -> Fix:
+def _repair_dict(value: Any, spec: Mapping, name: str) -> Fix:
     keys = list(spec)
     if isinstance(value, Mapping):
-        return _entries(value, spec, name)
+        return _repair_entries(value, spec, name)
     if isinstance(value, (list, tuple)) and len(value) == len(spec):
         order = next((o for o in _orders(keys) if all(map(matches, value, (spec[k] for k in o)))), None)
         line = f"{name} = {{" + ", ".join(f"{k!r}: {name}[{i}]" for i, k in enumerate(order or keys)) + "}"
@@ -98,7 +98,7 @@ def _dict(value: Any, spec: Mapping, name: str) -> Fix:
     return Fix(lines)
 
 
-def _entries(value: Mapping, spec: Mapping, name: str) -> Fix:
+def _repair_entries(value: Mapping, spec: Mapping, name: str) -> Fix:
     """Each entry made to match; those that are missing taken from one with nearly the same name."""
     lines, is_complete, value = [], True, dict(value)
     for key in [key for key in spec if key not in value]:
@@ -118,10 +118,10 @@ def _entries(value: Mapping, spec: Mapping, name: str) -> Fix:
         if key in value and not matches(value[key], part)
     ]
     lines += [line for fix in fixes for line in fix.lines]
-    return Fix(_batched_once(lines), is_complete and all(fix.is_complete for fix in fixes))
+    return Fix(_batch_once(lines), is_complete and all(fix.is_complete for fix in fixes))
 
 
-def _list(value: Any, spec: Any, name: str) -> Fix:
+def _repair_list(value: Any, spec: Any, name: str) -> Fix:
     count = len(spec)
     if isinstance(value, Mapping) and len(value) == count:
         keys = list(value)
@@ -135,11 +135,11 @@ def _list(value: Any, spec: Any, name: str) -> Fix:
             repair(v, s, f"{name}[{i}]") for i, (v, s) in enumerate(zip(value, spec, strict=True)) if not matches(v, s)
         ]
         lines = [line for fix in inner for line in fix.lines]
-        return Fix(_batched_once(lines), all(fix.is_complete for fix in inner))
+        return Fix(_batch_once(lines), all(fix.is_complete for fix in inner))
     known = None if isinstance(value, (list, tuple)) and any(map(_is_array, value)) else look(value)
     if known is not None and len(known.shape) == 2 and known.shape[1] == count:
-        one = replace(known, shape=(known.shape[0], 1))
-        if all(isinstance(s, tf.TensorSpec) and one.fits(s.shape) for s in spec):
+        column = replace(known, shape=(known.shape[0], 1))
+        if all(isinstance(s, tf.TensorSpec) and column.fits(s.shape) for s in spec):
             return Fix((f"{name} = keras.ops.split({name}, {count}, axis=-1)",), True)
     if isinstance(value, (list, tuple)) and len(value) > count:
         return Fix((f"{name} = {name}[:{count}]",), all(map(matches, value, spec)))
@@ -155,7 +155,7 @@ def _orders(entries: Any) -> Any:
 # -- single tensors
 
 
-def _ragged(value: Any, spec: Any, name: str) -> Fix:
+def _repair_ragged(value: Any, spec: Any, name: str) -> Fix:
     known = look(value)
     if known is None or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)) or len(known.shape) != spec.shape.rank:
         return Fix(_example(spec, name))
@@ -163,7 +163,7 @@ def _ragged(value: Any, spec: Any, name: str) -> Fix:
     return Fix((*lines, f"{name} = tf.RaggedTensor.from_tensor({name})"), is_castable(known.dtype, spec.dtype))
 
 
-def _densified(value: Any, spec: tf.TensorSpec, name: str) -> tuple[str, Any]:
+def _densify(value: Any, spec: tf.TensorSpec, name: str) -> tuple[str, Any]:
     """The line that makes a dense tensor of a ragged one, and its shape: of texts in rows one text per row."""
     if spec.shape.rank is None or spec.shape.rank >= value.shape.rank:
         return f"{name} = {name}.to_tensor()", value.shape
@@ -173,23 +173,23 @@ def _densified(value: Any, spec: tf.TensorSpec, name: str) -> tuple[str, Any]:
     return f"{name} = {name}.flat_values   # the rows one after the other", value.flat_values.shape
 
 
-def _dense(value: Any, spec: tf.TensorSpec, name: str, is_for_bytes: Callable[[], bool]) -> Fix:
+def _repair_dense(value: Any, spec: tf.TensorSpec, name: str, is_for_bytes: Callable[[], bool]) -> Fix:
     lines: list[str] = []
     if isinstance(value, tf.RaggedTensor):
-        line, shape = _densified(value, spec, name)
+        line, shape = _densify(value, spec, name)
         lines, value = [line], tf.TensorSpec(shape, value.dtype)
     elif isinstance(value, tf.SparseTensor):
         lines, value = [f"{name} = tf.sparse.to_dense({name})"], tf.TensorSpec(value.shape, value.dtype)
     known = look(value)
     if known is None:
-        return _made(value, spec, name)
+        return _assemble(value, spec, name)
     if not isinstance(value, (np.generic, str, list, tuple, tf.TypeSpec)) and not _is_array(value):
         lines += [f"{name} = np.asarray({name})"] if not isinstance(value, (int, float, bytes)) else []
     if known.dtype == tf.string and is_image(spec) and spec.dtype.is_floating and len(known.shape) == 0:
         lines.append(f"{name} = tf.io.decode_image(tf.io.read_file({name}), channels=3, expand_animations=False)")
         known = Known((None, None, 3), tf.uint8, (0, 255), False)
     if spec.shape.rank is not None:
-        more, known = reshaped(known, spec, name)
+        more, known = reshape(known, spec, name)
         lines += more
     if is_image(spec) and spec.dtype.is_floating and has_bytes(known) and not is_for_bytes():
         lines.append(f"{name} = keras.layers.Rescaling(1 / 255)({name}){HINT}")
@@ -200,7 +200,7 @@ def _dense(value: Any, spec: tf.TensorSpec, name: str, is_for_bytes: Callable[[]
     return Fix(tuple(more) if spec.dtype == tf.string and more else _example(spec, name))
 
 
-def _made(value: Any, spec: tf.TensorSpec, name: str) -> Fix:
+def _assemble(value: Any, spec: tf.TensorSpec, name: str) -> Fix:
     """A tensor of what NumPy makes none of: lists of different lengths, texts with gaps, generators."""
     array = np.asarray(value, dtype=object) if isinstance(value, np.ndarray) else None
     if isinstance(value, (list, tuple)) and not any(map(_is_array, value)):
@@ -212,7 +212,7 @@ def _made(value: Any, spec: tf.TensorSpec, name: str) -> Fix:
             return Fix((line,), True)
     if array is not None and spec.dtype == tf.string and array.ndim == 1:
         line = f'{name} = ["" if one is None or one != one else str(one) for one in {name}]   # no gaps'
-        more, known = reshaped(Known(array.shape, tf.string, None, False), spec, name)
+        more, known = reshape(Known(array.shape, tf.string, None, False), spec, name)
         return Fix((line, *more), known.fits(spec.shape))
     if hasattr(value, "__next__"):
         return Fix((f"{name} = np.stack(list({name}))",))
@@ -227,7 +227,7 @@ def _is_array(value: Any) -> bool:
 # -- words
 
 
-def _batched_once(lines: list[str]) -> tuple[str, ...]:
+def _batch_once(lines: list[str]) -> tuple[str, ...]:
     """Lines for the parts of one input, of which each may say that the dataset is to be batched."""
     others = [line for line in lines if not line.startswith(BATCH)]
     if len(lines) - len(others) < 2:
@@ -235,7 +235,7 @@ def _batched_once(lines: list[str]) -> tuple[str, ...]:
     return (f"{BATCH}   # all of its parts; for one example alone: keras.ops.expand_dims of each, axis=0", *others)
 
 
-def _after(line: str, fix: Fix) -> Fix:
+def _put_before(line: str, fix: Fix) -> Fix:
     return Fix((line, *fix.lines), fix.is_complete)
 
 
@@ -252,9 +252,10 @@ def _literal(spec: Any) -> str:
         return f"tf.ragged.constant([{row}], dtype={spec.dtype.name!r})"
     if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
         return "[" + ", ".join(map(_literal, spec)) + "]"
-    one: Any = spec
-    shape = tuple(1 if length is None else length for length in one.shape) if one.shape.rank is not None else (1,)
-    text = f"tf.zeros({shape}, {one.dtype.name!r})" if one.dtype != tf.string else f'tf.fill({shape}, "a text")'
+    tensor: Any = spec
+    lengths = tensor.shape if tensor.shape.rank is not None else (1,)
+    shape = tuple(1 if length is None else length for length in lengths)
+    text = f"tf.zeros({shape}, {tensor.dtype.name!r})" if tensor.dtype != tf.string else f'tf.fill({shape}, "a text")'
     return f"tf.sparse.from_dense({text})" if isinstance(spec, tf.SparseTensorSpec) else text
 
 

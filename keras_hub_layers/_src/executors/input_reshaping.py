@@ -69,14 +69,15 @@ def has_bytes(known: Known) -> bool:
     return known.dtype == tf.uint8
 
 
-def reshaped(known: Known, spec: tf.TensorSpec, name: str) -> tuple[list[str], Known]:
+def reshape(known: Known, spec: tf.TensorSpec, name: str) -> tuple[list[str], Known]:
     """The lines that turn one shape into the other, for the cases that people meet."""
     lines = []
-    for step in (_batches, _rank, _channels, _size, _length):
-        found = step(known, spec, name)
-        if found is not None:
-            lines += [found[0]] if isinstance(found[0], str) else found[0]
-            known = replace(known, shape=tuple(found[1]))
+    for repair in (_repair_batch, _repair_rank, _repair_channels, _repair_size, _repair_length):
+        result = repair(known, spec, name)
+        if result is not None:
+            new, shape = result
+            lines += [new] if isinstance(new, str) else new
+            known = replace(known, shape=tuple(shape))
     if len(known.shape) == spec.shape.rank and not known.fits(spec.shape) and known.fits([None, *spec.shape[1:]]):
         size = spec.shape[0]
         shape = (size, *known.shape[1:])
@@ -89,20 +90,23 @@ def reshaped(known: Known, spec: tf.TensorSpec, name: str) -> tuple[list[str], K
     return lines, known
 
 
-def _batches(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+def _repair_batch(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
     """Examples of a dataset that nobody has batched. Keras may have added an axis: (8, 8, 1) is (8, 8, 1, 1) then."""
     given: list[Any] = list(known.shape)
     wanted: list[Any] = spec.shape.as_list()
     if None in given or not wanted or wanted[0] is not None:
         return None
-    one = replace(known, shape=known.shape[:-1])
-    if len(given) == len(wanted) > 1 and given[-1] == 1 and one.fits(wanted[1:]) and not known.is_symbolic:
+    example = replace(known, shape=known.shape[:-1])
+    if len(given) == len(wanted) > 1 and given[-1] == 1 and example.fits(wanted[1:]) and not known.is_symbolic:
         line = f"{name} = keras.ops.expand_dims(keras.ops.squeeze({name}, axis=-1), axis=0)"
-        return f"{line}   # one example is a batch of one; of a dataset: dataset = dataset.batch(32)", [1, *one.shape]
+        return f"{line}   # one example is a batch of one; of a dataset: dataset = dataset.batch(32)", [
+            1,
+            *example.shape,
+        ]
     if not known.is_symbolic:
         return None
-    if len(given) == len(wanted) > 2 and given[-1] == 1 and (one.fits(wanted[1:]) or is_image(spec)):
-        given, known = list(one.shape), one
+    if len(given) == len(wanted) > 2 and given[-1] == 1 and (example.fits(wanted[1:]) or is_image(spec)):
+        given, known = list(example.shape), example
     is_sized = is_image(spec) and len(given) == 3 and given[-1] == wanted[-1]  # another height or width is mended next
     if not known.fits(wanted[1:]) and not is_sized and not (wanted[-1] == 1 and known.fits(wanted[1:-1])):
         return None
@@ -112,7 +116,7 @@ def _batches(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | 
     return f"{BATCH}   # {alone}", [None, *given]
 
 
-def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+def _repair_rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
     """Axes that are missing, or too many."""
     given: list[Any] = list(known.shape)
     wanted: list[Any] = spec.shape.as_list()
@@ -138,12 +142,12 @@ def _rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | Non
     last = f"{name} = keras.ops.expand_dims({name}, axis=-1)"
     first = f"{name} = keras.ops.expand_dims({name}, axis=0)   # one example is a batch of one"
     if len(given) == len(wanted) - 1:
-        one = wanted[-1] == 1
-        if one and known.fits(wanted[:-1]) and not (given and given[0] is not None and known.fits(wanted[1:])):
+        has_one = wanted[-1] == 1
+        if has_one and known.fits(wanted[:-1]) and not (given and given[0] is not None and known.fits(wanted[1:])):
             return last, [*given, 1]
         if known.fits(wanted[1:]) or (is_image(spec) and (given[-1] in (1, 3, 4) or given[0] in (1, 3, 4))):
             return first, [1, *given]
-        return (last, [*given, 1]) if one and is_image(spec) else None
+        return (last, [*given, 1]) if has_one and is_image(spec) else None
     if is_image(spec) and len(given) == 2:
         if given[1] is not None and None not in wanted[1:] and given[1] == math.prod(wanted[1:]):
             return f"{name} = keras.ops.reshape({name}, (-1, {', '.join(map(str, wanted[1:]))}))", [None, *wanted[1:]]
@@ -157,7 +161,7 @@ def _declaration(shape: Any, spec: tf.TensorSpec, name: str) -> str:
     return f"{name} = keras.Input(shape={tuple(shape)}{dtype})   # without the batch axis"
 
 
-def _channels(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+def _repair_channels(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
     """Channels in another place, or another number of them."""
     if not is_image(spec) or len(known.shape) != 4 or known.shape[-1] == spec.shape[-1]:
         return None
@@ -173,7 +177,7 @@ def _channels(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] |
     return None if line is None else (line, [*given[:-1], wanted])
 
 
-def _size(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+def _repair_size(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
     """Images of another size."""
     if spec.shape.rank != 4 or len(known.shape) != 4 or known.shape[-1] != spec.shape[-1]:
         return None
@@ -185,7 +189,7 @@ def _size(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | Non
     return line, [given[0], *wanted[1:3], given[-1]]
 
 
-def _length(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+def _repair_length(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
     """Sequences of integers of another length."""
     if spec.shape.rank != 2 or len(known.shape) != 2 or not spec.dtype.is_integer or spec.shape[1] is None:
         return None

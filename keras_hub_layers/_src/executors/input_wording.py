@@ -9,9 +9,12 @@ import tensorflow as tf
 
 from keras_hub_layers._src.executors.matching import TraceForm
 from keras_hub_layers._src.inspect import specs
+from keras_hub_layers._src.text.words import shortened
+
+_LENGTH = 1500  # characters of inputs, or of a trace
 
 
-def listed(traces: Iterable[TraceForm], mark: str = "", names: Collection[str] = ()) -> str:
+def list_traces(traces: Iterable[TraceForm], mark: str = "", names: Collection[str] = ()) -> str:
     """Traces, one a line, without repetitions, in their order.
 
     Args:
@@ -23,16 +26,16 @@ def listed(traces: Iterable[TraceForm], mark: str = "", names: Collection[str] =
     for trace in traces:
         shown = {name: value for name, value in trace.arguments.items() if value is not None or name in names}
         arguments = "".join(f", {name}={_argument(value)}" for name, value in shown.items())
-        texts.append(f"({_shortened(specs.describe(trace.inputs))}{arguments})")
+        texts.append(f"({shortened(specs.describe(trace.inputs), _LENGTH)}{arguments})")
     lines = list(dict.fromkeys(texts))
     if len(lines) > 1:
         lines[0] += mark
     return "\n".join(lines) or "a tensor, or a list or dict of tensors"
 
 
-def shown(inputs: Any) -> str:
+def describe_inputs(inputs: Any) -> str:
     """Inputs by shape, dtype and, of pixels, range."""
-    return _shortened(specs.describe(keras.tree.map_structure(_described, _in_words(inputs))))
+    return shortened(specs.describe(keras.tree.map_structure(_describe, _in_words(inputs))), _LENGTH)
 
 
 def _argument(value: Any) -> str:
@@ -52,10 +55,10 @@ def _in_words(value: Any) -> Any:
     """A long list of Python values in words; other values as they are."""
     if not isinstance(value, (list, tuple)) or len(value) <= 8 or hasattr(value[0], "shape"):
         return value
-    return _Text(f"a {type(value).__name__} of {len(value)}, beginning with {_shortened(repr(value[0]), 80)}")
+    return _Text(f"a {type(value).__name__} of {len(value)}, beginning with {shortened(repr(value[0]), 80)}")
 
 
-def _described(value: Any) -> Any:
+def _describe(value: Any) -> Any:
     """A `Spec` for what has a shape and a dtype; the value itself otherwise."""
     if isinstance(value, _Text):
         return value
@@ -65,7 +68,7 @@ def _described(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return _with_range(specs.Spec(tuple(value.shape), f"numpy {value.dtype}"), np.asarray(value))
     if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
-        return _Text(f"{type(value).__module__}.{type(value).__name__}, as an array {_described(np.asarray(value))}")
+        return _Text(f"{type(value).__module__}.{type(value).__name__}, as an array {_describe(np.asarray(value))}")
     return value
 
 
@@ -74,7 +77,3 @@ def _with_range(spec: specs.Spec, array: np.ndarray) -> Any:
     if array.ndim < 3 or not array.size or array.dtype.kind not in "iuf":
         return spec
     return _Text(f"{spec} with values from {array.min():g} to {array.max():g}")
-
-
-def _shortened(text: str, length: int = 1500) -> str:
-    return text if len(text) <= length else f"{text[: length // 2]} … {text[-length // 2 :]}"

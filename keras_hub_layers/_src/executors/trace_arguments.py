@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_hub_layers._src.executors.input_wording import listed
+from keras_hub_layers._src.executors.input_wording import list_traces
 from keras_hub_layers._src.executors.matching import TraceForm
 from keras_hub_layers._src.inspect.specs import Spec
 from keras_hub_layers._src.text.words import flag_meant, nearest
@@ -85,7 +85,7 @@ class TraceArguments:
         traced = self._nearest_values(given)
         return kind(
             "No trace of the SavedModel has these values of its arguments.",
-            expected="one of\n" + listed(self._traces, names=given),
+            expected="one of\n" + list_traces(self._traces, names=given),
             received=f"arguments={dict(received)!r}",
             fix=lambda line: line(arguments=traced),
         )
@@ -101,7 +101,7 @@ class TraceArguments:
         return TrainingError(
             f"The SavedModel was saved for {'inference' if training else 'training'} only.",
             expected=f"a trace with training={training}",
-            received="only\n" + listed(self._traces),
+            received="only\n" + list_traces(self._traces),
             fix=fix,
         )
 
