@@ -46,7 +46,10 @@ def start_epoch(model: Any, initial_epoch: int) -> int:
 
 
 def resume_at(model: Any, epoch: int | None) -> None:
-    """Have the next training loop of a model start at an epoch, as `BackupAndRestore` does (`start_epoch`)."""
+    """Have the next training loop of a model start at an epoch, as `BackupAndRestore` does (`start_epoch`).
+
+    Keras 3.8 to 3.15: `fit` reads `_initial_epoch`, and no public name sets it from outside of `fit`.
+    """
     model._initial_epoch = epoch
 
 

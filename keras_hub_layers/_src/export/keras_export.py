@@ -169,9 +169,13 @@ class KerasExport:
 def check_names(layer: keras.layers.Layer) -> None:
     """Raise an `errors.ExportError` if two inputs or outputs of a layer would have one name in the signature.
 
-    The outputs of a model without a graph are known only when it is traced.
+    The outputs of a model without a graph are known only when it is traced, and the inputs of one that was not built
+    only when it was called.
     """
-    specs, names = input_specs.describe_inputs(layer)
+    try:
+        specs, names = input_specs.describe_inputs(layer)
+    except ExportError:
+        return
     signature_names.expand(names, tf.nest.flatten(specs))
     graph = models.graph_of(layer)
     if graph is not None:

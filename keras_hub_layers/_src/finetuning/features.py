@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers._src.compat import models, tensorflow
+from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.finetuning.feature_storage import feature_digests, feature_stores
 from keras_hub_layers._src.finetuning.fit_data import as_arrays, batches_of, refused
 from keras_hub_layers._src.layers import hub_layer
@@ -65,7 +65,6 @@ def features(
 def _compute_or_find(
     layer: keras.layers.Layer, batches: Callable[[], Iterator[Any]], data: Any, cache: str | os.PathLike[str] | None
 ) -> Any:
-    _check_strategy()
     if not all(part.built for part in models.flatten_layers(layer)):  # its weights are not there yet
         for batch in itertools.islice(batches(), 1):
             layer(_tensors(batch[0] if isinstance(batch, tuple) else batch), training=False)
@@ -145,17 +144,6 @@ def _check_layer(layer: keras.layers.Layer) -> None:
     random = [part.name for part in inside if any(map(_is_random, vars(part).values()))]
     if random:
         raise _random_layer(f"{random}")
-
-
-def _check_strategy() -> None:
-    replicas = tensorflow.current_strategy().num_replicas_in_sync
-    if replicas > 1:
-        raise refused(
-            "Features are computed on one device, and not by the replicas of a strategy, which would each compute all.",
-            "a call outside of the scope of a strategy; the layer may have been created within it",
-            f"the scope of a strategy with {replicas} replicas",
-            "finetuning.features(layer, data)   # after the block `with strategy.scope():`",
-        )
 
 
 def _check_rows(x: Any, outputs: Any) -> None:

@@ -83,28 +83,9 @@ class VariableInfo:
         return 0 if self.dtype == "string" else self.parameters * tf.as_dtype(self.dtype).size
 
 
-@dataclass(frozen=True)
-class VariableGroup:
-    """A part of a SavedModel: variables that are frozen and tuned together.
-
-    Attributes:
-        name: `"stem"`, `"block_3"`, `"layer_11"`, `"head"`, …; unique in its SavedModel.
-        variables: Names of its variables in the SavedModel, in the order in which they are first used.
-        tunable: Those of them that may be trained: the published trainable ones.
-        parameters: Number of values in all its variables.
-        size: The same in bytes.
-    """
-
-    name: str
-    variables: tuple[str, ...]
-    tunable: tuple[str, ...]
-    parameters: int
-    size: int
-
-
 @public("interface")
 @dataclass(frozen=True)
-class GroupInfo(VariableGroup):
+class GroupInfo:
     """A part of a SavedModel, as `finetuning.groups` names it: `"stem"`, `"block_1"`, …, `"head"`.
 
     Attributes:
@@ -116,6 +97,11 @@ class GroupInfo(VariableGroup):
         trainable: Number of values in those of `tunable` that a gradient reaches.
     """
 
+    name: str
+    variables: tuple[str, ...]
+    tunable: tuple[str, ...]
+    parameters: int
+    size: int
     trainable: int
 
 
