@@ -565,6 +565,7 @@ def test_metrics_may_be_a_dict_by_output(produced, tmp_path):
         assert tuner.oracle.get_best_trials(1)[0].score == pytest.approx(error, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, of a dataset that does not know its length
 @pytest.mark.parametrize("as_dataset", [False, True])
 def test_a_reused_hypermodel_sees_that_its_data_have_changed(produced, tmp_path, as_dataset):
     """y = a·b·x with a·b = 1/2 and a head of ones: frozen and not trained, its error is that of x/2."""
@@ -625,6 +626,7 @@ def fixed_head(hp, x):
     return keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", trainable=False)(x)
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")  # Keras, of the frozen trials
 @pytest.mark.parametrize("how", ["tuners.search", "tuner.search"])
 def test_the_loss_of_the_data_chooses_the_better_model_whatever_its_regularization(produced, tmp_path, how):
     def tuner_by(objective, name):

@@ -102,7 +102,12 @@ def body_of_function(function: Any, captures: Iterable[Any], library: Library) -
 def body_of_concrete(concrete: Any) -> Body:
     """The body of a concrete function of this process."""
     graph = concrete.graph.as_graph_def()
-    handles = {id(variable.handle): variable for variable in concrete.variables if hasattr(variable, "handle")}
+    handles = {
+        id(copy.handle): variable  # a distributed variable has one handle for each replica, and none of its own
+        for variable in concrete.variables
+        for copy in getattr(variable, "values", (variable,))
+        if hasattr(copy, "handle")
+    }
     variables = {
         inside.op.name: handles[id(outside)] for outside, inside in concrete.graph.captures if id(outside) in handles
     }
