@@ -111,6 +111,7 @@ def test_inspect_shows_the_dict_and_the_doctor_calls_with_it(produced, keras2):
     path = produced(masked_sum, keras2)
     interface = inspect_module.inspect(path)
     assert list(interface.traces[0].inputs) == ["x", "mask"]
+    assert interface.code.endswith("   # call it with {'x': x, 'mask': mask}")
     assert interface == inspect_module.inspect(layers.HubLayer(path).resolved_object)
     findings = {finding.topic: finding.level for finding in handle_check.check(path).findings}
     assert (findings["call"], findings["gradient"]) == ("ok", "ok")

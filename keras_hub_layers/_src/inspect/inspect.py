@@ -102,6 +102,7 @@ def _describe(source: Source | None, contents: Contents, piece: str | None = Non
     listed = infos.values()
     arguments, fine_tuning = description.arguments(), description.fine_tuning_arguments()
     handle = handles.display(source.handle) if source else ""
+    calls = description.modes, description.keyword_inputs
     return Interface(
         handle=handle,
         tags=source.graph_tags if source else (),
@@ -132,7 +133,7 @@ def _describe(source: Source | None, contents: Contents, piece: str | None = Non
         jit=whole.jit(usage.first_signature(description.signatures)),
         fine_tunable=whole.verdict.fine_tunable and isinstance(arguments, dict),
         reason=description.reason(),
-        code=f"({arguments})" if isinstance(arguments, str) else usage.write_code(handle, arguments, description.modes),
+        code=f"({arguments})" if isinstance(arguments, str) else usage.write_code(handle, arguments, *calls),
         arguments=None if isinstance(arguments, str) else arguments,
-        fine_tuning_code="" if fine_tuning is None else usage.write_code(handle, fine_tuning, description.modes),
+        fine_tuning_code="" if fine_tuning is None else usage.write_code(handle, fine_tuning, *calls),
     )

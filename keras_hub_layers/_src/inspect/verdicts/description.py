@@ -66,6 +66,12 @@ class Description:
         return self.whole if self._used_piece is None else self.pieces[self._used_piece]
 
     @property
+    def keyword_inputs(self) -> tuple[str, ...]:
+        """Keys of the inputs, where each trace of what is used takes tensors by name; else empty."""
+        traces = self._used.function.usable_traces if self._used.function else ()
+        return tuple(traces[0].inputs) if traces and traces[0].keywords else ()
+
+    @property
     def modes(self) -> Modes:
         """The modes of what the code calls."""
         return self._used.modes

@@ -1,6 +1,6 @@
 """How a SavedModel becomes a layer: the arguments of `HubLayer`, and the line to paste."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_hub_layers._src.inspect import code as code_lib
@@ -53,17 +53,23 @@ def python_reason(names: Iterable[str]) -> str:
     return f"it runs Python code ({', '.join(sorted(set(names)))}) that only the process which saved it has"
 
 
-def write_code(handle: str, arguments: Mapping[str, Any], modes: Modes | None = None) -> str:
+def write_code(
+    handle: str, arguments: Mapping[str, Any], modes: Modes | None = None, keyword_inputs: Sequence[str] = ()
+) -> str:
     """The line to paste.
 
     Args:
         handle: The handle; `""` for an object.
         arguments: Those of `HubLayer` after the handle.
         modes: The modes of what is called, which a comment may have to mention. Defaults to `None`: none.
+        keyword_inputs: Keys of the dict that has to be given, where tensors are taken by name. Defaults to none.
     """
     line = code_lib.line(handle or object(), **arguments)
     needs_training = modes is not None and modes.only_trains and arguments.get("trainable")
-    return line + ("   # call it with training=True: it has no other mode" if needs_training else "")
+    notes = ["training=True: it has no other mode"] if needs_training else []
+    if keyword_inputs and "signature" not in arguments:
+        notes.insert(0, "{" + ", ".join(f"{name!r}: {name}" for name in keyword_inputs) + "}")
+    return line + (f"   # call it with {' and '.join(notes)}" if notes else "")
 
 
 def first_signature(signatures: Mapping[str, Any]) -> str | None:
