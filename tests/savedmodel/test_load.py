@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_hub_layers import errors, layers
+from keras_hub_layers._src.inspect import inspect as inspect_module
 from keras_hub_layers._src.savedmodel import load as load_module
 from keras_hub_layers._src.savedmodel import load_options
 from keras_hub_layers._src.savedmodel import source as source_module
@@ -149,3 +151,84 @@ def test_a_directory_of_versions_on_a_remote_file_system_names_the_versions(prod
     with pytest.raises(errors.ResolveError, match=r"versions 2, 10(?s:.*)HubLayer\('ram://versions/10'\)$"):
         load_module.load("ram://versions")
     assert layers.HubLayer("ram://versions/10")(np.array([4.0], "float32")).numpy().tolist() == [8.0]
+
+
+REGISTERED = """
+import tensorflow as tf
+from tensorflow.python.framework import composite_tensor, type_spec_registry
+
+class Pair(composite_tensor.CompositeTensor):
+    def __init__(self, left): self.left = left
+    @property
+    def _type_spec(self): return PairSpec(tf.TensorSpec.from_tensor(self.left))
+
+@type_spec_registry.register("tensorflow_probability.Pair")
+class PairSpec(tf.TypeSpec):
+    def __init__(self, left): self._left = left
+    value_type = property(lambda self: Pair)
+    def _serialize(self): return (self._left,)
+    _component_specs = property(lambda self: self._left)
+    def _to_components(self, value): return value.left
+    def _from_components(self, left): return Pair(left)
+"""
+SAVE_TYPE = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import tensorflow as tf, tensorflow_probability as tfp
+root = tf.train.Checkpoint()
+row = tf.TensorSpec((None, 1))
+root.__call__ = tf.function(lambda x: tfp.Pair(2 * x), [row])
+tf.saved_model.save(root, sys.argv[1])
+"""
+
+
+def test_a_type_that_a_package_registers_names_the_package_and_is_imported_where_it_is_installed(tmp_path):
+    (tmp_path / "installed" / "tensorflow_probability").mkdir(parents=True)
+    (tmp_path / "installed" / "tensorflow_probability" / "__init__.py").write_text(REGISTERED)
+    arguments = [str(tmp_path / "model"), str(tmp_path / "installed")]
+    done = subprocess.run([sys.executable, "-c", SAVE_TYPE, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    requirement = inspect_module.inspect(tmp_path / "model").requires[0]
+    assert requirement.package == "tensorflow-probability[tf]"
+    assert requirement.types == ("tensorflow_probability.Pair",)
+    with pytest.raises(errors.MissingOpError, match=r"(?s)Pair', which no imported.*pip install .tensorflow-probab"):
+        load_module.load(tmp_path / "model")
+    sys.path.insert(0, arguments[1])
+    try:
+        assert load_module.load(tmp_path / "model")(tf.ones((1, 1))).left.numpy() == [[2.0]]
+    finally:
+        sys.path.remove(arguments[1])
+        sys.modules.pop("tensorflow_probability", None)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 1234\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+)
+def test_a_pointer_of_git_lfs_in_the_place_of_a_file_is_told(tmp_path, name):
+    path = Path(producers.half_plus_one(tmp_path / "model"))
+    (path / name).write_text(POINTER)
+    with pytest.raises(errors.ResolveError, match=r"(?s)Git-LFS pointers.*git lfs pull"):
+        load_module.load(path)
+
+
+def test_a_checkpoint_of_another_model_is_told(tmp_path):
+    path, other = Path(producers.half_plus_one(tmp_path / "model")), Path(producers.multiply(tmp_path / "other"))
+    tf1 = Path(producers.tf1(tmp_path / "tf1"))
+    for model in (path, tf1):
+        shutil.rmtree(model / "variables")
+        shutil.copytree(other / "variables", model / "variables")
+        with pytest.raises(errors.LoadError, match=r"(?s)checkpoint is that of another model.*saved together with"):
+            load_module.load(model)
+
+
+def test_a_hub_module_of_tf1_without_its_checkpoint_names_it(tmp_path, zoo):
+    for lost in ("variables", "variables/variables.data-00000-of-00001"):
+        path = tmp_path / lost.replace("/", "_")
+        shutil.copytree(zoo / "hub_half_plus_two_v1", path)
+        shutil.rmtree(path / lost) if (path / lost).is_dir() else (path / lost).unlink()
+        with pytest.raises(errors.LoadError, match=r"(?s)not whole.*variables/variables.data-00000-of-00001"):
+            load_module.load(path)
+        assert "variables/variables.data-00000-of-00001" in inspect_module.inspect(path).missing_files

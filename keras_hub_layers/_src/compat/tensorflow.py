@@ -137,7 +137,7 @@ def gradient_kind(op: str) -> Literal["defined", "none", "undefined"]:
     private name only.
 
     Returns:
-        `"defined"`; `"none"` for an op that hands no gradient on, such as `ArgMax`; `"undefined"` for one that ends a
+        `"defined"`; `"none"` for an op that hands no gradient on, such as `Shape`; `"undefined"` for one that ends a
         gradient in a `LookupError`.
     """
     from tensorflow.python.framework import ops

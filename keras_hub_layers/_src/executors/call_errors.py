@@ -1,5 +1,6 @@
 """Errors for calls that TensorFlow's traces or strategies do not take, and for what TensorFlow raises meanwhile."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.input_repairs import example, repair
 from keras_hub_layers._src.executors.inputs import conform, trace_form
 from keras_hub_layers._src.executors.matching import Mismatch
-from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.inspect.verdicts.call_target import BodyReader
+from keras_hub_layers._src.inspect.verdicts.gradients import check_gradients
+from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers.errors import InputError, InterfaceError, Line, TrainingError
 
 
@@ -64,7 +67,39 @@ def _reason(inputs: Any, trace: contents.Trace) -> str:
 
 def explain(err: Exception, choice: Choice) -> Exception:
     """The error to raise instead of what TensorFlow raised; the same one for a reason that is not known."""
+    op = re.search(r"No gradient defined for operation.*\(op type: (\w+)\)", str(err))
+    if op is not None:
+        function = choice.function
+        wanted = live_object.variables(choice.target, (function,)).candidates
+        is_training = function.accepts_training and choice.arguments.get("training") is not False
+        check = check_gradients(function, (), wanted, BodyReader(), training=False)
+        return lost_gradients_error([op[1]], choice.arguments, can_infer=is_training and not check.lost)
     return _empty_table_error(choice.target) if "Table not initialized" in str(err) else err
+
+
+def lost_gradients_error(ops: Sequence[str], arguments: Mapping[str, Any], can_infer: bool) -> TrainingError:
+    """The error for ops that are trained through and have no gradient.
+
+    Args:
+        ops: Their names.
+        arguments: Those of the layer.
+        can_infer: Whether inference mode, which the layer does not pin yet, does without them.
+    """
+
+    def fix(line: Line) -> str:
+        frozen = f"{line(trainable=None, unfreeze=None)}   # frozen"
+        if not can_infer:
+            return frozen
+        pinned = line(trainable=True, arguments={**arguments, "training": False})
+        return f"{pinned}   # tunes the weights in inference mode\n{frozen}"
+
+    return TrainingError(
+        "The layer cannot be fine-tuned: TensorFlow has no gradient for some ops of its SavedModel.",
+        expected="a SavedModel with its custom gradients, as TensorFlow saves them with "
+        "tf.saved_model.SaveOptions(experimental_custom_gradients=True)",
+        received=f"{', '.join(ops)}: their custom gradients were not saved, or none is defined",
+        fix=fix,
+    )
 
 
 def _empty_table_error(obj: Any) -> InterfaceError:

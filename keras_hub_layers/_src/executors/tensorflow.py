@@ -303,7 +303,7 @@ class TensorFlowExecutor:
             if "matching concrete function" not in str(err):
                 raise
             raise self._no_match_error(inputs, training, "TensorFlow refuses them") from err
-        except tf.errors.FailedPreconditionError as err:
+        except (tf.errors.FailedPreconditionError, LookupError) as err:
             raise call_errors.explain(err, self._choice) from err
 
 

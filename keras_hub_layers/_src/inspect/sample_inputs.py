@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers._src.inspect.specs import Spec
+from keras_hub_layers._src.inspect.specs import Spec, spec_of
 from keras_hub_layers.errors import InputError
 
 __all__ = ["sample"]
@@ -127,12 +127,6 @@ def _values(shape: tuple[int, ...], dtype: tf.DType, random: np.random.Generator
     return np.ones(shape, dtype.as_numpy_dtype)  # a valid index, mask and truth value
 
 
-_RAGGED: Any = tf.RaggedTensor  # TensorFlow's type stubs lack most of it
-
-
-_RAGGED_SPEC: Any = tf.RaggedTensorSpec
-
-
 def sample(spec: Any) -> list[np.ndarray]:
     """Small inputs for a `tf.TypeSpec`: one array per component, the same in every process.
 
@@ -141,21 +135,11 @@ def sample(spec: Any) -> list[np.ndarray]:
     """
     if spec.shape.rank is None:
         raise ValueError("unknown rank")
-    shape = [2 if length is None and axis == 0 else 8 if length is None else length
-             for axis, length in enumerate(spec.shape)]  # fmt: skip
-    if isinstance(spec, tf.SparseTensorSpec):
-        values = tf.sparse.from_dense(tf.zeros(shape, spec.dtype))
-    elif isinstance(spec, _RAGGED_SPEC):
-        values = _RAGGED.from_tensor(_plain_values(shape, spec.dtype), ragged_rank=spec.ragged_rank,
-                                             row_splits_dtype=spec.row_splits_dtype)  # fmt: skip
-    else:
-        values = _plain_values(shape, spec.dtype)
-    return [part.numpy() for part in tf.nest.flatten(values, expand_composites=True)]
-
-
-def _plain_values(shape: list[int], dtype: tf.DType) -> Any:
-    if dtype.is_floating:
-        return tf.cast(np.random.default_rng(0).uniform(size=shape), dtype)
-    if dtype == tf.string:
-        return tf.fill(shape, "a")
-    return tf.zeros(shape, dtype)
+    value = made_up(spec_of(spec))
+    if isinstance(spec, tf.RaggedTensorSpec):
+        ragged: Any = spec  # TensorFlow's type stubs lack most of it
+        kind: Any = tf.RaggedTensor
+        value = kind.from_tensor(
+            value.to_tensor(), ragged_rank=ragged.ragged_rank, row_splits_dtype=ragged.row_splits_dtype
+        )
+    return [part.numpy() for part in tf.nest.flatten(value, expand_composites=True)]

@@ -164,6 +164,9 @@ class HubLayer(layers.OwnLosses):
                 layers.track(self, weight)
             if not keras.backend.is_float_dtype(self.compute_dtype):
                 layers.forget_input_shape(self)
+            if trainable:
+                patterns = arguments_lib.patterns_of(unfreeze)
+                trainability.check_can_be_tuned(self._choice, settings, self._is_tf1, patterns)
             self.unfreeze = unfreeze
             self.built = True
             self._check_trainable(is_asked=not isinstance(handle, serialization.LiveHandle))
@@ -334,7 +337,7 @@ class HubLayer(layers.OwnLosses):
         """
         if not self.trainable:
             return
-        trainability.check_can_be_tuned(self._choice, self._settings, self._is_tf1)
+        trainability.check_can_be_tuned(self._choice, self._settings, self._is_tf1, self._unfreeze)
         if self._executor.loses_losses:
             self._warn(trainability.LOST_LOSSES)
         if trainability.has_no_gradient(self._choice, self._executor):

@@ -10,11 +10,15 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.compat import fit
-from keras_hub_layers._src.executors import base
+from keras_hub_layers._src.executors import base, call_errors
 from keras_hub_layers._src.inspect import inspect, variable_groups
+from keras_hub_layers._src.inspect.verdicts.call_target import BodyReader
+from keras_hub_layers._src.inspect.verdicts.gradients import check_gradients
+from keras_hub_layers._src.layers import unfreeze_patterns
 from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
+from keras_hub_layers._src.savedmodel.source import source_of
 from keras_hub_layers._src.text.words import listed
 from keras_hub_layers.errors import Line, TrainingError
 
@@ -32,13 +36,14 @@ LOST_LOSSES = (
 # -- what can be trained -----------------------------------------------------------------------------------------------
 
 
-def check_can_be_tuned(choice: base.Choice, settings: Settings, is_tf1: bool) -> None:
+def check_can_be_tuned(choice: base.Choice, settings: Settings, is_tf1: bool, patterns: Any) -> None:
     """Refuse to fine-tune through a signature, which has no training mode.
 
     Args:
         choice: What of the SavedModel is called.
         settings: What the user asked for.
         is_tf1: Whether it is a TF1 SavedModel.
+        patterns: Those of `unfreeze`, a tuple; `None` for none.
 
     Raises:
         errors.TrainingError: A signature is called.
@@ -51,21 +56,27 @@ def check_can_be_tuned(choice: base.Choice, settings: Settings, is_tf1: bool) ->
         expected="a Reusable SavedModel called by __call__",
         received=f"trainable=True with {kind}: it has no training mode and no regularization losses, "
         "so training it would compute something else than its publisher did",
-        fix=lambda line: _tunable_line(choice.target, settings, is_tf1, line),
+        fix=lambda line: _tunable_line(choice.target, settings, is_tf1, patterns, line),
     )
 
 
-def _tunable_line(obj: Any, settings: Settings, is_tf1: bool, line: Line) -> str:
+def _tunable_line(obj: Any, settings: Settings, is_tf1: bool, patterns: Any, line: Line) -> str:
     """The line that tunes the model itself instead of its signature, if it can be tuned."""
     frozen = f"{line(trainable=None, unfreeze=None)}   # frozen"
     if is_tf1:
         return frozen + "; of a TF1 model there may be a TF2 version that can be tuned"
-    if not inspect.inspect(obj).fine_tunable:
+    interface = inspect.inspect(obj)
+    if not interface.fine_tunable:
         return frozen
+    unfreeze: dict[str, Any] = {}
+    try:
+        unfreeze_patterns.matcher(patterns or (), [v.name for v in interface.variables if v.trainable])
+    except TrainingError:  # it selects nothing there either
+        unfreeze = {"unfreeze": None}
     function = live_object.call_function(obj)
     outputs = function.traces[0].outputs if function and function.traces else None
     key = settings.output_key if isinstance(outputs, Mapping) and settings.output_key in outputs else None
-    return line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True)
+    return line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True, **unfreeze)
 
 
 def has_no_gradient(choice: base.Choice, executor: base.Executor) -> bool:
@@ -115,34 +126,55 @@ def nothing_trained_warning(choice: base.Choice, executor: base.Executor) -> War
 
 
 def warnings_of_step(layer: keras.layers.Layer, choice: base.Choice, executor: base.Executor) -> list[Warning]:
-    """What to warn of when a layer is called in the trace of a model's training step."""
+    """What to warn of when a layer is called in the trace of a model's training step.
+
+    Raises:
+        errors.TrainingError: The gradient of an op is lost, so that the step would end in an error of TensorFlow.
+    """
     if not layer.trainable:
         moving = _moving_state(choice, executor)
         return [_moving_state_warning(moving)] if moving else []
     warnings: list[Warning] = []
-    unused = _unused_weights(choice, executor, layer.trainable_weights)
-    if unused:
-        warnings.append(_unused_weights_warning(unused, len(layer.trainable_weights)))
+    if not has_no_gradient(choice, executor):
+        warnings += _gradient_warnings(layer, choice, executor)
     model = fit.model_in_training()
     if model is not None and fit.is_kerass_own_step() and layer.trainable_weights and not _holds(model, layer):
         warnings.append(_outside_warning(model))
     return warnings
 
 
-def _unused_weights(choice: base.Choice, executor: base.Executor, weights: Sequence[Any]) -> list[str]:
-    """Names of the weights that neither what a layer calls nor a published loss uses; empty where nothing is known."""
-    used = {id(variable) for trace in choice.function.traces for variable in trace.variables}
-    for loss in live_object.losses(choice.target):
-        used |= {id(variable) for trace in getattr(loss, "concrete_functions", ()) for variable in trace.variables}
-    return [executor.name_of(weight) for weight in weights if used and id(weight.value) not in used]
+def _gradient_warnings(layer: Any, choice: base.Choice, executor: base.Executor) -> list[Warning]:
+    """What to warn of if no gradient reaches some of the weights that are trained.
+
+    Raises:
+        errors.TrainingError: The gradient of an op is lost.
+    """
+    read_body = BodyReader(source_of(layer.resolved_object))
+    weights = layer.trainable_weights
+    losses, values = live_object.loss_traces(choice.target), [weight.value for weight in weights]
+    is_training = choice.arguments.get("training") is not False
+    check = check_gradients(choice.function, losses, values, read_body, is_training)
+    if check.lost:
+        infers = is_training and choice.function.accepts_training
+        other = check_gradients(choice.function, losses, values, read_body, False) if infers else check
+        raise call_errors.lost_gradients_error(check.lost, choice.arguments, can_infer=not other.lost)
+    unused = [executor.name_of(w) for w in weights if not check.uses(w.value)]
+    blocked = [executor.name_of(w) for w in weights if check.uses(w.value) and not check.reaches(w.value)]
+    warnings: list[Warning] = []
+    if unused and any(trace.variables for trace in check.traces):
+        reason = "from the loss, since what the layer calls does not use them"
+        warnings.append(_without_gradient_warning(unused, len(weights), reason))
+    if blocked:
+        reason = "from the loss: they are used, but no gradient passes from the outputs to them"
+        warnings.append(_without_gradient_warning(blocked, len(weights), reason))
+    return warnings
 
 
-def _unused_weights_warning(names: list[str], count: int) -> Warning:
+def _without_gradient_warning(names: list[str], count: int, reason: str) -> Warning:
     pattern = "^(?!(" + "|".join(map(re.escape, names)) + ")$)"
     return (
-        f"{len(names)} of the {count} weights that are trained get no gradient from the loss, since what the "
-        f"layer calls does not use them: {listed(names)}. To leave them out:\n"
-        f"layer.unfreeze = {pattern!r}   # before compile"
+        f"{len(names)} of the {count} weights that are trained get no gradient {reason}: {listed(names)}. To leave "
+        f"them out:\nlayer.unfreeze = {pattern!r}   # before compile"
     )
 
 

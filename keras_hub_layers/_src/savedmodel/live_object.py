@@ -238,7 +238,7 @@ def read(obj: Any) -> Contents:
         function=function,
         signatures=named,
         variables=variables(obj, functions),
-        losses=tuple(map(_loss_trace, losses(obj))),
+        losses=loss_traces(obj),
         input_losses=input_losses_verdict(obj, function),
         pieces=pieces(obj),
         assets=assets(obj),
@@ -247,6 +247,7 @@ def read(obj: Any) -> Contents:
     )
 
 
-def _loss_trace(loss: Any) -> Trace | None:
-    traces = _traces(loss, ["inputs"]) if _is_function(loss) else ()
-    return traces[0] if traces else None
+def loss_traces(obj: Any) -> tuple[Trace | None, ...]:
+    """The trace of each published regularization loss; `None` for one that has none."""
+    traces = (_traces(loss, ["inputs"]) if _is_function(loss) else () for loss in losses(obj))
+    return tuple(next(iter(found), None) for found in traces)

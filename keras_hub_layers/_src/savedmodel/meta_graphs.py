@@ -80,8 +80,6 @@ def read_meta_graphs(directory: str) -> list[Any]:
         if not model.meta_graphs:
             raise DecodeError("it holds no graph")
     except (DecodeError, tf.errors.OpError, OSError, ValueError) as err:
-        if is_lfs_pointer(path):
-            raise _pointer(path) from err
         raise LoadError(
             "The directory holds no readable SavedModel.",
             expected="a readable saved_model.pb with at least one graph",
@@ -105,25 +103,6 @@ def _check_remote_directory(directory: str) -> None:
 
 def _holds_saved_model(directory: str) -> bool:
     return any(tf.io.gfile.exists(join(directory, name)) for name in SAVED_MODEL_FILES)
-
-
-def is_lfs_pointer(path: str) -> bool:
-    """Whether Git LFS left a pointer in the place of a file, as it does where it is not installed."""
-    start = b"version https://git-lfs.github.com/"
-    if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
-        return False
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read(len(start)) == start
-
-
-def _pointer(path: str) -> LoadError:
-    return LoadError(
-        "The SavedModel is not there: Git LFS left a pointer in its place.",
-        expected="the graph of a SavedModel",
-        received="a pointer of Git LFS",
-        where=path,
-        fix="git lfs install && git lfs pull   # in the repository, or download the files themselves",
-    )
 
 
 def join(directory: str, *names: str) -> str:

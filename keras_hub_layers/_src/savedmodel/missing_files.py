@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_hub_layers._src.resolve import handles
-from keras_hub_layers._src.savedmodel.meta_graphs import is_lfs_pointer, join
+from keras_hub_layers._src.savedmodel.meta_graphs import join
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import LoadError
 
@@ -61,17 +61,12 @@ def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> L
         graphs: Its graphs.
         handle: The handle.
     """
-    needed = _needed_files(directory, graphs)
-    missing = [name for name in needed if not tf.io.gfile.exists(join(directory, name))]
-    pointers = [name for name in needed if is_lfs_pointer(join(directory, name))]
+    missing = missing_files(directory, graphs)
     said = f"{type(err).__name__}: {_own_line(err)}"
     if missing:
         problem = "The SavedModel is not whole: files that its graph needs are missing."
         expected = words.listed(missing, 3)
         received = "no such file" if len(missing) == 1 else "no such files"
-    elif pointers:
-        problem = "The SavedModel is not whole: Git LFS left pointers in the place of files."
-        expected, received = "the files themselves", f"pointers of Git LFS: {words.listed(pointers, 3)}"
     elif isinstance(err, tf.errors.DataLossError) or any(word.lower() in str(err).lower() for word in _BROKEN):
         problem = "The SavedModel is damaged: its checkpoint cannot be read to the end."
         expected, received = "variables.index and variables.data-*, as saved", said
@@ -80,15 +75,13 @@ def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> L
         expected, received = "the folder variables that was saved together with saved_model.pb", said
     else:
         return None
-    return LoadError(problem, expected=expected, received=received, fix=_how_to_renew(handle, bool(pointers)))
+    return LoadError(problem, expected=expected, received=received, fix=_how_to_renew(handle))
 
 
-def _how_to_renew(handle: str, is_lfs: bool = False) -> str:
+def _how_to_renew(handle: str) -> str:
     """What to do about a SavedModel whose files are not what was saved."""
     if handle.startswith(("http://", "https://")):
         return f"fetch it anew, after\nkeras-hub-layers cache remove {shlex.quote(handles.display(handle))}"
-    if is_lfs:
-        return "git lfs install && git lfs pull   # in the repository, or download the files themselves"
     return "copy or download the whole directory anew: saved_model.pb with the folders variables and assets"
 
 

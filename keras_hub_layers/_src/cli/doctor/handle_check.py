@@ -175,6 +175,9 @@ def _call(model: _Model) -> Iterator[Finding]:
 def _check_gradient(model: _Model) -> Iterator[Finding]:
     if model.inputs is None:
         yield Finding("gradient", OK, "not tried: there is no input to call it with")
+    elif sample_call.reaches_nothing(model.interface):
+        number = words.counted(sum(v.trainable for v in model.interface.variables), "published trainable variable")
+        yield Finding("gradient", PROBLEM, f"arrives at none of {number}")
     elif not model.interface.fine_tunable:
         yield Finding("gradient", OK, "not tried: it is not fine-tunable as it is")
     else:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
 from keras_hub_layers._src.inspect.interface import Interface
-from keras_hub_layers._src.inspect.specs import Spec
+from keras_hub_layers._src.inspect.specs import Spec, flatten
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.text import words
@@ -21,6 +21,14 @@ def expected_inputs(interface: Interface, signature: str | None) -> Any:
         inputs = interface.signatures[signature].inputs
         return next(iter(inputs.values())) if len(inputs) == 1 else inputs
     return interface.traces[0].inputs if interface.traces else Spec(None, "float32")
+
+
+def reaches_nothing(interface: Interface) -> bool:
+    """Whether the outputs are floats and no gradient of them reaches what is published as trainable."""
+    dtypes = [spec.dtype for trace in interface.traces for spec in flatten(trace.outputs)]
+    variables = [variable for variable in interface.variables if variable.trainable]
+    is_float = any(keras.backend.is_float_dtype(dtype) for dtype in dtypes)
+    return is_float and bool(variables) and not any(variable.gradient for variable in variables)
 
 
 def is_finite(outputs: Any) -> bool:
@@ -53,8 +61,14 @@ def check_gradient(layer: HubLayer, inputs: Any) -> Finding:
     if len(without) == len(variables):
         return Finding("gradient", PROBLEM, f"arrives at none of {number}")
     if without:
-        text = f"arrives at {len(variables) - len(without)} of {number}; not at {words.listed(without)}"
-        return Finding("gradient", WARNING, f"{text}. What is called does not use them: they stay as they are")
+        used = {id(variable) for trace in access.function(layer).traces for variable in trace.variables}
+        values = {names[variable.path]: variable.value for variable in variables}
+        blocked = [name for name in without if id(values[name]) in used]
+        unused = [name for name in without if id(values[name]) not in used]
+        text = f"arrives at {len(variables) - len(without)} of {number}"
+        text += f"; not at {words.listed(unused)} (not used by what is called)" if unused else ""
+        text += f"; not at {words.listed(blocked)} (used, but no gradient passes)" if blocked else ""
+        return Finding("gradient", WARNING, f"{text}. They stay as they are")
     return Finding("gradient", OK, f"arrives at {len(variables)} of {number}")
 
 

@@ -24,19 +24,19 @@ class BodyReader:
 
     def __init__(self, source: Source | None = None) -> None:
         self._unsaved = frozenset() if source is None else source.unsaved_gradients
-        self._bodies: dict[int, tuple[Trace, Body | None]] = {}
+        self._bodies: dict[Any, Body] = {}
 
     def __call__(self, trace: Trace) -> Body | None:
-        if id(trace) not in self._bodies:
-            self._bodies[id(trace)] = trace, self._read(trace)
-        return self._bodies[id(trace)][1]
-
-    def _read(self, trace: Trace) -> Body | None:
-        body = None if trace.body is None else trace.body()
-        if body is None or not self._unsaved:
-            return body
-        library = dataclasses.replace(body.library, unsaved_gradients=self._unsaved, flows={})
-        return dataclasses.replace(body, library=library)
+        if trace.body is None:
+            return None
+        if trace.body not in self._bodies:
+            body = trace.body()
+            if not self._unsaved <= body.library.unsaved_gradients:
+                unsaved = self._unsaved | body.library.unsaved_gradients
+                library = dataclasses.replace(body.library, unsaved_gradients=unsaved, flows={})
+                body = dataclasses.replace(body, library=library)
+            self._bodies[trace.body] = body
+        return self._bodies[trace.body]
 
 
 class CallTarget:

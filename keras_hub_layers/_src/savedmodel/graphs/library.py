@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_hub_layers._src.compat.tensorflow import gradient_kind
+
 
 @dataclass(frozen=True, eq=False)
 class Library:
@@ -110,7 +112,10 @@ def body_of_concrete(concrete: Any) -> Body:
     # What is wrapped of TF1 holds nodes that nobody runs.
     ends = [*outputs, *(op.name for op in concrete.graph.control_outputs)]
     nodes = needed_nodes({node.name: node for node in graph.node}, inputs, ends)
-    return Body(nodes, inputs, outputs, variables, library_of(graph))
+    called = [node for function in graph.library.function for node in function.node_def]
+    customs = set(filter(None, map(custom_gradient, [*graph.node, *called])))
+    unknown = frozenset(name for name in customs if gradient_kind(name) == "undefined")
+    return Body(nodes, inputs, outputs, variables, library_of(graph, unknown))
 
 
 def _number_of_outputs(concrete: Any) -> int:
