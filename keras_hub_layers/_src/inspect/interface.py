@@ -18,11 +18,11 @@ class Interface:
 
     Attributes:
         handle: The handle as given, without passwords; `""` for an object that was not loaded from one.
-        tags: The tags of its graph; empty for an object that was not loaded from a handle.
         format: `"reusable"`, `"signatures"`, `"tf1"`, `"tf1_hub"` or `"empty"`.
         producer: The program that wrote it, `"keras2"`, `"keras2_layers"` (TensorFlow code with Keras 2 layers inside),
             `"keras3"`, `"keras3_export"`, `"keras_hub_layers"`, `"tensorflow"`, `"tf1"`, `"tf1_hub"`; `""` if unknown.
         tf_version: The TensorFlow that wrote it; `""` if unknown.
+        tags: The tags of its graph; empty for an object that was not loaded from a handle.
         callable: Whether the object itself can be called with one input.
         accepts_training: Whether its function has a `training` argument.
         training_modes: The values of `training` that were traced, a tuple of `bool`.
@@ -52,10 +52,10 @@ class Interface:
     """
 
     handle: str
-    tags: tuple[str, ...]
     format: str
     producer: str
     tf_version: str
+    tags: tuple[str, ...]
     callable: bool
     accepts_training: bool
     training_modes: tuple[bool, ...]
