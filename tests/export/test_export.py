@@ -286,8 +286,6 @@ def test_five_generations_keep_the_interface_and_do_not_grow(tmp_path):
         found = khl.inspect(path).to_dict()
         named = ("handle", "code", "fine_tuning_code")
         described.add(str({key: value for key, value in found.items() if key not in named}))
-            str({key: value for key, value in found.items() if key not in ("handle", "code", "fine_tuning_code")})
-        )
         sizes.append(os.path.getsize(os.path.join(path, "saved_model.pb")))
         np.testing.assert_array_equal(layers.HubLayer(path)(X), model(X))
     assert len(described) == 1

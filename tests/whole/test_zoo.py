@@ -115,7 +115,7 @@ def test_a_raw_module_whose_pixels_are_integers_says_that_no_gradient_passes_the
         layer = layers.HubLayer(zoo / "bfcnn_resnet_1x6", trainable=True, unfreeze=".")
     assert (len(layer.trainable_weights), len(layer.weights)) == (41, 73)
     assert len(caught) == 1
-    finding = handle_check.travel(str(zoo / "bfcnn_resnet_1x6")).findings[-1]
+    finding = handle_check.check(str(zoo / "bfcnn_resnet_1x6")).findings[-1]
     assert ("its output is uint8" in finding.text, finding.fix) == (True, "")
 
 
