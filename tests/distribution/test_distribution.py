@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import worker_training
 
-from keras_hub_layers import distribution, errors
+from keras_hub_layers import distribution, errors, layers
 
 
 def test_fit_is_enabled_within_a_scope_only():
@@ -54,3 +54,10 @@ def test_a_loop_without_batches_is_an_error(produced):
         distribution.train(model, worker_training.dataset_of().take(0))
     with pytest.raises(errors.DistributionError, match="dataset is not a dataset"):
         distribution.train(model, [worker_training.X, worker_training.Y])
+
+
+def test_a_layer_computes_in_the_scope_of_a_strategy_with_one_device(produced):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        layer = layers.HubLayer(produced(producers.shared_loss), trainable=True)
+        assert layer([[1.0]]).numpy() == [[5.0]]
+        assert [float(loss) for loss in layer.losses] == pytest.approx([1.3, 1.5])

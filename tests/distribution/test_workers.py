@@ -1,10 +1,10 @@
 """Several workers train what one process trains on the global batch."""
 
 import clusters
-import numpy as np
 import producers
 import pytest
 import worker_training
+from clusters import same
 
 ALL = (*worker_training.CASES, worker_training.loop)
 
@@ -21,19 +21,6 @@ def trained(tmp_path_factory):
         codes = clusters.wait(processes)
     assert set(codes.values()) == {0}, [clusters.log(folder, "worker", index) for index in range(2)]
     return clusters.report(folder, "worker", 0), clusters.report(folder, "worker", 1), alone
-
-
-def same(found, expected, tolerance=1e-6):
-    """Whether two results are equal: lists and dicts of numbers."""
-    assert type(found) is type(expected)
-    if isinstance(expected, dict):
-        assert list(found) == list(expected)
-    if isinstance(expected, (dict, list)):
-        assert len(found) == len(expected)
-        for key in expected if isinstance(expected, dict) else range(len(expected)):
-            same(found[key], expected[key], tolerance)
-    else:
-        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("case", [case.__name__ for case in ALL])

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
 
@@ -21,7 +23,7 @@ def free_ports(count):
     return ports
 
 
-def start(jobs, script, folder, *arguments, **environ):
+def start(jobs, script, folder, *arguments, cluster=True, **environ):
     """Start one process of `tests/support/<script>` for each task of a cluster.
 
     Args:
@@ -29,17 +31,18 @@ def start(jobs, script, folder, *arguments, **environ):
         script: Name of the script.
         folder: Where the outputs of the processes go; the script's first argument.
         arguments: Further arguments.
+        cluster: Whether to tell them of each other.
         environ: Further environment variables.
 
     Returns:
         Dict of (job, index) to the process.
     """
     ports = iter(free_ports(sum(jobs.values())))
-    cluster = {job: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for job, count in jobs.items()}
+    addresses = {job: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for job, count in jobs.items()}
     processes = {}
     for job, count in jobs.items():
         for index in range(count):
-            config = json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
+            config = json.dumps({"cluster": addresses, "task": {"type": job, "index": index}}) if cluster else "{}"
             shared = {"TF_CONFIG": config, "PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}", "PYTHONFAULTHANDLER": "1"}
             with open(Path(folder) / f"{job}{index}.log", "w") as log:
                 processes[job, index] = subprocess.Popen(
@@ -51,7 +54,7 @@ def start(jobs, script, folder, *arguments, **environ):
     return processes
 
 
-def wait(processes, seconds=600):
+def wait(processes, seconds=900):
     """Wait for processes; return their exit codes, `None` for those that had to be ended after so many seconds."""
     end = time.monotonic() + seconds
     codes = {}
@@ -79,7 +82,20 @@ def log(folder, job="worker", index=0):
 
 def tell(folder, results):
     """Write what a process has found, for `report`."""
-    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    task = json.loads(os.environ["TF_CONFIG"]).get("task", {"type": "worker", "index": 0})
     path = Path(folder) / f"{task['type']}{task['index']}.json"
     path.with_suffix(".part").write_text(json.dumps(results))
     path.with_suffix(".part").rename(path)
+
+
+def same(found, expected, tolerance=1e-6):
+    """Whether two results are equal: lists and dicts of numbers."""
+    assert type(found) is type(expected)
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+    if isinstance(expected, (dict, list)):
+        assert len(found) == len(expected)
+        for key in expected if isinstance(expected, dict) else range(len(expected)):
+            same(found[key], expected[key], tolerance)
+    else:
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)

@@ -48,7 +48,7 @@ def outcome(model, history=None, **more):
 def arrays(scale, texts):
     """`fit` with arrays and validation, then `evaluate`, also on a batch that is no whole one, and `predict`."""
     model = model_of(scale)
-    history = model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0, validation_data=(X[:8], Y[:8]))
+    history = model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0, validation_data=(X[:8], Y[:8]))
     evaluated = model.evaluate(X[:6], Y[:6], batch_size=6, verbose=0)
     rows = model.predict(X[:7], batch_size=4, verbose=0).ravel().tolist()
     return outcome(model, history, evaluated=evaluated, rows=rows, losses=[float(loss) for loss in model.losses])

@@ -77,15 +77,15 @@ def names_for_graph(variables: Iterable[Any]) -> Iterator[None]:
 def on_one_copy(strategy: Any) -> Iterator[None]:
     """Have restored functions use the first copy of the variables, if this block is between a strategy's replicas.
 
-    TensorFlow 2.18 to 2.21: a restored function that is called in the scope of a strategy with several replicas, but
-    in none of them, ends in a failed assertion ("Assert/Assert"); outside of the scope it computes. No public name
+    TensorFlow 2.18 to 2.21: a restored function that is called in the scope of a strategy, but in none of its replicas,
+    ends in a failed assertion ("Assert/Assert"); outside of the scope it computes. No public name
     leaves a scope; a thread would, without the gradient tapes. The list is the one that `Strategy.scope` appends to.
     """
     import tensorflow as tf
     from tensorflow.python.distribute import distribute_lib
 
     is_in_scope = tf.distribute.has_strategy() and tf.distribute.get_strategy() is strategy
-    if not is_in_scope or strategy.num_replicas_in_sync == 1 or not tf.distribute.in_cross_replica_context():
+    if not is_in_scope or not tf.distribute.in_cross_replica_context():
         yield
         return
     distribute_lib._push_per_thread_mode(distribute_lib._get_default_replica_mode())

@@ -39,7 +39,7 @@ def check_tf_config() -> TFConfig | None:
     `tf.distribute.MultiWorkerMirroredStrategy()`.
 
     Returns:
-        A `distribution.TFConfig`; `None` where `TF_CONFIG` is not set or empty, and one process trains alone.
+        A `distribution.TFConfig`; `None` where `TF_CONFIG` is not set or `{}`, and one process trains alone.
 
     Raises:
         errors.DistributionError: It is no JSON, or describes no cluster that this process could be a part of.
@@ -53,14 +53,14 @@ def check_tf_config() -> TFConfig | None:
     print("one process" if task is None else f"{task.job} {task.index} of {task.cluster}")
     ```
     """
-    text = os.environ.get("TF_CONFIG", "").strip()
-    if not text:
-        return None
+    text = os.environ.get("TF_CONFIG", "{}")
     try:
         config = json.loads(text)
     except ValueError as err:
         raise _malformed("JSON", f"{text[:200]!r}: {err}") from err
-    if not isinstance(config, dict) or not config:
+    if config == {}:
+        return None
+    if not isinstance(config, dict):
         raise _malformed('an object with "cluster" and "task"', repr(text[:200]))
     cluster = _cluster(config.get("cluster"))
     task = config.get("task")

@@ -72,6 +72,7 @@ def train(
     batches = _distributed(strategy, dataset, "dataset")
     held_out = None if validation_data is None else _distributed(strategy, validation_data, "validation_data")
     check_workers(model)
+    _build(model, batches)
     train_step, test_step = _steps(model)
     loop = keras.callbacks.CallbackList(
         list(callbacks), add_history=True, model=model, epochs=epochs, steps=steps_per_epoch, verbose=0
@@ -117,6 +118,16 @@ def _distributed(strategy: Any, dataset: Any, name: str) -> Any:
         where="distribution.train",
         fix=f"{name} = tf.data.Dataset.from_tensor_slices((x, y)).batch(64)",
     )
+
+
+def _build(model: Any, batches: Any) -> None:
+    """Make all variables before a step is traced, which cannot make any on several replicas."""
+    for batch in batches:
+        model.distribute_strategy.run(model.test_step, args=(batch,))  # makes those of the metrics
+        break
+    with model.distribute_strategy.scope():
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
 
 
 def _steps(model: Any) -> list[Callable[..., None]]:
