@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -54,20 +55,32 @@ def start(jobs, script, folder, *arguments, cluster=True, **environ):
     return processes
 
 
-def wait(processes, seconds=900):
-    """Wait for processes; return their exit codes, `None` for those that had to be ended after so many seconds."""
+def wait(processes, seconds=900, after_a_failure=60):
+    """Wait for processes, and end those that are left when the time is over.
+
+    Args:
+        processes: What `start` returned.
+        seconds: The time for all of them.
+        after_a_failure: The time that the others have when one has failed, since they may wait for it.
+
+    Returns:
+        Their exit codes by name, `None` for those that had to be ended.
+    """
+    waiting = {os.pidfd_open(process.pid): name for name, process in processes.items() if process.poll() is None}
     end = time.monotonic() + seconds
-    codes = {}
-    for name, process in processes.items():
-        try:
-            codes[name] = process.wait(max(0.1, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            codes[name] = None
-    for process in processes.values():
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    return codes
+    while waiting:
+        ended, _, _ = select.select(list(waiting), [], [], max(0, end - time.monotonic()))
+        for descriptor in ended:
+            os.close(descriptor)
+            if processes[waiting.pop(descriptor)].wait():
+                end = min(end, time.monotonic() + after_a_failure)
+        if not ended:
+            break
+    for descriptor, name in waiting.items():
+        os.close(descriptor)
+        processes[name].kill()
+        processes[name].wait()
+    return {name: None if name in waiting.values() else process.returncode for name, process in processes.items()}
 
 
 def report(folder, job="worker", index=0):

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,12 +164,13 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     def _check_target(self, destination: str, target: Any) -> None:
         """Raise if a target cannot be exported to its destination."""
-        model: Any = self.model
-        if destinations.is_chief([variable.value for variable in model.variables]):
-            destinations.check_place(destination, self.versioned)
+        self._by_chief(lambda: destinations.check_place(destination, self.versioned))
 
     def _write(self, destination: str, target: Any) -> str:
         """Write one export, unless its weights are NaN or infinite."""
+        return self._by_chief(lambda: self._write_here(destination, target), export_lib.variables_of(target))
+
+    def _write_here(self, destination: str, target: Any) -> str:
         exports = self._state.exports
         if destination not in exports:
             exports[destination] = export_lib.make_export(target)
@@ -177,6 +178,12 @@ class ExportAtEnd(keras.callbacks.Callback):
         export_lib.check_finite(made)
         self._check_training(destination, target)
         return export_lib.write_export(made, destination, versions=self.versioned, metrics=self._state.logs)
+
+    def _by_chief(self, write: Callable[[], Any], variables: Sequence[Any] = ()) -> Any:
+        """Do in one process what concerns the destination, among several workers; `variables`: what it reads."""
+        model: Any = self.model
+        anchors = [*variables, *(variable.value for variable in model.variables[:1])]
+        return destinations.by_chief(write, anchors, (NotFinite,))
 
     def _check_training(self, destination: str, target: Any) -> None:
         """Warn of what went wrong in the training of a target."""

@@ -136,18 +136,15 @@ class ExportPiece(ExportAtEnd):
         else:
             destinations.check_scheme(destination, "khl.save(model, {})")
             if not destinations.is_remote(destination):
-                destinations.check_writable(os.path.dirname(destination) or ".", destination)
+                self._by_chief(lambda: destinations.check_writable(os.path.dirname(destination) or ".", destination))
 
-    def _write(self, destination: str, target: Any) -> str:
+    def _write_here(self, destination: str, target: Any) -> str:
         if not self._is_file:
-            return super()._write(destination, target)
-        variables = [variable.value for variable in target.variables]
-        broken = [variable.name for variable in variables if not verification.is_finite(variable)]
+            return super()._write_here(destination, target)
+        broken = [weight.value.name for weight in target.variables if not verification.is_finite(weight.value)]
         if broken:
             raise verification.refuse_values(broken)
-        if destinations.is_chief(variables):
-            save.save(target, destination, self.include_optimizer)
-        return destination
+        return save.write_here(target, destination, self.include_optimizer)
 
 
 def _paths(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:

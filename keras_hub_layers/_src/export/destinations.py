@@ -1,17 +1,20 @@
 """Where an export may be written: local paths, remote file systems, and checks before anything is written."""
 
+import json
 import os
 import re
 import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from keras_hub_layers._src.compat.workers import workers_of
 from keras_hub_layers._src.files import destinations as local_destinations
 from keras_hub_layers._src.files.write_errors import unknown_scheme_fix, write_error
-from keras_hub_layers.errors import ExportError, ExportWriteError
+from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
-__all__ = ["check_place", "check_scheme", "check_writable", "is_chief", "is_remote", "local_path", "upload"]
+__all__ = ["by_chief", "check_place", "check_scheme", "check_writable", "is_remote", "local_path", "upload"]
 
 
 def local_path(directory: str | os.PathLike[str]) -> str:
@@ -87,17 +90,39 @@ def check_writable(folder: str, destination: str) -> None:
         raise write_error(err, destination, "directory = {}", "No export can be written there.") from err
 
 
-def is_chief(variables: list[Any]) -> bool:
-    """Whether this process writes, among the workers of a distribution strategy."""
-    for variable in variables:
-        resolver = getattr(getattr(variable, "distribute_strategy", None), "cluster_resolver", None)
-        if resolver is not None and resolver.task_type is not None:
-            return resolver.task_type == "chief" or (
-                resolver.task_type == "worker"
-                and resolver.task_id == 0
-                and "chief" not in resolver.cluster_spec().as_dict()
-            )
-    return True
+def by_chief(write: Callable[[], str], variables: Sequence[Any], kinds: Sequence[type[HubError]] = ()) -> str:
+    """Write in one process: under a strategy of several workers the chief does, and the others wait for its word.
+
+    Args:
+        write: Writes, and returns the path of what it has written.
+        variables: All `tf.Variable`s that it reads. Reading some takes all workers.
+        kinds: Classes of errors that the others raise as the chief does.
+
+    Returns:
+        What the chief's `write` has returned, on each worker.
+
+    Raises:
+        errors.ExportWriteError: On the other workers, where the chief has raised an error.
+    """
+    strategies = [getattr(variable, "distribute_strategy", None) for variable in variables]
+    workers = next(filter(None, map(workers_of, dict.fromkeys(strategies))), None)
+    if workers is None:
+        return write()
+    word: dict[str, Any] = {}
+    error: Exception | None = None
+    with workers.read_once(variables):
+        if workers.is_chief:
+            try:
+                word = {"path": write()}
+            except Exception as err:
+                error, word = err, {"kind": type(err).__name__, "text": str(err)[:1000]}
+        word = json.loads(workers.gather(json.dumps(word).encode())[0])
+    if error is not None:
+        raise error
+    if "path" in word:
+        return word["path"]
+    kind = next((kind for kind in kinds if kind.__name__ == word["kind"]), ExportWriteError)
+    raise kind(f"The chief, which writes for all workers, could not: {word['kind']}: {word['text']}")
 
 
 def upload(path: str, directory: str) -> str:

@@ -13,13 +13,15 @@ from keras_hub_layers._src.export.keras_export import KerasExport
 from keras_hub_layers._src.export.loaded_export import LoadedExport
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import meta_graphs
+from keras_hub_layers._src.savedmodel.checkpoints import keys
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import ExportError, HubError, LoadError, located, warn
 
-__all__ = ["check_finite", "export", "make_export", "write_export"]
+__all__ = ["check_finite", "export", "make_export", "variables_of", "write_export"]
 
 
 @public()
@@ -89,18 +91,36 @@ def export(
     """
     directory = destinations.local_path(directory)
     destinations.check_scheme(directory)
-    if not overwrite and tf.io.gfile.exists(directory) and not destinations.is_remote(directory):
-        raise ExportError(
-            "The destination exists already.",
-            expected="a path that is free, or overwrite=True",
-            received="overwrite=False",
-            where=directory,
-            fix=f"khl.export(target, {directory!r}, overwrite=True)",
-        )
-    with located(name_target(target)):
+
+    def write() -> str:
+        if not overwrite and tf.io.gfile.exists(directory) and not destinations.is_remote(directory):
+            raise _exists(directory)
         made = make_export(target, trainable=trainable, input_spec=input_spec, signatures=signatures, assets=assets)
         check_finite(made)
         return write_export(made, directory, verify=verify)
+
+    with located(name_target(target)):
+        return destinations.by_chief(write, variables_of(target), (verification.NotFinite,))
+
+
+def _exists(directory: str) -> ExportError:
+    return ExportError(
+        "The destination exists already.",
+        expected="a path that is free, or overwrite=True",
+        received="overwrite=False",
+        where=directory,
+        fix=f"khl.export(target, {directory!r}, overwrite=True)",
+    )
+
+
+def variables_of(target: Any) -> list[Any]:
+    """The `tf.Variable`s whose values an export of a target may read."""
+    if not isinstance(target, keras.layers.Layer):
+        return keys.live_variables(target) if _is_trackable(target) else []
+    variables = [weight.value for weight in target.variables]
+    if any(isinstance(variable, tf.distribute.DistributedValues) for variable in variables):
+        variables += [variable for hub in hub_layers(target) for variable in keys.live_variables(hub.resolved_object)]
+    return list({id(variable): variable for variable in variables}.values())
 
 
 def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
@@ -172,10 +192,6 @@ def write_export(
         model_card.write_card(path, earlier, model_card.make_card(made.facts(), metrics or {}))
 
     try:
-        if not destinations.is_chief(made.variables()):  # every worker takes part in reading variables; one writes
-            with tempfile.TemporaryDirectory() as folder:
-                made.write(os.path.join(folder, "export"))
-            return directory
         if destinations.is_remote(directory):
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "export")

@@ -15,7 +15,7 @@ from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import ExportError, HubError
 
-__all__ = ["SUFFIXES", "save"]
+__all__ = ["SUFFIXES", "save", "write_here"]
 
 
 SUFFIXES = (".weights.h5", ".h5", ".keras")
@@ -57,6 +57,23 @@ def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bo
     """
     target = destinations.local_path(path)
     _check(model, target)
+    parts = [*model.variables, *(model.optimizer.variables if include_optimizer and model.optimizer else ())]
+    return destinations.by_chief(
+        lambda: write_here(model, target, include_optimizer), [variable.value for variable in parts]
+    )
+
+
+def write_here(model: keras.Model, target: str, include_optimizer: bool) -> str:
+    """Write a Keras file in this process.
+
+    Args:
+        model: A built model.
+        target: The path.
+        include_optimizer: As `save` takes it.
+
+    Raises:
+        errors.ExportWriteError: Writing failed; a file that was there is untouched.
+    """
     destinations.check_scheme(target, "khl.save(model, {})")
     hidden = contextlib.nullcontext() if include_optimizer else saving.without_optimizers(model)
     try:
