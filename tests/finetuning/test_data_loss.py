@@ -183,9 +183,7 @@ def comparing(tmp_path):
     "kind", ["EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint", "ExportFinetuned", "ExportPiece"]
 )
 @pytest.mark.parametrize("is_first", [True, False])
-@pytest.mark.filterwarnings(
-    "ignore:Export.*it was changed what is trained"
-)  # the exporters say it too
+@pytest.mark.filterwarnings("ignore:Export.*it was changed what is trained")  # the exporters say it too
 def test_a_schedule_warns_of_callbacks_that_compare_the_whole_loss(produced, tmp_path, kind, is_first):
     schedule, other = callbacks.Unfreeze({0: None, 1: "all"}, verbose=0), comparing(tmp_path)[kind]
     text = rf"\['hub'\] publish regularization losses[\s\S]*{kind}\(monitor='\w*loss'\) compares[\s\S]*DataLoss\(\)"
