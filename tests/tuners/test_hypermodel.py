@@ -622,17 +622,16 @@ def with_loss(directory):
     return producers.save(root, directory)
 
 
-def fixed_head(hp, x):
-    return keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", trainable=False)(x)
+def head_of_one(hp, x):
+    return keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(x)
 
 
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")  # Keras, of the frozen trials
 @pytest.mark.parametrize("how", ["tuners.search", "tuner.search"])
 def test_the_loss_of_the_data_chooses_the_better_model_whatever_its_regularization(produced, tmp_path, how):
     def tuner_by(objective, name):
-        hypermodel = tuners.HubHyperModel(
-            [produced(with_loss)], fixed_head, loss="mse", tuning_rates=(0.1, 0.2), optimizer=keras.optimizers.Adam
-        )
+        rates = {"head_rates": (1e-7, 2e-7), "tuning_rates": (0.1, 0.2)}  # the head stays as it is
+        hypermodel = tuners.HubHyperModel([produced(with_loss)], head_of_one, loss="mse", **rates)
         return keras_tuner.GridSearch(hypermodel, objective, max_trials=8, directory=str(tmp_path / name), seed=1)
 
     def run(tuner):
