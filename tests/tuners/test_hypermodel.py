@@ -626,13 +626,12 @@ def head_of_one(hp, x):
     return keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(x)
 
 
-@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")  # Keras, of the frozen trials
 @pytest.mark.parametrize("how", ["tuners.search", "tuner.search"])
 def test_the_loss_of_the_data_chooses_the_better_model_whatever_its_regularization(produced, tmp_path, how):
     def tuner_by(objective, name):
         rates = {"head_rates": (1e-7, 2e-7), "tuning_rates": (0.1, 0.2)}  # the head stays as it is
         hypermodel = tuners.HubHyperModel([produced(with_loss)], head_of_one, loss="mse", **rates)
-        return keras_tuner.GridSearch(hypermodel, objective, max_trials=8, directory=str(tmp_path / name), seed=1)
+        return keras_tuner.RandomSearch(hypermodel, objective, max_trials=6, directory=str(tmp_path / name), seed=1)
 
     def run(tuner):
         arguments = {"epochs": 2, "validation_data": (X, Y), "verbose": 0}
@@ -647,8 +646,9 @@ def test_the_loss_of_the_data_chooses_the_better_model_whatever_its_regularizati
     assert best.hyperparameters.values["trainable"] is True
     model = fair.get_best_models(1)[0]
     assert best.score == pytest.approx(float(np.mean((model.predict(X, verbose=0) - Y) ** 2)), rel=1e-5)
-    frozen = [t for t in fair.oracle.trials.values() if not t.hyperparameters.values["trainable"]]
-    assert {round(t.score, 4) for t in frozen} == {round(float(np.mean((0.5 * X - Y) ** 2)), 4)}
+    frozen = [trial for trial in fair.oracle.trials.values() if not trial.hyperparameters.values["trainable"]]
+    assert 0 < len(frozen) < 6
+    assert {round(trial.score, 4) for trial in frozen} == {round(float(np.mean((0.5 * X - Y) ** 2)), 4)}
     text = r"'val_loss' holds the regularization losses[\s\S]*Objective\(\"val_data_loss\", \"min\"\)"
     with pytest.warns(errors.HubWarning, match=text) as caught:
         run(tuner_by("val_loss", "unfair"))

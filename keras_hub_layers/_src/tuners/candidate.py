@@ -1,6 +1,6 @@
 """Candidate: a SavedModel that a search may choose, with what it needs around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,8 @@ class Candidate:
                 where=f"Candidate({self.name!r})",
                 fix=f"tuners.Candidate({self.name!r}, input_shape=(224, 224, 3))",
             )
+        if isinstance(specs, Mapping):  # Keras wants these names
+            return {key: keras.Input(leaf.shape[1:], dtype=leaf.dtype, name=key) for key, leaf in specs.items()}
         return keras.tree.map_structure(lambda leaf: keras.Input(leaf.shape[1:], dtype=leaf.dtype), specs)
 
 
