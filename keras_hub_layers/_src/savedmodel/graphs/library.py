@@ -108,6 +108,7 @@ def body_of_concrete(concrete: Any) -> Body:
         for copy in getattr(variable, "values", (variable,))
         if hasattr(copy, "handle")
     }
+    handles |= {id(variable): variable for variable in concrete.variables}  # how a loaded function captures those
     variables = {
         inside.op.name: handles[id(outside)] for outside, inside in concrete.graph.captures if id(outside) in handles
     }
