@@ -38,7 +38,7 @@ def timed(work) -> float:
 
 
 def main(megabytes: int) -> None:
-    from keras_hub_layers._src.publish.server import running
+    from keras_hub_layers._src.publish.server import serve
     from keras_hub_layers._src.resolve.download import download
     from keras_hub_layers._src.resolve.resolve import resolve
 
@@ -69,7 +69,7 @@ def main(megabytes: int) -> None:
         (model / "variables").mkdir(parents=True)
         (model / "saved_model.pb").write_bytes(os.urandom(1 << 20))
         os.environ["TFHUB_CACHE_DIR"] = f"{folder}/cache"
-        with running(model.parent) as base:
+        with serve(model.parent) as base:
             first = timed(lambda: resolve(f"{base}/encoder"))
             hits = [timed(lambda: resolve(f"{base}/encoder")) for _ in range(100)]
         print(f"resolve   {first * 1e3:7.2f} ms at first, {statistics.median(hits) * 1e3:.2f} ms from the cache")

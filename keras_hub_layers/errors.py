@@ -140,7 +140,7 @@ def _line(**changes: Any) -> str:
 
 
 @contextlib.contextmanager
-def located(where: object, line: Line | None = None) -> Iterator[None]:
+def add_place(where: object, line: Line | None = None) -> Iterator[None]:
     """Say of each `HubError` that leaves this block where it happened; the arguments are those of `HubError.locate`."""
     try:
         yield

@@ -13,8 +13,8 @@ def public(namespace: str = "") -> Callable[[T], T]:
         namespace: `"layers"`, `"callbacks"`, …; `""` for the package itself.
     """
 
-    def named(value: T) -> T:
+    def set_module(value: T) -> T:
         value.__module__ = f"keras_hub_layers.{namespace}".rstrip(".")
         return value
 
-    return named
+    return set_module

@@ -18,7 +18,7 @@ from keras_hub_layers._src.cli.doctor import cache_and_network, installation
 from keras_hub_layers._src.cli.doctor.finding import Finding
 from keras_hub_layers._src.files.manifests import sha256_of
 from keras_hub_layers._src.inspect import inspect as inspect_module
-from keras_hub_layers._src.publish.server import running
+from keras_hub_layers._src.publish.server import serve_in_thread
 
 FRAMEWORKS = ("tensorflow", "keras", "requests", "rich", "werkzeug")
 
@@ -49,7 +49,7 @@ def test_resolve_prints_the_directory_and_nothing_else(model, capsys):
 
 
 def test_resolve_over_http_twice_gives_one_cached_directory(model, capsys):
-    with running(model.parent) as base:
+    with serve_in_thread(model.parent) as base:
         assert main.main(["resolve", f"{base}/encoder"]) == 0
     assert main.main(["resolve", f"{base}/encoder"]) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -120,7 +120,7 @@ def test_commands_without_a_model_to_load_import_neither_tensorflow_nor_keras(wo
 
 
 def test_the_cache_is_listed_verified_and_emptied(model, capsys):
-    with running(model.parent) as base:
+    with serve_in_thread(model.parent) as base:
         main.main(["resolve", f"{base}/encoder"])
     directory = capsys.readouterr().out.strip()
     assert main.main(["cache", "list"]) == 0
@@ -203,7 +203,7 @@ def test_json_is_all_that_is_printed(model, tmp_path, capsys):
         assert main.main([*map(str, words), "--json"]) == code
         return json.loads(capsys.readouterr().out)
 
-    with running(model.parent) as base:
+    with serve_in_thread(model.parent) as base:
         found = result("resolve", f"{base}/encoder")
     assert found["handle"] == f"{base}/encoder"
     listed = result("cache", "list")

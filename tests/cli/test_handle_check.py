@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_hub_layers import layers
 from keras_hub_layers._src.cli.doctor import handle_check
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING
-from keras_hub_layers._src.publish.server import running
+from keras_hub_layers._src.publish.server import serve_in_thread
 
 STEPS = ["parse", "resolve", "inspect", "ops", "load", "call", "gradient", "fine-tune"]
 
@@ -152,7 +152,7 @@ def test_what_is_not_fine_tunable_comes_with_the_line_that_makes_it_so(produced)
 
 def test_passwords_are_not_shown(produced, monkeypatch):
     path = Path(produced(producers.raw_module))
-    with running(path.parent) as base:
+    with serve_in_thread(path.parent) as base:
         checked = handle_check.check(f"{base}/{path.name}".replace("://", "://me:secret@"))
     assert levels(checked)["call"] == OK
     assert "secret" not in repr(checked)

@@ -130,7 +130,7 @@ def test_a_tape_watches_what_is_trained_and_the_flags_are_as_before(produced):
     assert {v.name for v in tape.watched_variables()} == {"a:0", "c:0"}  # still what the flags say
     with (
         tf.GradientTape() as tape,
-        tensorflow.watched(variables.values(), lambda variable: variable is loaded.b),
+        tensorflow.watch_variables(variables.values(), lambda variable: variable is loaded.b),
     ):
         loaded(tf.constant([[1.0]]))
     assert {v.name for v in tape.watched_variables()} == {"b:0"}
@@ -143,12 +143,12 @@ def test_a_tape_watches_what_is_trained_and_the_flags_are_as_before(produced):
 def test_trained_by_names_the_variables_of_an_optimizer_also_of_one_inside_another():
     variables = [keras.Variable(1.0, name="a"), keras.Variable(2.0, name="b")]
     adam = keras.optimizers.Adam()
-    assert optimizers.trained_by(adam) == []
+    assert optimizers.built_variables(adam) == []
     adam.build(variables)
     wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     wrapper.apply([tf.constant(0.0), tf.constant(0.0)], variables)
     for optimizer in (adam, wrapper):
-        assert [id(variable) for variable in optimizers.trained_by(optimizer)] == [
+        assert [id(variable) for variable in optimizers.built_variables(optimizer)] == [
             id(variable) for variable in variables
         ]
 

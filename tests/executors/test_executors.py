@@ -12,7 +12,7 @@ import tf_keras
 
 from keras_hub_layers import errors
 from keras_hub_layers._src.executors import base, registry
-from keras_hub_layers._src.savedmodel import live_object
+from keras_hub_layers._src.savedmodel import live_functions, live_object
 from keras_hub_layers._src.savedmodel import load as load_module
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 
@@ -27,7 +27,7 @@ def execute(request, produced):
     def make(producer, *args, piece=None, signature=None, **choice):
         obj = load_module.load(produced(producer, *args))
         target = obj if piece is None else live_object.piece(obj, piece)
-        function = live_object.signatures(obj)[signature] if signature else live_object.call_function(target)
+        function = live_functions.signatures(obj)[signature] if signature else live_functions.call_function(target)
         given = {"arguments": {}, "output_key": None, "output_shape": None, **choice}
         executor = executor_class(base.Choice(target=target, function=function, **given))
         executor.kept = obj  # variables live as long as the object does
@@ -185,8 +185,10 @@ def image_model(directory, scale):
     ids=["raw", "minus_one_to_one", "imagenet", "resized", "by_255", "by_127", "minus_mean", "standardized", "either"],
 )
 def test_the_range_of_pixels_is_read_off_what_the_graph_does_to_them_first(tmp_path, scale, expected):
-    assert wanted_range(live_object.call_function(load_module.load(image_model(tmp_path / "model", scale)))) == expected
+    assert (
+        wanted_range(live_functions.call_function(load_module.load(image_model(tmp_path / "model", scale)))) == expected
+    )
 
 
 def test_no_range_of_pixels_is_read_off_what_has_no_graph():
-    assert wanted_range(live_object.call_function(lambda x: x / 255)) is None
+    assert wanted_range(live_functions.call_function(lambda x: x / 255)) is None

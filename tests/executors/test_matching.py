@@ -96,9 +96,9 @@ def test_traces_are_chosen_by_their_arguments_and_the_defaults_of_all_others():
         TraceForm(x, {"training": mode, "k": k, "a": form("float32")}) for k in (3, 4) for mode in (True, False, None)
     ]
     arguments = TraceArguments(traces, {"training": None, "k": 3, "a": 1.0})
-    assert arguments.accepting({"training": True}) == (0,)
-    assert arguments.accepting({"training": False}) == (1, 2)
-    assert arguments.accepting({"training": False, "k": 4}) == (4, 5)
-    assert arguments.accepting({"training": False, "k": 5}) == ()
+    assert arguments.find_accepting({"training": True}) == (0,)
+    assert arguments.find_accepting({"training": False}) == (1, 2)
+    assert arguments.find_accepting({"training": False, "k": 4}) == (4, 5)
+    assert arguments.find_accepting({"training": False, "k": 5}) == ()
     assert arguments.infers({"k": 4})
     assert not arguments.infers({"k": 5})

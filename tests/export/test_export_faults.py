@@ -60,7 +60,7 @@ def mortal(owner, name):
 
 layer = changed()
 for owner, name in [(tf.io.gfile, "copy"), (rewrite, "_write"), (rewrite, "_renew_fingerprint"),
-                    (verification, "check_files"), (compare, "differing"), (model_card, "write_card"),
+                    (verification, "check_files"), (compare, "different_keys"), (model_card, "write_card"),
                     (atomic, "_keep_files_of_user"), (atomic, "_swap"), (atomic, "_exchange"),
                     (work_directories, "remove")]:
     mortal(owner, name)

@@ -12,6 +12,7 @@ import keras
 import producers
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from keras_hub_layers import errors, finetuning, layers
 from keras_hub_layers._src.inspect import inspect as inspect_module
@@ -458,3 +459,32 @@ def test_passwords_are_not_shown(produced):
     obj = load_module.load_directory(produced(producers.plus_one), handle="https://user:secret@example.org/m")
     info = inspect_module.inspect(obj)
     assert "secret" not in str(info) + json.dumps(info.to_dict())
+
+
+def masked(directory):
+    """Keras 2: x (None, 3, 2) times its mask (None, 3), y = 2·x·mask; the only trace has the mask."""
+
+    class Masked(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.w = self.add_weight(name="w", shape=(), initializer=tf_keras.initializers.Constant(2.0))
+
+        def call(self, x, mask=None):
+            return self.w * x * (1.0 if mask is None else tf.cast(mask, tf.float32)[..., None])
+
+    model = Masked()
+    model(tf.ones((2, 3, 2)), mask=tf.ones((2, 3), tf.bool))
+    return producers.save(model, directory)
+
+
+def test_a_tensor_by_name_is_among_the_inputs_and_the_code_takes_it(tmp_path):
+    path = masked(tmp_path / "model")
+    info = inspect_module.inspect(path)
+    assert info == inspect_module.inspect(load_module.load(path))
+    for trace in info.traces:
+        assert set(trace.inputs) == {"x", "mask"}
+        assert (trace.inputs["mask"].dtype, trace.arguments) == ("bool", {})
+    assert info.fine_tunable
+    layer = eval(info.code, {"HubLayer": layers.HubLayer})
+    x, mask = tf.ones((1, 3, 2)), tf.constant([[True, False, True]])
+    assert layer({"x": x, "mask": mask}).numpy().tolist() == [[[2.0, 2.0], [0.0, 0.0], [2.0, 2.0]]]

@@ -385,8 +385,8 @@ def test_threads_do_not_lose_each_others_gradients(produced):
     """Two blocks that overlap, as two threads' would, keep the flag until the last one ends."""
     variable = layers.HubLayer(produced(producers.flags_against_lists), trainable=True).trainable_weights[0].value
     assert variable.trainable is False
-    with tensorflow.watched([variable], lambda _: True):
-        other = tensorflow.watched([variable], lambda _: True)
+    with tensorflow.watch_variables([variable], lambda _: True):
+        other = tensorflow.watch_variables([variable], lambda _: True)
         other.__enter__()
     assert variable.trainable is True
     other.__exit__(None, None, None)

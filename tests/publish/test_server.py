@@ -14,7 +14,7 @@ from hostile import FILES, files, write
 
 from keras_hub_layers import pack, resolve
 from keras_hub_layers._src.publish import server
-from keras_hub_layers._src.publish.server import running, serve
+from keras_hub_layers._src.publish.server import serve, serve_in_thread
 from keras_hub_layers.errors import HandleNotFoundError, ResolveError
 
 COMPRESSED = "?tf-hub-format=compressed"
@@ -36,7 +36,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def base(root):
-    with running(root) as base:
+    with serve_in_thread(root) as base:
         yield base
 
 
@@ -92,7 +92,7 @@ def test_a_version_is_immutable_and_other_paths_are_not(base):
 
 
 def test_a_directory_that_is_a_model_is_served_at_the_root(root):
-    with running(root / "encoder") as base:
+    with serve_in_thread(root / "encoder") as base:
         assert files(resolve(base)) == FILES
         assert b"layers.HubLayer" in ask(f"{base}/")[2]
 
@@ -211,7 +211,7 @@ def test_many_clients_at_once_get_the_same_bytes(base):
 def test_nothing_is_left_when_the_server_is_closed(root, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    with running(root) as base:
+    with serve_in_thread(root) as base:
         ask(f"{base}/encoder{COMPRESSED}")
         assert os.listdir(tmp_path / "tmp")
     assert os.listdir(tmp_path / "tmp") == []
@@ -220,7 +220,7 @@ def test_nothing_is_left_when_the_server_is_closed(root, tmp_path, monkeypatch):
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(HandleNotFoundError, match="no directory to serve"), running(tmp_path / "nothing"):
+    with pytest.raises(HandleNotFoundError, match="no directory to serve"), serve_in_thread(tmp_path / "nothing"):
         pass
 
 

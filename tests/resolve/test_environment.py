@@ -35,11 +35,11 @@ def test_what_is_no_positive_number_is_said(monkeypatch, name, value):
 
 
 def test_the_words_of_tensorflow_hub_are_understood(monkeypatch):
-    assert not any([environment.uncompressed(), environment.unchecked_certificates(), environment.progress()])
+    assert not any([environment.wants_uncompressed(), environment.unchecked_certificates(), environment.progress()])
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
     monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
-    assert environment.uncompressed()
+    assert environment.wants_uncompressed()
     assert environment.unchecked_certificates()
     assert environment.progress()
 

@@ -15,7 +15,7 @@ from faults import FaultyServer
 from hostile import FILES, files, member, tar, tar_gz, write, zip_
 
 from keras_hub_layers import layers, resolve
-from keras_hub_layers._src.publish.server import running
+from keras_hub_layers._src.publish.server import serve_in_thread
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers.errors import (
     ArchiveError,
@@ -452,7 +452,7 @@ print(hub.resolve(sys.argv[1] + "/decoder"), flush=True)
 sys.stdin.readline()
 print(hub.resolve(sys.argv[1] + "/encoder"))
 """
-    with running(tmp_path / "models") as base:
+    with serve_in_thread(tmp_path / "models") as base:
         ours = resolve(f"{base}/encoder")
         command = [sys.executable, "-W", "ignore", "-c", code, base, str(tmp_path / "models/half")]
         hub = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -24,11 +24,11 @@ def test_equal_bits_are_equal_nan_too_and_others_are_named(saved, monkeypatch, i
     module, directory = saved
     if not in_the_file:
         monkeypatch.setattr(compare, "_lies_in_the_file", lambda *_: False)
-    assert compare.differing(directory, module) == []
+    assert compare.different_keys(directory, module) == []
     module.b.assign([True, True, True])
     module.d.assign("other")
-    assert [key.split("/")[0] for key in compare.differing(directory, module)] == ["b", "d"]
+    assert [key.split("/")[0] for key in compare.different_keys(directory, module)] == ["b", "d"]
 
 
 def test_without_a_checkpoint_nothing_differs(tmp_path):
-    assert compare.differing(str(tmp_path), tf.Module()) == []
+    assert compare.different_keys(str(tmp_path), tf.Module()) == []

@@ -101,7 +101,7 @@ def test_custom_ops_are_those_that_tensorflow_does_not_offer(tmp_path):
     file = tmp_path / "model" / "saved_model.pb"
     file.write_bytes(file.read_bytes().replace(b"StringSplitV2", b"NobodysOpV123"))
     assert ops.custom(graph(path)) == ["NobodysOpV123"]
-    assert ops.missing(["NobodysOpV123", "_Arg"]) == ["NobodysOpV123"]
+    assert ops.missing_ops(["NobodysOpV123", "_Arg"]) == ["NobodysOpV123"]
 
 
 def test_ops_of_packages_hinder_xla_too(tmp_path):

@@ -45,21 +45,21 @@ def test_colours_go_to_a_terminal_and_nowhere_else(table, monkeypatch):
 
 
 def test_sentences_are_wrapped_and_words_stay_whole():
-    assert tables.wrapped("one two-three four", 9) == ("one", "two-three", "four")
-    assert tables.wrapped("a https://example.org/long b", 10, "  ") == (
+    assert tables.wrap("one two-three four", 9) == ("one", "two-three", "four")
+    assert tables.wrap("a https://example.org/long b", 10, "  ") == (
         "a",
         "  https://example.org/long",
         "  b",
     )
-    assert tables.wrapped("", 9) == ("",)
+    assert tables.wrap("", 9) == ("",)
 
 
 def test_numbers_stand_to_the_right():
-    assert tables.columns([("", "n"), ("a", "10"), ("bcd", "5")]) == ("      n", "a    10", "bcd   5")
-    assert tables.columns([("a", "b"), ("long", "c")], left=2) == ("a     b", "long  c")
+    assert tables.align_columns([("", "n"), ("a", "10"), ("bcd", "5")]) == ("      n", "a    10", "bcd   5")
+    assert tables.align_columns([("a", "b"), ("long", "c")], left=2) == ("a     b", "long  c")
 
 
 def test_many_lines_are_folded_in_the_middle():
     lines = [str(number) for number in range(20)]
-    assert tables.folded(lines, 7, "more") == ("0", "1", "2", "3", "… 14 more", "18", "19")
-    assert tables.folded(lines, 20, "more") == tuple(lines)
+    assert tables.fold(lines, 7, "more") == ("0", "1", "2", "3", "… 14 more", "18", "19")
+    assert tables.fold(lines, 20, "more") == tuple(lines)

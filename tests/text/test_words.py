@@ -6,9 +6,9 @@ from keras_hub_layers._src.text import words
 
 
 def test_of_many_names_the_first_are_shown_and_the_others_are_counted():
-    assert words.listed(["a", "b"]) == "a, b"
-    assert words.listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
-    assert words.listed(list("abcd"), 3) == "a, b, c and 1 more"
+    assert words.join_names(["a", "b"]) == "a, b"
+    assert words.join_names(list("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert words.join_names(list("abcd"), 3) == "a, b, c and 1 more"
 
 
 def test_the_nearest_names_come_first_and_only_if_they_are_near_enough():
@@ -32,5 +32,5 @@ def test_a_text_that_means_no_is_false(value, meant):
 
 
 def test_a_long_text_loses_its_middle():
-    assert words.shortened("short", 10) == "short"
-    assert words.shortened("a" * 30 + "b" * 30, 30) == "a" * 20 + " … " + "b" * 10
+    assert words.shorten("short", 10) == "short"
+    assert words.shorten("a" * 30 + "b" * 30, 30) == "a" * 20 + " … " + "b" * 10

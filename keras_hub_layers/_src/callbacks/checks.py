@@ -107,7 +107,7 @@ def describe_change(where: str, monitor: str, epoch: int, changed: Collection[st
     """What is said where a loss is monitored and what is in it has changed."""
     return (
         f"{where}: before epoch {epoch + 1} it was changed what is trained, and with it the regularization losses in "
-        f"{monitor!r}: those of {words.listed(sorted(changed))}. Values from before and after cannot be compared, so "
-        "the best epoch may be the wrong one. Monitor a metric, which is of the data alone:\n"
+        f"{monitor!r}: those of {words.join_names(sorted(changed))}. Values from before and after cannot be compared, "
+        "so the best epoch may be the wrong one. Monitor a metric, which is of the data alone:\n"
         'model.compile(optimizer, "mse", metrics=["mse"]), monitor="val_mse"'
     )

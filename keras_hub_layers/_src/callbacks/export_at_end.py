@@ -16,7 +16,7 @@ from keras_hub_layers._src.compat import fit
 from keras_hub_layers._src.export import destinations
 from keras_hub_layers._src.export import export as export_lib
 from keras_hub_layers._src.export.verification import NotFinite
-from keras_hub_layers.errors import located, warn
+from keras_hub_layers.errors import add_place, warn
 
 __all__ = ["ExportAtEnd"]
 
@@ -77,7 +77,7 @@ class ExportAtEnd(keras.callbacks.Callback):
         self.on_nan = on_nan
         self.verbose = verbose
         self._state = FitState()
-        with self._located():
+        with self._add_place():
             checks.check_choice("mode", mode, ("auto", "min", "max"))
             checks.check_choice("on_nan", on_nan, ("raise", "skip"))
 
@@ -102,7 +102,7 @@ class ExportAtEnd(keras.callbacks.Callback):
             errors.ExportWriteError: Writing failed; what was there before is untouched.
         """
         paths: list[str] = []
-        with self._located():
+        with self._add_place():
             targets = self._current_targets()
             if self._state.epochs and self._state.best_weights is None and self.monitor is not None:
                 self._skip_or_raise(checks.refuse_scores(str(self.monitor)))
@@ -122,7 +122,7 @@ class ExportAtEnd(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         trial = fit.tuner_trial() or ()
         self._state = FitState(trial=tuple(str(part) for part in trial if part is not None))
-        with self._located():
+        with self._add_place():
             for destination, target in self._current_targets().items():
                 self._check_target(destination, target)
             if self.monitor is not None:
@@ -140,11 +140,11 @@ class ExportAtEnd(keras.callbacks.Callback):
             state.logs = _numbers(logs)
             return
         if logs.get(self.monitor) is None:
-            with self._located():
+            with self._add_place():
                 checks.check_logs(self.model, self.monitor, logs)
             return
         self._warn_of_other_losses(epoch)
-        with self._located():
+        with self._add_place():
             higher = checks.is_higher_better(self.model, self.monitor, self.mode)
         score = float(logs[self.monitor])
         state.epochs += 1
@@ -197,8 +197,8 @@ class ExportAtEnd(keras.callbacks.Callback):
     def _where(self) -> str:
         return f"{type(self).__name__}({self.directory!r})"
 
-    def _located(self) -> contextlib.AbstractContextManager[None]:
-        return located(self._where)
+    def _add_place(self) -> contextlib.AbstractContextManager[None]:
+        return add_place(self._where)
 
     # -- its own -------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ class ExportFinetuned(ExportAtEnd):
             )
         wanted = [self.layer] if isinstance(self.layer, str) else self.layer
         if wanted is not None:
-            layers = [self._named(name, layers) for name in wanted]
+            layers = [self._layer_of_name(name, layers) for name in wanted]
         if len(layers) == 1 and not isinstance(self.layer, list):
             return {self._folder: layers[0]}
         twice = [name for name, count in collections.Counter(each.name for each in layers).items() if count > 1]
@@ -87,7 +87,7 @@ class ExportFinetuned(ExportAtEnd):
             )
         return {f"{self._folder}/{each.name}": each for each in sorted(layers, key=lambda each: each.name)}
 
-    def _named(self, name: str, layers: Sequence[hub_layer.HubLayer]) -> hub_layer.HubLayer:
+    def _layer_of_name(self, name: str, layers: Sequence[hub_layer.HubLayer]) -> hub_layer.HubLayer:
         names = [each.name for each in layers]
         if name not in names:
             raise ExportError(

@@ -74,7 +74,7 @@ class ExportPiece(ExportAtEnd):
         self.inputs = inputs
         self.outputs = outputs
         self.include_optimizer = include_optimizer
-        with self._located():
+        with self._add_place():
             self._check_settings()
 
     def _check_settings(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hub_layers._src.text.words import listed
+from keras_hub_layers._src.text.words import join_names
 
 __all__ = ["describe_training", "hash_weights"]
 
@@ -34,8 +34,8 @@ def describe_training(layer: keras.layers.Layer, before: Mapping[str, bytes]) ->
             )
         if moved:
             yield (
-                f"HubLayer {layer.name!r} is frozen, and fit has changed {listed(moved)} all the same: the SavedModel "
-                "or a callback assigns to it. The export holds the changed values."
+                f"HubLayer {layer.name!r} is frozen, and fit has changed {join_names(moved)} all the same: the "
+                "SavedModel or a callback assigns to it. The export holds the changed values."
             )
     elif before and not {weight.path for weight in layer.trainable_weights}.intersection(moved):
         yield (

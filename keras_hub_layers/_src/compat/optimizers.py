@@ -8,14 +8,14 @@ import keras
 # -- optimizers --------------------------------------------------------------------------------------------------------
 
 
-def trained_by(optimizer: Any) -> list[Any]:
+def built_variables(optimizer: Any) -> list[Any]:
     """The variables of the model that an optimizer was built for.
 
     Keras 3.8 to 3.15: `_trainable_variables`. No public name says them, and slots are made and counted in their order.
     Of a `LossScaleOptimizer` those of the optimizer inside, since in Keras 3.8 it has none itself.
     """
     inner = getattr(optimizer, "inner_optimizer", None)
-    return list(optimizer._trainable_variables) if inner is None else trained_by(inner)
+    return list(optimizer._trainable_variables) if inner is None else built_variables(inner)
 
 
 def slots_of(optimizer: Any) -> Iterator[tuple[str, list[Any], list[Any]]]:
@@ -24,7 +24,7 @@ def slots_of(optimizer: Any) -> Iterator[tuple[str, list[Any], list[Any]]]:
     Keras 3.8 to 3.15: an optimizer keeps a list with one slot (or `None`) per variable in an attribute, in the order of
     `_trainable_variables`; `_variables` holds all that are its own.
     """
-    trained = trained_by(optimizer)
+    trained = built_variables(optimizer)
     for name, value in vars(optimizer).items():
         is_list = isinstance(value, (list, tuple)) and name not in ("_variables", "_trainable_variables")
         if is_list and len(value) == len(trained):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 
 @contextlib.contextmanager
-def watched(variables: Iterable[Any], is_trained: Callable[[Any], bool]) -> Iterator[None]:
+def watch_variables(variables: Iterable[Any], is_trained: Callable[[Any], bool]) -> Iterator[None]:
     """Have a gradient tape watch just those `tf.Variable`s that are trained, within this block.
 
     TensorFlow 2.18 to 2.21: the flag is fixed at creation, and a restored function records what the flag says,

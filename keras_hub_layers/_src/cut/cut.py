@@ -9,7 +9,7 @@ from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.cut.functional_graph import Graph, Key, Step, list_steps
 from keras_hub_layers._src.cut.piece_ends import End, EndFinder, flatten_ends
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import CutError, located
+from keras_hub_layers.errors import CutError, add_place
 
 __all__ = ["cut"]
 
@@ -51,7 +51,7 @@ def cut(model: keras.Model, inputs: Any = None, outputs: Any = None) -> keras.Mo
     """
     if inputs is None and outputs is None:
         return model
-    with located(f"{type(model).__name__} {getattr(model, 'name', model)!r}"):
+    with add_place(f"{type(model).__name__} {getattr(model, 'name', model)!r}"):
         functional = models.graph_of(model)
         if functional is None:
             raise CutError(
@@ -137,11 +137,11 @@ def _steps_between(graph: Graph, start: Any, end: Any, check_unused: bool) -> li
             fix='khl.cut(model, inputs="first_layer", outputs="last_layer")',
         )
     if missing:
-        raise _not_closed(list(inputs.values()), sorted(missing))
+        raise _not_closed_error(list(inputs.values()), sorted(missing))
     return steps[::-1]
 
 
-def _not_closed(inputs: list[End], missing: list[str]) -> CutError:
+def _not_closed_error(inputs: list[End], missing: list[str]) -> CutError:
     every = ", ".join([*(each.code for each in inputs), *map(repr, missing)])
     return CutError(
         "The piece is not closed: its outputs depend on more than its inputs.",

@@ -57,18 +57,18 @@ def check_tf_config() -> TFConfig | None:
     try:
         config = json.loads(text)
     except ValueError as err:
-        raise _malformed("JSON", f"{text[:200]!r}: {err}") from err
+        raise _malformed_error("JSON", f"{text[:200]!r}: {err}") from err
     if config == {}:
         return None
     if not isinstance(config, dict):
-        raise _malformed('an object with "cluster" and "task"', repr(text[:200]))
+        raise _malformed_error('an object with "cluster" and "task"', repr(text[:200]))
     cluster = _cluster(config.get("cluster"))
     task = config.get("task")
     if not isinstance(task, dict) or not {"type", "index"} <= set(task):
-        raise _malformed('"task" with "type" and "index"', f"task: {json.dumps(task)}")
+        raise _malformed_error('"task" with "type" and "index"', f"task: {json.dumps(task)}")
     job = task["type"]
     if job not in cluster and job != "evaluator":
-        raise _malformed(f'"type" of "task" to be one of {sorted(cluster)}', f"type: {json.dumps(job)}")
+        raise _malformed_error(f'"type" of "task" to be one of {sorted(cluster)}', f"type: {json.dumps(job)}")
     index = _index(task["index"], len(cluster.get(job, ())) or 1, job)
     _check_threads(cluster)
     return TFConfig(job, index, cluster)
@@ -76,21 +76,21 @@ def check_tf_config() -> TFConfig | None:
 
 def _cluster(cluster: Any) -> dict[str, list[str]]:
     if not isinstance(cluster, dict) or not cluster:
-        raise _malformed('"cluster" with a list of addresses for each job', f"cluster: {json.dumps(cluster)}")
+        raise _malformed_error('"cluster" with a list of addresses for each job', f"cluster: {json.dumps(cluster)}")
     for job, addresses in cluster.items():
         if job not in _JOBS:
-            raise _malformed(f"jobs among {list(_JOBS)}", f"a job {job!r}")
+            raise _malformed_error(f"jobs among {list(_JOBS)}", f"a job {job!r}")
         if not isinstance(addresses, list) or not addresses:
-            raise _malformed(f"a list of addresses for {job!r}", json.dumps(addresses))
+            raise _malformed_error(f"a list of addresses for {job!r}", json.dumps(addresses))
         for address in addresses:
             if not isinstance(address, str) or not address.rpartition(":")[0] or not _is_port(address):
-                raise _malformed("addresses of the form host:port", f"{job}: {json.dumps(address)}")
+                raise _malformed_error("addresses of the form host:port", f"{job}: {json.dumps(address)}")
     everybody = [address for addresses in cluster.values() for address in addresses]
     twice = [address for address in dict.fromkeys(everybody) if everybody.count(address) > 1]
     if twice:
-        raise _malformed("another address for each process", f"{twice[0]!r} more than once")
+        raise _malformed_error("another address for each process", f"{twice[0]!r} more than once")
     if len(cluster.get("chief", ())) > 1:
-        raise _malformed("one chief", f"chief: {json.dumps(cluster['chief'])}")
+        raise _malformed_error("one chief", f"chief: {json.dumps(cluster['chief'])}")
     return cluster
 
 
@@ -102,8 +102,10 @@ def _is_port(address: str) -> bool:
 def _index(index: Any, count: int, job: str) -> int:
     number = int(index) if isinstance(index, str) and index.isdecimal() else index  # schedulers write strings
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < count:
-        raise _malformed(f'"index" of "task" to be an integer from 0 to {count - 1}, as there are {count} of {job!r}',
-                         f"index: {json.dumps(index)}")  # fmt: skip
+        raise _malformed_error(
+            f'"index" of "task" to be an integer from 0 to {count - 1}, as there are {count} of {job!r}',
+            f"index: {json.dumps(index)}",
+        )
     return number
 
 
@@ -118,7 +120,7 @@ def _check_threads(cluster: dict[str, list[str]]) -> None:
         )
 
 
-def _malformed(expected: str, received: str) -> DistributionError:
+def _malformed_error(expected: str, received: str) -> DistributionError:
     return DistributionError(
         "TF_CONFIG describes no cluster that this process could be a part of.",
         expected=expected,

@@ -69,8 +69,8 @@ def train(
     """
     strategy = model.distribute_strategy
     check_strategy(strategy)
-    batches = _distributed(strategy, dataset, "dataset")
-    held_out = None if validation_data is None else _distributed(strategy, validation_data, "validation_data")
+    batches = _distribute(strategy, dataset, "dataset")
+    held_out = None if validation_data is None else _distribute(strategy, validation_data, "validation_data")
     check_workers(model)
     _build(model, batches)
     train_step, test_step = _steps(model)
@@ -106,7 +106,7 @@ def train(
     return model.history
 
 
-def _distributed(strategy: Any, dataset: Any, name: str) -> Any:
+def _distribute(strategy: Any, dataset: Any, name: str) -> Any:
     if isinstance(dataset, tf.distribute.DistributedDataset):
         return dataset
     if isinstance(dataset, tf.data.Dataset):

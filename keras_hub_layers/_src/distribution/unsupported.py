@@ -8,7 +8,8 @@ from keras_hub_layers.errors import DistributionError
 
 __all__ = ["check_strategy"]
 
-_LOOP = """coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+_LOOP = """# make_dataset() makes a tf.data.Dataset of batches that repeats. Each worker calls it.
+coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 with strategy.scope():
     model = ...   # and its compile
     model.optimizer.build(model.trainable_variables)
@@ -19,7 +20,7 @@ def step(iterator):
 
 @tf.function
 def batches_of_a_worker():
-    return strategy.distribute_datasets_from_function(lambda context: dataset)   # a tf.data.Dataset that repeats
+    return strategy.distribute_datasets_from_function(lambda context: make_dataset())
 
 iterator = iter(coordinator.create_per_worker_dataset(batches_of_a_worker))
 for epoch in range(epochs):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_hub_layers._src.executors.matching import TraceForm
 from keras_hub_layers._src.inspect import specs
-from keras_hub_layers._src.text.words import shortened
+from keras_hub_layers._src.text.words import shorten
 
 _LENGTH = 1500  # characters of inputs, or of a trace
 
@@ -26,7 +26,7 @@ def list_traces(traces: Iterable[TraceForm], mark: str = "", names: Collection[s
     for trace in traces:
         shown = {name: value for name, value in trace.arguments.items() if value is not None or name in names}
         arguments = "".join(f", {name}={_argument(value)}" for name, value in shown.items())
-        texts.append(f"({shortened(specs.describe(trace.inputs), _LENGTH)}{arguments})")
+        texts.append(f"({shorten(specs.describe(trace.inputs), _LENGTH)}{arguments})")
     lines = list(dict.fromkeys(texts))
     if len(lines) > 1:
         lines[0] += mark
@@ -35,7 +35,7 @@ def list_traces(traces: Iterable[TraceForm], mark: str = "", names: Collection[s
 
 def describe_inputs(inputs: Any) -> str:
     """Inputs by shape, dtype and, of pixels, range."""
-    return shortened(specs.describe(keras.tree.map_structure(_describe, _in_words(inputs))), _LENGTH)
+    return shorten(specs.describe(keras.tree.map_structure(_describe, _in_words(inputs))), _LENGTH)
 
 
 def _argument(value: Any) -> str:
@@ -55,7 +55,7 @@ def _in_words(value: Any) -> Any:
     """A long list of Python values in words; other values as they are."""
     if not isinstance(value, (list, tuple)) or len(value) <= 8 or hasattr(value[0], "shape"):
         return value
-    return _Text(f"a {type(value).__name__} of {len(value)}, beginning with {shortened(repr(value[0]), 80)}")
+    return _Text(f"a {type(value).__name__} of {len(value)}, beginning with {shorten(repr(value[0]), 80)}")
 
 
 def _describe(value: Any) -> Any:

@@ -138,10 +138,10 @@ def _convert(value: Any, spec: Any, step: Step) -> Any:
 
 def traced_arguments(arguments: Mapping[str, Any], trace: contents.Trace) -> dict[str, Any]:
     """The further arguments of a call in the very form that a trace has."""
-    return {name: _as_traced(value, trace.arguments[name]) for name, value in arguments.items()}
+    return {name: _cast_as_traced(value, trace.arguments[name]) for name, value in arguments.items()}
 
 
-def _as_traced(value: Any, traced: Any) -> Any:
+def _cast_as_traced(value: Any, traced: Any) -> Any:
     if isinstance(traced, tf.TensorSpec):
         return tf.cast(value, traced.dtype) if tf.is_tensor(value) else tf.constant(value, traced.dtype)
     return traced

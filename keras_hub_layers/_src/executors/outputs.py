@@ -33,7 +33,7 @@ def set_shapes(outputs: Any, batch: tf.TensorShape, choice: Choice) -> Any:
     shape_nest = choice.output_shape
     if shape_nest is None:
         return outputs
-    shapes = _aligned(shape_nest, outputs)
+    shapes = _align_shapes(shape_nest, outputs)
     for tensor, shape in zip(tf.nest.flatten(outputs), shapes, strict=True):
         try:
             tensor.set_shape(batch.concatenate(shape))
@@ -62,12 +62,12 @@ def _is_shape(value: Any) -> bool:
     )
 
 
-def _aligned(shapes: Any, outputs: Any) -> list[Any]:
+def _align_shapes(shapes: Any, outputs: Any) -> list[Any]:
     """The given shapes in the order of the flattened outputs."""
     if isinstance(outputs, dict) and isinstance(shapes, Mapping) and set(shapes) == set(outputs):
-        return [s for key in sorted(outputs) for s in _aligned(shapes[key], outputs[key])]
+        return [s for key in sorted(outputs) for s in _align_shapes(shapes[key], outputs[key])]
     if isinstance(outputs, list) and not _is_shape(shapes) and len(shapes) == len(outputs):
-        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _aligned(shape, output)]
+        return [s for shape, output in zip(shapes, outputs, strict=True) for s in _align_shapes(shape, output)]
     if not isinstance(outputs, (dict, list)) and _is_shape(shapes):
         return [tf.TensorShape(shapes)]
     if not isinstance(outputs, (dict, list)) and isinstance(shapes, int):

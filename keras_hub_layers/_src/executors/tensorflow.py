@@ -96,7 +96,7 @@ class TensorFlowExecutor:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         if training and trained:
             call_errors.check_mode(self._strategy)
-        watched = tensorflow.watched(variables, lambda variable: flags.get(id(variable), trained))
+        watched = tensorflow.watch_variables(variables, lambda variable: flags.get(id(variable), trained))
         with watched, tensorflow.on_one_copy(self._strategy):
             outputs = self._invoke(function, inputs, arguments, training)
         losses: list[Any] = []
@@ -138,7 +138,7 @@ class TensorFlowExecutor:
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         variables = [weight.value for weight in self.weights]
-        watched = tensorflow.watched(variables, lambda variable: flags.get(id(variable), False))
+        watched = tensorflow.watch_variables(variables, lambda variable: flags.get(id(variable), False))
         with watched, tensorflow.on_one_copy(self._strategy):
             return [_as_default_float(loss()) for loss in self._losses]
 
@@ -219,7 +219,7 @@ class TensorFlowExecutor:
         self._checked_rows = True
 
         def run(inputs: Any) -> Any:
-            return outputs if assignments.written(self._function) else self.call(inputs, training=False)
+            return outputs if assignments.assigned_variables(self._function) else self.call(inputs, training=False)
 
         if symbolic.has_other_rows(specs, self._traces, outputs, run):
             self._warn(symbolic.rows_warning(specs))
@@ -256,7 +256,7 @@ class TensorFlowExecutor:
             arguments = dict(self._choice.arguments)
             if self._function.accepts_training:
                 arguments["training"] = training and arguments.get("training", True)
-            accepting = self._arguments.accepting(arguments)
+            accepting = self._arguments.find_accepting(arguments)
             if self._traces and not accepting:
                 raise self._arguments.error(arguments)
             self._modes[training] = arguments, accepting

@@ -25,14 +25,14 @@ class TraceArguments:
         self._parameters = parameters
         self._is_open = is_open
 
-    def accepting(self, wanted: Mapping[str, Any]) -> tuple[int, ...]:
+    def find_accepting(self, wanted: Mapping[str, Any]) -> tuple[int, ...]:
         """Numbers of the traces that were made for these arguments, and for the defaults of all others."""
         return tuple(number for number, trace in enumerate(self._traces) if self._accepts(trace, wanted))
 
     def infers(self, fixed: Mapping[str, Any]) -> bool:
         """Whether there is a trace for inference with these arguments; true where there are no traces at all."""
         wanted = {**fixed, "training": False} if "training" in self._parameters else fixed
-        return not self._traces or bool(self.accepting(wanted))
+        return not self._traces or bool(self.find_accepting(wanted))
 
     def check(self, given: Mapping[str, Any]) -> None:
         """Refuse, early, arguments that no trace has.

@@ -86,7 +86,7 @@ def warnings_of(layer: Any, trainable: bool | None, frozen: int, count: int) -> 
 def _warn_of_frozen_weights(layer: Any, frozen: int, count: int) -> Iterator[str]:
     adapted = [part.name for part in models.flatten_layers(layer) if getattr(part, "lora_enabled", False)]
     lora = (
-        f" LoRA is on in {words.listed(adapted)}: of these the export publishes the low-rank weights, and "
+        f" LoRA is on in {words.join_names(adapted)}: of these the export publishes the low-rank weights, and "
         "trainable=True the kernels below them too."
         if adapted
         else ""
@@ -102,8 +102,8 @@ def _warn_of_quantized_weights(layer: Any) -> Iterator[str]:
     quantized = [part.name for part in models.flatten_layers(layer) if part.dtype_policy.quantization_mode is not None]
     if quantized:
         yield (
-            f"the kernels of {words.listed(quantized)} are quantized, and nobody can train them: trainable=True does "
-            "not publish them either. What can be trained are the biases, and LoRA weights. For an export whose "
+            f"the kernels of {words.join_names(quantized)} are quantized, and nobody can train them: trainable=True "
+            "does not publish them either. What can be trained are the biases, and LoRA weights. For an export whose "
             "kernels can be trained, export the model before model.quantize()."
         )
 

@@ -19,7 +19,7 @@ from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import meta_graphs
 from keras_hub_layers._src.savedmodel.checkpoints import keys
 from keras_hub_layers._src.text import words
-from keras_hub_layers.errors import ExportError, HubError, LoadError, located, warn
+from keras_hub_layers.errors import ExportError, HubError, LoadError, add_place, warn
 
 __all__ = ["check_finite", "export", "make_export", "variables_of", "write_export"]
 
@@ -99,7 +99,7 @@ def export(
         check_finite(made)
         return write_export(made, directory, verify=verify)
 
-    with located(name_target(target)):
+    with add_place(name_target(target)):
         return destinations.by_chief(write, variables_of(target), (verification.NotFinite,))
 
 
@@ -219,7 +219,7 @@ def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) 
     if calls:
         warn(
             f"{made.name}: its SavedModel calls Python functions (tf.numpy_function or tf.py_function) at "
-            f"{words.listed(calls)}: in another process these calls fail, in the source and in the export."
+            f"{words.join_names(calls)}: in another process these calls fail, in the source and in the export."
         )
     if verify:
         verification.check_files(path, graphs)

@@ -89,7 +89,7 @@ class KerasExport:
             errors.ExportError: The layer or a signature cannot be traced, or uses what is not held by the model.
         """
         try:
-            with tf.init_scope(), self._root.as_published():
+            with tf.init_scope(), self._root.publish_flags():
                 self._trace_given_signatures()
                 tf.saved_model.save(self._root.object, directory, signatures=self._all_signatures())
         except (HubError, OSError, tf.errors.OpError):
@@ -105,7 +105,7 @@ class KerasExport:
             for name, function in functions.values():
                 concrete = function.get_concrete_function() if function is self._serve else function
                 runs[name] = verification.run_here(name, concrete, self._root.variables)
-        if not any(runs.values()) and compare.differing(directory, self._root.object):
+        if not any(runs.values()) and compare.different_keys(directory, self._root.object):
             raise verification.not_whole(directory, "the weights of the live model", "other values")
         verification.check_runs(directory, graphs[0], [run for run in runs.values() if run])
 
@@ -151,7 +151,7 @@ class KerasExport:
         """The error for what TensorFlow said of the layer or a signature."""
         text = str(error)
         if "untracked" in text:
-            return _untracked(text)
+            return _untracked_error(text)
         if "signature" in text.lower() and self._given:
             return signatures.refuse_signatures(list(self._given), error)
         fix = 'khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))   # what it takes'
@@ -182,7 +182,7 @@ def check_names(layer: keras.layers.Layer) -> None:
         signature_names.name_outputs(graph.output, signature_names.output_layers(layer))
 
 
-def _untracked(text: str) -> ExportError:
+def _untracked_error(text: str) -> ExportError:
     return ExportError(
         "The model uses a table or variable that no layer holds, so it would be missing in the export.",
         expected="each table and variable as an attribute of a layer, or in assets=",

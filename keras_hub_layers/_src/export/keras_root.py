@@ -102,7 +102,7 @@ class Root:
         self.object._state = [*getattr(self.object, "_state", ()), *state]
 
     @contextlib.contextmanager
-    def as_published(self) -> Iterator[None]:
+    def publish_flags(self) -> Iterator[None]:
         """Have the flags of Keras and of TensorFlow as they are published, and names that can be traced, for the time
         of a save."""
         trainable = {id(variable) for variable in self.object.trainable_variables}
@@ -110,7 +110,7 @@ class Root:
             override_trainable(self.layer, self._trainable),
             models.names_for_scopes(self.layer),
             tensorflow.names_for_graph(self.object.variables),
-            tensorflow.watched(self.object.variables, lambda variable: id(variable) in trainable),
+            tensorflow.watch_variables(self.object.variables, lambda variable: id(variable) in trainable),
         ):
             yield
 

@@ -95,7 +95,7 @@ class LoadedExport:
 
     def verify(self, directory: str, graphs: list[Any]) -> None:
         """Raise an `errors.ExportWriteError` unless the SavedModel holds and computes what the object does."""
-        different = compare.differing(directory, self._object)
+        different = compare.different_keys(directory, self._object)
         if different:
             received = f"other values of {', '.join(different[:5])}"
             raise verification.not_whole(directory, "the weights of the live object", received)
@@ -131,11 +131,11 @@ class LoadedExport:
         if not tf.io.gfile.exists(tf.io.gfile.join(directory, f"{keys.PREFIX}.index")):
             return False
         try:
-            different = set(compare.differing(directory, self._object))
+            different = set(compare.different_keys(directory, self._object))
         except ExportWriteError:
             return False
         reader = tf.compat.v1.train.NewCheckpointReader(tf.io.gfile.join(directory, keys.PREFIX))
-        places = keys.keyed(self._object, reader).items()
+        places = keys.variables_by_key(self._object, reader).items()
         found = [key for key, parts in places if any(part is variable for part in parts)]
         return bool(found) and not different.intersection(found)
 

@@ -16,7 +16,7 @@ def check_replaceable(destination: str) -> None:
     raise ExportError(
         "The destination holds something that is not an export, and is left as it is.",
         expected="a path that is free, an empty directory, or an earlier export (it has a saved_model.pb)",
-        received=f"a directory with {words.listed(sorted(os.listdir(final)), 3)}" if is_directory else "a file",
+        received=f"a directory with {words.join_names(sorted(os.listdir(final)), 3)}" if is_directory else "a file",
         where=destination,
         fix=f"choose a directory of its own: khl.export(target, {os.path.join(destination, 'export')!r})"
         if is_directory

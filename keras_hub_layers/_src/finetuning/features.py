@@ -10,10 +10,10 @@ import numpy as np
 
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.finetuning.feature_storage import feature_digests, feature_stores
-from keras_hub_layers._src.finetuning.fit_data import as_arrays, batches_of, refused
+from keras_hub_layers._src.finetuning.fit_data import as_arrays, batches_of, refusal
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, located
+from keras_hub_layers.errors import TrainingError, add_place
 
 __all__ = ["features"]
 
@@ -58,7 +58,7 @@ def features(
     model = keras.Sequential([layer, head])
     ```
     """
-    with located(f"features of {layer.name!r}"):
+    with add_place(f"features of {layer.name!r}"):
         return _compute_or_find(layer, batches_of(data, batch_size), data, cache)
 
 
@@ -73,7 +73,7 @@ def _compute_or_find(
     for batch in batches():
         before.add(batch)
     if not before.examples[1]:
-        raise refused("There are no examples.", "at least one", "none", "finetuning.features(layer, (x, y))")
+        raise refusal("There are no examples.", "at least one", "none", "finetuning.features(layer, (x, y))")
     key = "" if cache is None else feature_digests.of_layer(layer)
     in_order, in_any_order = f"{key}-{before.order}", f"{key}-{before.examples[0]:032x}"
     if cache is not None:
@@ -97,14 +97,14 @@ def _compute_or_find(
 
 def _check_readings(before: feature_digests.Reading, after: feature_digests.Reading) -> None:
     if before.examples != after.examples:
-        raise refused(
+        raise refusal(
             "The data are not the same each time that they are read, so their features cannot be kept.",
             "data without random augmentation or sampling before the layer; their order may change",
             "other examples at the second reading",
             "dataset = dataset.map(augment)   # leave this out, and augment in the input pipeline of a full fit",
         )
     if before.order != after.order and not before.is_paired:
-        raise refused(
+        raise refusal(
             "The order of the data is another each time, so nobody could tell which features belong to what.",
             "shuffled data with their targets, or data in one order",
             "inputs alone, in another order at the second reading",
@@ -135,7 +135,7 @@ def _check_layer(layer: keras.layers.Layer) -> None:
     inside = models.flatten_layers(layer)
     tuned = [part.name for part in inside if isinstance(part, hub_layer.HubLayer) and part.trainable]
     if tuned or layer.trainable_weights:
-        raise refused(
+        raise refusal(
             "The features of a layer that is trained change with it.",
             "a frozen layer",
             f"trainable: {tuned or [weight.path for weight in layer.trainable_weights][:5]}",
@@ -151,7 +151,7 @@ def _check_rows(x: Any, outputs: Any) -> None:
     count = len(feature_digests.as_array(keras.tree.flatten(x)[0]))
     shapes = [leaf.shape for leaf in keras.tree.flatten(outputs)]
     if any(shape[:1] != (count,) for shape in shapes):
-        raise refused(
+        raise refusal(
             "The features have no row for each example.",
             f"outputs of {count} rows for a batch of {count}",
             f"shapes {shapes}",
@@ -179,7 +179,7 @@ def _is_random(value: Any) -> bool:
 
 
 def _random_layer(received: str) -> TrainingError:
-    return refused(
+    return refusal(
         "The layer is random or augments; its outputs would be the same in every epoch.",
         "a layer without dropout, noise or augmentation",
         received,
@@ -195,7 +195,7 @@ def _tensors(x: Any) -> Any:
 def _dense_array(value: Any) -> np.ndarray:
     """An output, or what came with it, as an array."""
     if hasattr(value, "ragged_rank") or hasattr(value, "dense_shape"):
-        raise refused(
+        raise refusal(
             "The features have rows of different lengths, or are sparse; as arrays they would be padded.",
             "dense outputs",
             type(value).__name__,

@@ -13,7 +13,7 @@ from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
 from keras_hub_layers._src.finetuning.unfreeze_callback import Unfreeze
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, located
+from keras_hub_layers.errors import TrainingError, add_place
 
 __all__ = ["fine_tune"]
 
@@ -85,7 +85,7 @@ def fine_tune(
     - [Transfer learning and fine-tuning](https://www.tensorflow.org/tutorials/images/transfer_learning).
     - [Classify text with BERT](https://www.tensorflow.org/text/tutorials/classify_text_with_bert).
     """
-    with located(f"fine_tune, model {model.name!r}"):
+    with add_place(f"fine_tune, model {model.name!r}"):
         _check(model, data, epochs, head_epochs)
     rate = learning_rate_of(model) if learning_rate is None else learning_rate
     schedule: Mapping[int, Any] = {0: None, head_epochs: which} if head_epochs else {0: which}

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_hub_layers.errors import TrainingError
 
-__all__ = ["as_arrays", "as_validation", "batches_of", "refused"]
+__all__ = ["as_arrays", "as_validation", "batches_of", "refusal"]
 
 
 def as_arrays(data: Any) -> Any:
@@ -64,7 +64,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
         sizes = [leaf.shape[0] if getattr(leaf, "shape", ()) else None for leaf in leaves]
         if not leaves or None in sizes or len(set(sizes)) > 1:
             shapes = [str(getattr(leaf, "shape", type(leaf).__name__)) for leaf in leaves]
-            raise refused(
+            raise refusal(
                 "The data are not arrays of one length.",
                 "an array, a list or dict of arrays, or a tuple (x, y) or (x, y, sample_weight), all of one length",
                 f"{shapes}",
@@ -74,10 +74,10 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
         return lambda: (keras.tree.map_structure(lambda leaf, part=part: leaf[part], data) for part in parts)
     cardinality = getattr(data, "cardinality", None)
     if cardinality is not None and int(cardinality()) == -1:
-        raise refused("The data have no end.", "a dataset that ends", "repeat()", "dataset.take(batches)")
+        raise refusal("The data have no end.", "a dataset that ends", "repeat()", "dataset.take(batches)")
     if isinstance(data, keras.utils.PyDataset):
         if data.num_batches is None:
-            raise refused(
+            raise refusal(
                 "The data have no end.",
                 "a PyDataset with a length",
                 "__len__() is None",
@@ -85,7 +85,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
             )
         return lambda: (data[number] for number in range(data.num_batches or 0))
     if not hasattr(data, "__iter__") or iter(data) is data:
-        raise refused(
+        raise refusal(
             "The data cannot be read twice.",
             "arrays, or a dataset of batches",
             type(data).__name__,
@@ -94,6 +94,6 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
     return lambda: iter(data)
 
 
-def refused(problem: str, expected: str, received: str, fix: str) -> TrainingError:
+def refusal(problem: str, expected: str, received: str, fix: str) -> TrainingError:
     """The error for data, or a layer, of which no features can be computed."""
     return TrainingError(problem, expected=expected, received=received, fix=fix)

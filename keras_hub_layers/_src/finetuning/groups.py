@@ -1,6 +1,5 @@
 """groups(layer): the variables of a SavedModel in named groups, from the input to the output."""
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.inspect import variable_groups
+from keras_hub_layers._src.inspect.records import VariableInfo
+from keras_hub_layers._src.inspect.variable_infos import group_fields
 from keras_hub_layers._src.layers import access, hub_layer
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import TrainingError
@@ -69,14 +70,20 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
     names = access.weight_names(layer)
     candidates = {id(weight) for weight in access.trainable_candidates(layer)}
     trained = {id(weight) for weight in layer.trainable_weights}
+    infos = {
+        id(weight): VariableInfo(
+            name=names[weight.path],
+            shape=tuple(weight.shape),
+            dtype=keras.backend.standardize_dtype(weight.dtype),
+            trainable=id(weight) in candidates,
+            published=True,
+        )
+        for weight in layer.weights
+    }
     return [
         Group(
-            name=name,
-            variables=tuple(names[weight.path] for weight in weights),
-            tunable=tuple(names[weight.path] for weight in weights if id(weight) in candidates),
-            parameters=sum(math.prod(weight.shape) for weight in weights),
-            size=sum(_bytes(weight) for weight in weights),
-            trained=sum(math.prod(weight.shape) for weight in weights if id(weight) in trained),
+            **group_fields(name, [infos[id(weight)] for weight in weights]),
+            trained=sum(infos[id(weight)].parameters for weight in weights if id(weight) in trained),
         )
         for name, weights in _weights_of_groups(layer).items()
     ]
@@ -120,8 +127,3 @@ def steps_from_output(layer: hub_layer.HubLayer) -> dict[str, int]:
         weights for weights in _weights_of_groups(layer).values() if any(id(weight) in candidates for weight in weights)
     ]
     return {weight.path: steps for steps, weights in enumerate(reversed(tunable)) for weight in weights}
-
-
-def _bytes(weight: Any) -> int:
-    bits = re.search(r"\d+", keras.backend.standardize_dtype(weight.dtype))
-    return math.prod(weight.shape) * (1 if bits is None else int(bits.group()) // 8)

@@ -9,7 +9,7 @@ from keras_hub_layers._src.compat import optimizers
 from keras_hub_layers._src.finetuning import groups
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, located
+from keras_hub_layers.errors import TrainingError, add_place
 
 __all__ = ["LayerwiseOptimizer", "layerwise"]
 
@@ -164,7 +164,7 @@ def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> Layerwi
     - [Universal language model fine-tuning, Howard and Ruder 2018](https://arxiv.org/abs/1801.06146): the idea.
     """
     layers = access.hub_layers(model)
-    with located(f"layerwise, model {model.name!r}"):
+    with add_place(f"layerwise, model {model.name!r}"):
         if not layers or not 0 < decay <= 1:
             raise _no_decay(layers, decay)
         factors: dict[str, float] = {}

@@ -40,7 +40,7 @@ def rebuild(
     """
     if not optimizer.built:
         return
-    before = optimizers.trained_by(optimizer)
+    before = optimizers.built_variables(optimizer)
     if [id(v) for v in before] == [id(v) for v in variables]:
         return
     twin, keys = _copy_built_on(optimizer, before)
@@ -96,12 +96,12 @@ def _record_slots(part: Any, number: int, purposes: dict[int, Key]) -> None:
     """Have an optimizer write down which slot it makes for which variable of the model."""
     make: Callable[..., Any] = part.add_variable_from_reference
 
-    def recorded(reference_variable: Any, name: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def record_slot(reference_variable: Any, name: Any = None, *args: Any, **kwargs: Any) -> Any:
         slot = make(reference_variable, name, *args, **kwargs)
         purposes[id(slot)] = ("slot", number, id(getattr(reference_variable, "value", reference_variable)), name)
         return slot
 
-    part.add_variable_from_reference = recorded
+    part.add_variable_from_reference = record_slot
 
 
 def _find_slots(part: Any, number: int, purposes: dict[int, Key]) -> None:

@@ -10,7 +10,7 @@ import keras
 from keras_hub_layers._src.finetuning.groups import Group, groups, only_hub_layer
 from keras_hub_layers._src.layers import access, hub_layer, unfreeze_patterns
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, located, warn
+from keras_hub_layers.errors import TrainingError, add_place, warn
 
 __all__ = ["Selection", "patterns", "select"]
 
@@ -72,7 +72,7 @@ def select(layer: keras.layers.Layer, which: Any) -> Selection:
         errors.TrainingError: As `patterns`.
     """
     layer = only_hub_layer(layer)
-    with located(access.place(layer), lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})"):
+    with add_place(access.place(layer), lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})"):
         tunable = [group for group in groups(layer) if group.tunable]
         if not tunable:
             raise _nothing_to_train(layer)

@@ -124,21 +124,21 @@ class Unfreeze(keras.callbacks.Callback):
         is_new = phase is not None and phase != self._phase
         if rate is not None and rate != self._given:
             self._given, self._rate = rate, float(self.learning_rates[rate])
-            self._trained.optimizer.learning_rate = self._rate
+            self._trained_model.optimizer.learning_rate = self._rate
         elif is_new and self.warmup and not self._is_rising:
-            self._rate = learning_rate_of(self._trained)  # other callbacks may have lowered it
+            self._rate = learning_rate_of(self._trained_model)  # other callbacks may have lowered it
         if phase is None or not is_new:
             return
         if self._is_rising:
-            self._trained.optimizer.learning_rate = self._rate  # what was rising to it ends here
+            self._trained_model.optimizer.learning_rate = self._rate  # what was rising to it ends here
         self._enter(phase)
-        count = sum(math.prod(variable.shape) for variable in self._trained.trainable_variables)
+        count = sum(math.prod(variable.shape) for variable in self._trained_model.trainable_variables)
         self._say(f"epoch {epoch + 1}: {self.schedule[phase]!r} of the layer, {count:,} parameters of the model train")
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._is_rising:
-            self._steps = min(self._steps + (self._trained.steps_per_execution or 1), self.warmup)
-            self._trained.optimizer.learning_rate = self._rate * self._steps / self.warmup
+            self._steps = min(self._steps + (self._trained_model.steps_per_execution or 1), self.warmup)
+            self._trained_model.optimizer.learning_rate = self._rate * self._steps / self.warmup
 
     @property
     def _is_rising(self) -> bool:
@@ -151,7 +151,7 @@ class Unfreeze(keras.callbacks.Callback):
         for layer in self._layers():
             unfreeze(layer, self.schedule[phase])
         self._dropped = {} if self._dropped is None else self._dropped
-        renew_steps(self._trained, self._dropped)
+        renew_steps(self._trained_model, self._dropped)
 
     def _prepare_to_resume(self) -> None:
         """Give the optimizer the slots that the backup of an interrupted `fit` holds, before it is restored."""
@@ -173,14 +173,14 @@ class Unfreeze(keras.callbacks.Callback):
                 self._steps = self.warmup  # its rise is over
 
     @property
-    def _trained(self) -> Any:
+    def _trained_model(self) -> Any:
         """The model that `fit` trains."""
         return self.model
 
     # -- checks --------------------------------------------------------------------------------------------------
 
     def _layers(self) -> list[hub_layer.HubLayer]:
-        layers = access.hub_layers(self._trained)
+        layers = access.hub_layers(self._trained_model)
         wanted = [self.layer] if isinstance(self.layer, str) else self.layer
         if wanted is None:  # a preprocessor has nothing to train
             layers = [layer for layer in layers if access.trainable_candidates(layer)] or layers
@@ -194,7 +194,7 @@ class Unfreeze(keras.callbacks.Callback):
             "The model has no such HubLayer to unfreeze.",
             expected=f"one of {names}" if names else "a model with a HubLayer",
             received=f"layer={self.layer!r}",
-            where=f"Unfreeze, model {self._trained.name!r}",
+            where=f"Unfreeze, model {self._trained_model.name!r}",
             fix=f"callbacks.Unfreeze(schedule, layer={names[0]!r})"
             if names
             else "layers.HubLayer(handle)   # as a layer of the model",
@@ -203,9 +203,9 @@ class Unfreeze(keras.callbacks.Callback):
     def _check_rate(self) -> None:
         if not self.learning_rates and not self.warmup:
             return
-        optimizer: Any = self._trained.optimizer
+        optimizer: Any = self._trained_model.optimizer
         try:
-            optimizer.learning_rate = learning_rate_of(self._trained)
+            optimizer.learning_rate = learning_rate_of(self._trained_model)
         except (AttributeError, TypeError) as err:
             raise TrainingError(
                 "The learning rate of the optimizer cannot be set.",

@@ -52,7 +52,7 @@ def read(texts: Sequence[str]) -> Any:
     if any(named):
         if not all(named):
             raise _unknown(str(list(texts)), "either all inputs have names or none has")
-        return {found[1]: _read(found[2]) for found in named if found}
+        return {match[1]: _read(match[2]) for match in named if match}
     tensors = [_read(text) for text in texts]
     return tensors[0] if len(tensors) == 1 else tensors
 

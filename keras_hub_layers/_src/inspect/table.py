@@ -37,33 +37,33 @@ def table(interface: Any) -> tables.Table:
 def _rows(info: Any) -> Iterator[Row]:
     origin = producers.in_words(info.producer, info.tf_version)
     yield Row("handle", (info.handle or "(an object in this process)",))
-    yield Row("format", tables.wrapped(", ".join(filter(None, (format_of(info), origin))), _TEXT))
+    yield Row("format", tables.wrap(", ".join(filter(None, (format_of(info), origin))), _TEXT))
     if info.tags:
         yield Row("tags", (", ".join(info.tags),))
     verdict = ("yes: " if info.fine_tunable else "no: ") + info.reason
-    yield Row("fine-tunable", tables.wrapped(verdict, _TEXT), "good" if info.fine_tunable else "warn")
-    code = tables.wrapped(info.code, _TEXT) if info.arguments is None else (info.code,)
+    yield Row("fine-tunable", tables.wrap(verdict, _TEXT), "good" if info.fine_tunable else "warn")
+    code = tables.wrap(info.code, _TEXT) if info.arguments is None else (info.code,)
     yield Row("use it as", code, "code")
     if info.fine_tuning_code not in ("", info.code):
         yield Row("tune it as", (info.fine_tuning_code,), "code")
     if info.python_ops:
-        yield Row("Python code", tables.wrapped(_python(info.python_ops), _TEXT), "bad")
+        yield Row("Python code", tables.wrap(_python(info.python_ops), _TEXT), "bad")
     if info.missing_ops:
-        yield Row("missing ops", tables.wrapped(", ".join(info.missing_ops), _TEXT), "bad")
+        yield Row("missing ops", tables.wrap(", ".join(info.missing_ops), _TEXT), "bad")
     for need in info.requires:
-        yield Row("needs", tables.wrapped(f"{need.package}, for {', '.join((*need.ops, *need.types))}", _TEXT))
+        yield Row("needs", tables.wrap(f"{need.package}, for {', '.join((*need.ops, *need.types))}", _TEXT))
         yield Row("", (need.advice,), "code")
     yield Row("")
     yield from _calls(info)
     yield from _signatures(info)
-    yield Row("pieces", tables.wrapped(", ".join(info.pieces) or "none", _TEXT))
+    yield Row("pieces", tables.wrap(", ".join(info.pieces) or "none", _TEXT))
     if info.piece_traces:
         yield Row("piece calls", _piece_calls(info))
-    yield Row("assets", tables.wrapped(", ".join(info.assets) or "none", _TEXT))
+    yield Row("assets", tables.wrap(", ".join(info.assets) or "none", _TEXT))
     yield Row("losses", (f"{info.regularization_losses} for regularization" if info.regularization_losses else "none",))
-    yield Row("strings", tables.wrapped(_strings(info), _TEXT))
+    yield Row("strings", tables.wrap(_strings(info), _TEXT))
     known = info.jit if info.jit != "unknown" else "unknown: no op is known to hinder it (HubLayer does not use XLA)"
-    yield Row("XLA", tables.wrapped(known, _TEXT))
+    yield Row("XLA", tables.wrap(known, _TEXT))
     yield Row("")
     yield from _variables(info)
 
@@ -79,7 +79,7 @@ def _calls(info: Any) -> Iterator[Row]:
         return
     calls = dict.fromkeys((_flow(t.inputs, t.outputs), _arguments(t.arguments)) for t in info.traces)
     lines = [line for flow, fixed in calls for line in (*flow, *((f"  with {fixed}",) if fixed else ()))]
-    yield Row("call", tables.folded(lines, _MANY, "more lines") or ("any input: it was not traced yet",))
+    yield Row("call", tables.fold(lines, _MANY, "more lines") or ("any input: it was not traced yet",))
     if not info.accepts_training:
         mode = "no such argument: one mode for training and inference"
     elif any(trace.training == "tensor" for trace in info.traces):
@@ -93,7 +93,7 @@ def _signatures(info: Any) -> Iterator[Row]:
     lines: list[str] = []
     for name, signature in info.signatures.items():
         lines += [name, *("  " + line for line in _flow(signature.inputs, signature.outputs, _TEXT - 2))]
-    yield Row("signatures", tables.folded(lines, _MANY, "more lines") or ("none",))
+    yield Row("signatures", tables.fold(lines, _MANY, "more lines") or ("none",))
 
 
 def _piece_calls(info: Any) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def _piece_calls(info: Any) -> tuple[str, ...]:
     for name, traces in info.piece_traces.items():
         calls = dict.fromkeys(_flow(trace.inputs, trace.outputs, _TEXT - 2) for trace in traces)
         lines += [name, *("  " + line for flow in calls for line in flow)]
-    return tuple(tables.folded(lines, _MANY, "more lines"))
+    return tuple(tables.fold(lines, _MANY, "more lines"))
 
 
 def _python(names: tuple[str, ...]) -> str:
@@ -113,8 +113,8 @@ def _flow(inputs: Any, outputs: Any, width: int = _TEXT) -> tuple[str, ...]:
     line = f"{describe(inputs)} -> {describe(outputs)}"
     if len(line) <= width:
         return (line,)
-    entering = tables.folded(_entries(inputs), _FEW, "more")
-    leaving = tables.folded(_entries(outputs), _FEW, "more")
+    entering = tables.fold(_entries(inputs), _FEW, "more")
+    leaving = tables.fold(_entries(outputs), _FEW, "more")
     return (*entering, *(("-> " if place == 0 else "   ") + line for place, line in enumerate(leaving)))
 
 
@@ -146,24 +146,28 @@ def _takes_strings(inputs: Any) -> bool:
 def _variables(info: Any) -> Iterator[Row]:
     head = ("", "variables", "parameters", "MB")
     sizes = [(name, f"{s.variables:,}", f"{s.parameters:,}", megabytes(s.size)) for name, s in info.sizes.items()]
-    yield Row("size", tables.columns([head, *sizes]))
+    yield Row("size", tables.align_columns([head, *sizes]))
     if not info.variables:
         return
     if len(info.variables) <= _FEW:
         states = {(True, True): "trainable", (False, True): "published", (False, False): "not published"}
         rows = [
-            (_name(v.name), f"{v.dtype} {shown(v.shape)}", states[v.trainable, v.published] + _without_gradient(v))
+            (
+                _name(v.name),
+                f"{v.dtype} {format_shape(v.shape)}",
+                states[v.trainable, v.published] + _without_gradient(v),
+            )
             for v in info.variables
         ]
-        yield Row("variables", tables.columns(rows, left=3))
+        yield Row("variables", tables.align_columns(rows, left=3))
         return
     head = ("", "variables", "parameters", "MB", "trainable")
     rows = [
         (_name(g.name), f"{len(g.variables):,}", f"{g.parameters:,}", megabytes(g.size), f"{g.trainable:,}")
         for g in info.groups
     ]
-    first, *lines = tables.columns([head, *rows])
-    yield Row("groups", (first, *tables.folded(lines, _MANY, "more groups (--json lists all)")))
+    first, *lines = tables.align_columns([head, *rows])
+    yield Row("groups", (first, *tables.fold(lines, _MANY, "more groups (--json lists all)")))
 
 
 def _without_gradient(variable: Any) -> str:
@@ -172,10 +176,10 @@ def _without_gradient(variable: Any) -> str:
 
 def _name(name: str) -> str:
     """A name that fits into a column."""
-    return words.shortened(name, _NAME)
+    return words.shorten(name, _NAME)
 
 
-def shown(shape: Any) -> str:
+def format_shape(shape: Any) -> str:
     """A shape, `None` for one whose rank is unknown."""
     return "(…)" if shape is None else str(shape)
 

@@ -53,8 +53,8 @@ def _labels(names: Sequence[str]) -> list[str]:
     """The group of each variable, of names in the order of use; states of random generators go with a neighbour."""
     kept = [name for name in names if not _RANDOM.search(name)]
     if kept and len(kept) < len(names):
-        found = _labels(kept)
-        upcoming, latest = iter(found), found[0]
+        others = _labels(kept)
+        upcoming, latest = iter(others), others[0]
         labels = []
         for name in names:
             latest = latest if _RANDOM.search(name) else next(upcoming)
@@ -78,20 +78,20 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 def _blocks(names: Sequence[str]) -> list[str | None]:
     """The numbered block of each name. Where several stacks count alike (an encoder and a decoder), with its stack."""
-    found = [_BLOCK.search(name) for name in names]
+    matches = [_BLOCK.search(name) for name in names]
     stacks: dict[str, set[tuple[str, ...]]] = {}
-    for match in found:
+    for match in matches:
         if match is not None:
             stacks.setdefault(_word(match.group()), set()).add(_path(match))
     alike = [paths for paths in stacks.values() if len(paths) > 1]
-    shared = min((_shared(paths) for paths in alike), default=0)
+    shared = min((_common_length(paths) for paths in alike), default=0)
     return [
         None if match is None else _word("_".join([*(_path(match)[shared:] if alike else ()), match.group()]))
-        for match in found
+        for match in matches
     ]
 
 
-def _shared(paths: set[tuple[str, ...]]) -> int:
+def _common_length(paths: set[tuple[str, ...]]) -> int:
     """How many parts the beginnings of paths have in common."""
     first, *others = sorted(paths)
     return next((n for n, part in enumerate(first) if any(path[n : n + 1] != (part,) for path in others)), len(first))

@@ -47,15 +47,19 @@ def group_infos(
 
 
 def _group_info(name: str, members: Sequence[VariableInfo]) -> GroupInfo:
-    tunable = [v for v in members if v.trainable]
-    return GroupInfo(
-        name=name,
-        variables=tuple(v.name for v in members),
-        tunable=tuple(v.name for v in tunable),
-        parameters=sum(v.parameters for v in members),
-        size=sum(v.size for v in members),
-        trainable=sum(v.parameters for v in tunable if v.gradient),
-    )
+    trainable = sum(v.parameters for v in members if v.trainable and v.gradient)
+    return GroupInfo(**group_fields(name, members), trainable=trainable)
+
+
+def group_fields(name: str, members: Sequence[VariableInfo]) -> dict[str, Any]:
+    """The fields that a `GroupInfo` with these members and a `finetuning.Group` have in common."""
+    return {
+        "name": name,
+        "variables": tuple(v.name for v in members),
+        "tunable": tuple(v.name for v in members if v.trainable),
+        "parameters": sum(v.parameters for v in members),
+        "size": sum(v.size for v in members),
+    }
 
 
 def extent(infos: Iterable[VariableInfo]) -> Extent:

@@ -29,7 +29,7 @@ def check_safe_mode(handle: Any) -> None:
         "The file or config holds a HubLayer. A SavedModel is a program, so safe_mode=True refuses to load it.",
         expected="safe_mode=False, for a file whose author you trust",
         received="safe_mode=True",
-        where=f"HubLayer({code.shown(handle)})",
+        where=f"HubLayer({code.format_handle(handle)})",
         fix="keras.saving.load_model(path, safe_mode=False)\n"
         "keras.config.enable_unsafe_deserialization()   # before model_from_json or Model.from_config",
     )
@@ -61,13 +61,13 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
     given = {"tags": tags, "load_options": load_options, "sha256": sha256}
     given = {name: value for name, value in given.items() if value is not None}
     if given:
-        raise _already_loaded(handle, given)
+        raise _already_loaded_error(handle, given)
     if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
         raise _layer_as_handle(handle)
     return handle
 
 
-def _already_loaded(obj: Any, given: dict[str, Any]) -> InterfaceError:
+def _already_loaded_error(obj: Any, given: dict[str, Any]) -> InterfaceError:
     return InterfaceError(
         "An object that is already loaded takes no arguments for loading.",
         expected="an object alone, or a handle with these arguments",

@@ -137,8 +137,8 @@ class HubLayer(layers.OwnLosses):
             signature = signature or "default"
             if output_key is None and not signature_outputs_as_dict:
                 output_key = "default"
-        self._where = f"layer {self.name!r}, handle {code.shown(handle)}"
-        with errors.located(self._where):
+        self._where = f"layer {self.name!r}, handle {code.format_handle(handle)}"
+        with errors.add_place(self._where):
             self._settings = arguments_lib.Settings(
                 handle=handle,
                 arguments=arguments_lib.plain_arguments(arguments),
@@ -154,7 +154,7 @@ class HubLayer(layers.OwnLosses):
         self._line = functools.partial(self._settings.line, trainable=trainable or None, unfreeze=unfreeze)
         self._is_tf1 = source is not None and source.format != "tf2"
         self._warned: frozenset[str] = frozenset()
-        with self._located():
+        with self._add_place():
             target, function = selection.choose(self._loaded, self._settings)
             settings = self._settings
             self._choice = base.Choice(target, function, settings.arguments, output_key, settings.output_shape)
@@ -211,7 +211,7 @@ class HubLayer(layers.OwnLosses):
         matches = None
         if wanted is not None:
             names = [self._executor.name_of(weight) for weight in self._executor.candidates]
-            with self._located():
+            with self._add_place():
                 matches = unfreeze_patterns.matcher(wanted, names)
         self._train_only(wanted, matches)
 
@@ -226,7 +226,7 @@ class HubLayer(layers.OwnLosses):
     # -- Keras' protocol -----------------------------------------------------------------------------------------
 
     def __call__(self, inputs: Any = None, training: Any = None, **kwargs: Any) -> Any:
-        with self._located():
+        with self._add_place():
             if inputs is None:
                 raise call_argument.no_input_error(kwargs)
             if not call_argument.is_flag(training):
@@ -241,7 +241,7 @@ class HubLayer(layers.OwnLosses):
                 raise call_argument.unknown_arguments_error(kwargs, self._executor.input_names) from err
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        with self._located():
+        with self._add_place():
             self._check_trainable()
             model = fit.model_in_training()
             if model is not None:
@@ -263,12 +263,12 @@ class HubLayer(layers.OwnLosses):
             return outputs
 
     def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
-        with self._located():
+        with self._add_place():
             self._check_trainable()
             return self._executor.output_spec(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        with self._located():
+        with self._add_place():
             spec = self._executor.output_spec(self._executor.symbolic_inputs(input_shape))
         return keras.tree.map_structure(lambda tensor: tensor.shape, spec)
 
@@ -290,7 +290,7 @@ class HubLayer(layers.OwnLosses):
         return None if executor is None else executor.input_dtype
 
     def get_config(self) -> dict[str, Any]:
-        with self._located():
+        with self._add_place():
             config = {"handle": serialization.live_handle(self._settings.handle), **self._settings.config()}
             if self._unfreeze is not None:
                 config["unfreeze"] = self.unfreeze
@@ -306,9 +306,9 @@ class HubLayer(layers.OwnLosses):
 
     # -- for all of these ----------------------------------------------------------------------------------------
 
-    def _located(self) -> contextlib.AbstractContextManager[None]:
+    def _add_place(self) -> contextlib.AbstractContextManager[None]:
         """Errors that leave this block say which layer it is, and show its line of code."""
-        return errors.located(self._where, self._line)
+        return errors.add_place(self._where, self._line)
 
     def _warn(self, warning: str | Callable[[errors.Line], str]) -> None:
         """Warn, once, and say which layer it is."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.layers.arguments import Settings
-from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers._src.savedmodel import contents, live_functions, live_object
 from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import InterfaceError, Line
 
@@ -48,7 +48,7 @@ def choose(obj: Any, settings: Settings) -> tuple[Any, contents.Function]:
 
 
 def _signature(obj: Any, settings: Settings) -> contents.Function:
-    signatures = live_object.signatures(obj)
+    signatures = live_functions.signatures(obj)
     name = settings.signature
     if name not in signatures:
         raise _no_such_signature(str(name), signatures, settings)
@@ -75,7 +75,7 @@ def _signature(obj: Any, settings: Settings) -> contents.Function:
 
 
 def _callable(obj: Any, settings: Settings) -> contents.Function:
-    function = live_object.call_function(obj)
+    function = live_functions.call_function(obj)
     if function is not None and function.is_usable(settings.arguments):
         return function
     raise _not_callable(obj, function, settings)
@@ -89,7 +89,7 @@ def _takes_tensors(signature: contents.Function) -> bool:
 
 
 def _not_callable(obj: Any, function: contents.Function | None, settings: Settings) -> InterfaceError:
-    signatures, pieces = live_object.signatures(obj), live_object.pieces(obj)
+    signatures, pieces = live_functions.signatures(obj), live_object.pieces(obj)
     if function is None:
         received = "an object that cannot be called"
     elif set(function.required) - set(settings.arguments):

@@ -81,8 +81,8 @@ def extract(config: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a layer from its config; a SavedModel that came along goes into the handle."""
     if isinstance(config.get("handle"), EmbeddedHandle):
         warn(
-            f"handle {code.shown(config['handle'])}: this is a copy of a layer that came from a file, which holds the "
-            "SavedModel's graph and not its first weights. They are NaN until they are set:\n"
+            f"handle {code.format_handle(config['handle'])}: this is a copy of a layer that came from a file, which "
+            "holds the SavedModel's graph and not its first weights. They are NaN until they are set:\n"
             "copy.set_weights(model.get_weights())"
         )
     arguments = {name: value for name, value in config.items() if name != "embedded"}
@@ -131,7 +131,7 @@ def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
         shutil.rmtree(directory, ignore_errors=True)
         if isinstance(err, LoadError):
             raise
-        raise _damaged(handle, err) from err
+        raise _damaged_error(handle, err) from err
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -148,12 +148,12 @@ def _no_config(obj: Any) -> ConfigError:
     )
 
 
-def _damaged(handle: EmbeddedHandle, err: Exception) -> LoadError:
+def _damaged_error(handle: EmbeddedHandle, err: Exception) -> LoadError:
     return LoadError(
         "The SavedModel inside the file is damaged.",
         expected="the text that was written with the file",
         received=f"{type(err).__name__}: {err}",
-        where=f"handle {code.shown(handle)}",
+        where=f"handle {code.format_handle(handle)}",
         fix="save the model again",
     )
 

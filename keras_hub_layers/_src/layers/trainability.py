@@ -16,10 +16,10 @@ from keras_hub_layers._src.inspect.verdicts.call_target import BodyReader
 from keras_hub_layers._src.inspect.verdicts.gradients import check_gradients
 from keras_hub_layers._src.layers import unfreeze_patterns
 from keras_hub_layers._src.layers.arguments import Settings
-from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers._src.savedmodel import contents, live_functions, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
 from keras_hub_layers._src.savedmodel.source import source_of
-from keras_hub_layers._src.text.words import listed
+from keras_hub_layers._src.text.words import join_names
 from keras_hub_layers.errors import Line, TrainingError
 
 Warning = str | Callable[[Line], str]
@@ -73,7 +73,7 @@ def _tunable_line(obj: Any, settings: Settings, is_tf1: bool, patterns: Any, lin
         unfreeze_patterns.matcher(patterns or (), [v.name for v in interface.variables if v.trainable])
     except TrainingError:  # it selects nothing there either
         unfreeze = {"unfreeze": None}
-    function = live_object.call_function(obj)
+    function = live_functions.call_function(obj)
     outputs = function.traces[0].outputs if function and function.traces else None
     key = settings.output_key if isinstance(outputs, Mapping) and settings.output_key in outputs else None
     return line(signature=None, signature_outputs_as_dict=None, output_key=key, trainable=True, **unfreeze)
@@ -81,7 +81,7 @@ def _tunable_line(obj: Any, settings: Settings, is_tf1: bool, patterns: Any, lin
 
 def has_no_gradient(choice: base.Choice, executor: base.Executor) -> bool:
     """Whether no gradient passes the outputs of what is called, although it has variables to train."""
-    return bool(executor.candidates and contents.blocking(choice.function, choice.output_key))
+    return bool(executor.candidates and contents.blocking_dtypes(choice.function, choice.output_key))
 
 
 def suggest_pattern(choice: base.Choice, executor: base.Executor) -> str | None:
@@ -96,7 +96,7 @@ def suggest_pattern(choice: base.Choice, executor: base.Executor) -> str | None:
 
 def no_gradient_warning(choice: base.Choice) -> Warning:
     """To give where `has_no_gradient`."""
-    dtypes = contents.blocking(choice.function, choice.output_key)
+    dtypes = contents.blocking_dtypes(choice.function, choice.output_key)
     return lambda line: (
         f"The layer cannot be fine-tuned, since its output is {dtypes}: no gradient passes it, so its weights stay as "
         f"they are. To use it as it is:\n{line(trainable=None, unfreeze=None)}"
@@ -173,7 +173,7 @@ def _gradient_warnings(layer: Any, choice: base.Choice, executor: base.Executor)
 def _without_gradient_warning(names: list[str], count: int, reason: str) -> Warning:
     pattern = "^(?!(" + "|".join(map(re.escape, names)) + ")$)"
     return (
-        f"{len(names)} of the {count} weights that are trained get no gradient {reason}: {listed(names)}. To leave "
+        f"{len(names)} of the {count} weights that are trained get no gradient {reason}: {join_names(names)}. To leave "
         f"them out:\nlayer.unfreeze = {pattern!r}   # before compile"
     )
 
@@ -198,11 +198,11 @@ def _moving_state(choice: base.Choice, executor: base.Executor) -> list[str]:
     if not all(isinstance(mode, (bool, type(None))) for mode in modes):
         return []  # a tensor says at run time whether it moves
     names = {id(weight.value): executor.name_of(weight) for weight in executor.weights}
-    return [names.get(id(v), contents.name_of(v)) for v in assignments.written(choice.function)]
+    return [names.get(id(v), contents.name_of(v)) for v in assignments.assigned_variables(choice.function)]
 
 
 def _moving_state_warning(names: list[str]) -> Warning:
     return (
-        f"The layer is frozen, but its SavedModel assigns to {listed(names)} whenever it is called, in inference mode "
-        "too, so this state moves during fit."
+        f"The layer is frozen, but its SavedModel assigns to {join_names(names)} whenever it is called, in inference "
+        "mode too, so this state moves during fit."
     )

@@ -16,7 +16,7 @@ from keras_hub_layers.errors import ResolveError
 
 
 @contextmanager
-def running(directory: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def serve_in_thread(directory: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve a directory from a thread of this process.
 
     Args:
@@ -30,7 +30,7 @@ def running(directory: str | os.PathLike[str], host: str = "127.0.0.1", port: in
     Example:
 
     ```python
-    with running("models") as base:
+    with serve_in_thread("models") as base:
         layer = layers.HubLayer(f"{base}/encoder")
     ```
     """

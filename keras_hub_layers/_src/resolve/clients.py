@@ -41,7 +41,7 @@ def resolve_kaggle(handle: Handle, sha256: str | None) -> str:
     if (offline() or model.version) and (found := _in_kaggle_cache(model)):
         return found
     if offline():
-        raise not_cached(handle, "the cache of kagglehub")
+        raise not_cached_error(handle, "the cache of kagglehub")
     kagglehub = client("kagglehub", "kaggle", str(model))
     with Cache().lock(handle.text):  # kagglehub unpacks in place, without a lock
         path = call(lambda: kagglehub.model_download(str(model)), handle.text)
@@ -70,7 +70,7 @@ def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
 
     path = call(download, handle.text)
     if not os.path.isdir(path) or not os.listdir(path):
-        raise _nothing(handle.text, model)
+        raise _no_model_error(handle.text, model)
     check_directory(path)
     return path
 
@@ -119,7 +119,7 @@ def call(work: Callable[[], T], where: str) -> T:
         ) from error
 
 
-def not_cached(handle: Handle, where: str) -> OfflineError:
+def not_cached_error(handle: Handle, where: str) -> OfflineError:
     """The error for what would need the network while it is switched off."""
     return OfflineError(
         "The model is not in the cache, and the network is switched off.",
@@ -145,7 +145,7 @@ def _in_kaggle_cache(model: KaggleModel) -> str | None:
     return None
 
 
-def _nothing(text: str, model: HuggingFaceModel) -> HandleNotFoundError:
+def _no_model_error(text: str, model: HuggingFaceModel) -> HandleNotFoundError:
     return HandleNotFoundError(
         "The repository holds no SavedModel there.",
         expected=f"saved_model.pb in {model.subfolder or 'the top folder'} of {model.repo}",

@@ -22,7 +22,7 @@ from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.resolve.checksums import check_pin
 from keras_hub_layers._src.resolve.handles import display
 from keras_hub_layers._src.resolve.http.bounds import Bounds
-from keras_hub_layers._src.resolve.http.refusals import refused, retry_after
+from keras_hub_layers._src.resolve.http.refusals import refusal, retry_after
 from keras_hub_layers._src.resolve.http.request import Answer, Broken, get, retry, wire_errors
 from keras_hub_layers._src.resolve.http.session import session
 from keras_hub_layers.errors import DownloadError
@@ -76,7 +76,7 @@ def download(
 
     Raises:
         HandleNotFoundError: The server says that there is nothing.
-        DownloadError: The transfer failed, was refused, or took too long.
+        DownloadError: The transfer failed, was refusal, or took too long.
         ChecksumError: The bytes are not those of `sha256`.
         OSError: The file cannot be written.
     """
@@ -122,7 +122,7 @@ class _Transfer:
 
     def run(self, web: requests.Session, file: BinaryIO, advance: Advance) -> None:
         """Try until the file is whole, or the attempts or the time without progress are used up."""
-        retry(lambda: self._attempt(web, file, advance), self.bounds, self.deadline, self._failed)
+        retry(lambda: self._attempt(web, file, advance), self.bounds, self.deadline, self._failed_error)
 
     def _attempt(self, web: requests.Session, file: BinaryIO, advance: Advance) -> None:
         """Ask once, from where the last attempt stopped."""
@@ -160,7 +160,7 @@ class _Transfer:
                 self.restart()
                 raise Broken(f"the server answered with another part than the one asked for ({answer!r})", wait=0)
         elif status != 200:
-            raise refused(self.url, self.final_url, response)
+            raise refusal(self.url, self.final_url, response)
 
     def _begin(self, response: requests.Response, file: BinaryIO) -> None:
         """Note what the headers announce, and refuse what cannot fit."""
@@ -193,7 +193,7 @@ class _Transfer:
             if not piece:
                 break
             if self.received == 0 and _is_page(response, piece):
-                raise refused(self.url, self.final_url, response, piece)
+                raise refusal(self.url, self.final_url, response, piece)
             file.write(piece)
             self.digest.update(piece)
             self.received += len(piece)
@@ -205,7 +205,7 @@ class _Transfer:
         if self.total is not None and self.received != self.total:
             raise Broken(f"the connection closed after {self.received} of {self.total} bytes")
         if self.received == 0:
-            raise refused(self.url, self.final_url, response, b"nothing: the body is empty")
+            raise refusal(self.url, self.final_url, response, b"nothing: the body is empty")
 
     def _check_size(self, size: int) -> None:
         if self.total is not None and size > self.total:
@@ -225,7 +225,7 @@ class _Transfer:
                 fix=f"if you trust the publisher: export KERAS_HUB_LAYERS_MAX_BYTES={2 * size}",
             )
 
-    def _failed(self, reason: str) -> DownloadError:
+    def _failed_error(self, reason: str) -> DownloadError:
         return DownloadError(
             "The download failed.",
             expected="the archive of a SavedModel",

@@ -13,7 +13,7 @@ def offline() -> bool:
     return os.environ.get("KERAS_HUB_LAYERS_OFFLINE", "").strip().lower() not in _OFF
 
 
-def uncompressed() -> bool:
+def wants_uncompressed() -> bool:
     """Whether `TFHUB_MODEL_LOAD_FORMAT` asks for the uncompressed form of the hosting protocol."""
     return os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED"
 

@@ -32,7 +32,7 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HandleNotFoundError(
             "There is nothing at this path.",
-            expected=_expected(handle),
+            expected=_describe_expected(handle),
             received="no such file or directory",
             where=path if handle.text == path else f"{handle.text!r}, which is {path}",
             fix=_meant(handle, path) or _neighbours(path),
@@ -119,13 +119,13 @@ def _check_contents(directory: str, where: str) -> None:
         raise ResolveError(
             "Files of the SavedModel are Git-LFS pointers: their contents were not fetched.",
             expected="the files themselves",
-            received=f"pointers in place of {words.listed(pointers)}",
+            received=f"pointers in place of {words.join_names(pointers)}",
             where=where,
             fix=other_formats.LFS_FIX,
         )
 
 
-def _expected(handle: Handle) -> str:
+def _describe_expected(handle: Handle) -> str:
     """What could stand at a missing path; all forms of handles, where the text may be meant for another one."""
     if os.path.isabs(handle.location) or handle.text.startswith((".", "file:")):
         return "a directory with a SavedModel, or an archive of one"

@@ -10,8 +10,8 @@ from keras_hub_layers._src.public import public
 from keras_hub_layers._src.resolve.archives.unpack import is_damaged
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.checksums import check_pin, parse_pin, refuse_pin
-from keras_hub_layers._src.resolve.clients import not_cached, resolve_hugging_face, resolve_kaggle
-from keras_hub_layers._src.resolve.environment import mirrors, offline, uncompressed
+from keras_hub_layers._src.resolve.clients import not_cached_error, resolve_hugging_face, resolve_kaggle
+from keras_hub_layers._src.resolve.environment import mirrors, offline, wants_uncompressed
 from keras_hub_layers._src.resolve.handles import Handle, display, mirror, parse
 from keras_hub_layers._src.resolve.http.bounds import Bounds
 from keras_hub_layers._src.resolve.local import resolve_path, unpack_into
@@ -79,7 +79,7 @@ def _download(handle: Handle, sha256: str | None) -> str:
             return found
     refuse_page(handle)
     if offline():
-        raise not_cached(handle, cache.root)
+        raise not_cached_error(handle, cache.root)
     url = handle.location if handle.is_archive else _with_query(handle.location, "tf-hub-format=compressed")
 
     bounds = Bounds.from_environment()
@@ -123,13 +123,13 @@ def _fetch(handle: Handle, url: str, archive: str, bounds: Bounds, deadline: Dea
             raise refusal from error
 
 
-def _uncompressed(handle: Handle, sha256: str | None) -> str:
+def _resolve_uncompressed(handle: Handle, sha256: str | None) -> str:
     """The other form of the hosting protocol: the server names a place that TensorFlow reads without a download."""
     from keras_hub_layers._src.resolve.http.see_other import see_other
 
     refuse_pin(handle, sha256, "a directory on a remote file system")
     if offline():
-        raise not_cached(handle, "no cache: TFHUB_MODEL_LOAD_FORMAT=UNCOMPRESSED reads in place")
+        raise not_cached_error(handle, "no cache: TFHUB_MODEL_LOAD_FORMAT=UNCOMPRESSED reads in place")
     place = see_other(_with_query(handle.location, "tf-hub-format=uncompressed"), Bounds.from_environment())
     if not place.startswith("gs://"):
         raise DownloadError(
@@ -159,7 +159,7 @@ def _remote(handle: Handle, sha256: str | None) -> str:
 
 RESOLVERS = [
     Resolver(lambda h: h.kind == "remote", _remote),
-    Resolver(lambda h: h.kind == "url" and not h.is_archive and uncompressed(), _uncompressed),
+    Resolver(lambda h: h.kind == "url" and not h.is_archive and wants_uncompressed(), _resolve_uncompressed),
     Resolver(lambda h: h.kind == "url", _download),
     Resolver(lambda h: h.kind == "huggingface", resolve_hugging_face),
     Resolver(lambda h: h.kind == "kaggle" and not os.path.exists(h.location), _kaggle),

@@ -11,7 +11,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from keras_hub_layers._src.savedmodel.graphs.library import Body
 
-__all__ = ["Contents", "Function", "Trace", "Variables", "blocking", "is_piece_name", "name_of"]
+__all__ = ["Contents", "Function", "Trace", "Variables", "blocking_dtypes", "is_piece_name", "name_of"]
 
 
 # What Keras stores beside the interface; callable, but nobody's piece.
@@ -49,11 +49,11 @@ class Trace:
     def split(self, inputs: Any) -> tuple[Any, dict[str, Any]]:
         """Inputs, structured as the trace's, as the first argument of the function and those that it takes by name."""
         if not self.keywords:
-            return self.formed(inputs), {}
+            return self.pack_as_traced(inputs), {}
         first = next(value for name, value in inputs.items() if name not in self.keywords)
-        return self.formed(first), {name: inputs[name] for name in self.keywords}
+        return self.pack_as_traced(first), {name: inputs[name] for name in self.keywords}
 
-    def formed(self, inputs: Any) -> Any:
+    def pack_as_traced(self, inputs: Any) -> Any:
         """Inputs, structured as the trace's, in the form that the function takes."""
         return inputs if self.form is None else tf.nest.pack_sequence_as(self.form, tf.nest.flatten(inputs))
 
@@ -180,7 +180,7 @@ class Contents:
     not_loadable: str = ""
 
 
-def blocking(function: Function | None, output_key: str | None = None) -> str:
+def blocking_dtypes(function: Function | None, output_key: str | None = None) -> str:
     """The dtypes of a function's outputs, in words, if no gradient passes any of them; `""` if one may, or unknown.
 
     Args:

@@ -9,8 +9,6 @@ Reference:
 - [Reusable SavedModels](https://www.tensorflow.org/hub/reusable_saved_models)
 """
 
-import functools
-import inspect
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -19,43 +17,15 @@ import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel import input_losses
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace, Variables, is_piece_name
-from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete
-from keras_hub_layers._src.savedmodel.traces import as_plain, gather_variables, make_trace
+from keras_hub_layers._src.savedmodel.live_functions import call_function, is_function, signatures, traces_of
+from keras_hub_layers._src.savedmodel.traces import gather_variables
 from keras_hub_layers.errors import InterfaceError
-
-
-def call_function(obj: Any) -> Function | None:
-    """The function behind `obj(...)`; `None` if the object cannot be called."""
-    call = getattr(obj, "__call__", None)  # noqa: B004 - an attribute of that name on the instance counts
-    if call is None:
-        return None
-    if _is_function(obj):
-        call = obj
-    parameters, is_open = _parameters(obj, call)
-    names = [_input_name(call), *parameters]
-    traces, is_restored = _traces(call, names), hasattr(call, "concrete_functions")
-    return Function(call, parameters, traces, is_open=is_open, is_restored=is_restored, input_name=names[0])
-
-
-def signatures(obj: Any) -> dict[str, Function]:
-    """The signatures of a loaded object by name, in their order."""
-    functions = {}
-    for name, function in dict(getattr(obj, "signatures", None) or {}).items():
-        _, inputs = function.structured_input_signature
-        trace = Trace(
-            inputs=dict(inputs),
-            outputs=function.structured_outputs,
-            variables=_captured(function),
-            body=functools.partial(body_of_concrete, function),
-        )
-        functions[name] = Function(call=function, traces=(trace,), is_signature=True, is_restored=True)
-    return functions
 
 
 def variables(obj: Any, functions: tuple[Function, ...]) -> Variables:
     """The published variables of an object, and what the given functions use beyond them."""
     container = _containers(obj) if tf.distribute.has_strategy() else {}
-    if _is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
+    if is_function(obj):  # its attributes of these names are TensorFlow's own, and no publication
         return gather_variables((), (), functions, container)
     try:
         published = [_variables_in(getattr(obj, name, None)) for name in ("trainable_variables", "variables")]
@@ -76,14 +46,14 @@ def _not_built(obj: Any, err: ValueError) -> InterfaceError:
 
 def losses(obj: Any) -> list[Any]:
     """The published regularization losses, callable or not."""
-    return [] if _is_function(obj) else _as_list(getattr(obj, "regularization_losses", None))
+    return [] if is_function(obj) else _as_list(getattr(obj, "regularization_losses", None))
 
 
 def input_losses_function(obj: Any) -> Function | None:
     """What computes the outputs of a Keras 2 object together with the losses that depend on inputs; or `None`."""
     keras_api = getattr(obj, "keras_api", None)
     functions = [getattr(keras_api, name, None) for name in input_losses.NAMES]
-    return next((call_function(function) for function in functions if _is_function(function)), None)
+    return next((call_function(function) for function in functions if is_function(function)), None)
 
 
 def input_losses_verdict(obj: Any, call: Function | None) -> str:
@@ -130,56 +100,6 @@ def is_object(obj: Any) -> bool:
     return not isinstance(obj, type) and (callable(obj) or hasattr(obj, "signatures") or bool(_descendants(obj)))
 
 
-def _parameters(obj: Any, call: Any) -> tuple[dict[str, Any], bool]:
-    """Names and defaults of the arguments after the first; and whether any other keyword may be tried."""
-    try:
-        parameters = list(inspect.signature(call).parameters.values())
-        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-            # a Keras 2 layer in process says it in `call`; a Python function or method says it itself
-            parameters = list(inspect.signature(getattr(obj, "call", obj)).parameters.values())
-    except (TypeError, ValueError):
-        return {}, False
-    if parameters and parameters[0].name == "self":
-        parameters = parameters[1:]
-    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    first = 0 if named and named[0].kind is inspect.Parameter.KEYWORD_ONLY else 1  # what comes by name only is no input
-    return {p.name: p.default for p in named[first:]}, is_open
-
-
-def _input_name(call: Any) -> str:
-    try:
-        parameters = inspect.signature(call).parameters.values()
-        names = [p.name for p in parameters if p.name != "self" and p.kind is not p.KEYWORD_ONLY]
-    except (TypeError, ValueError):
-        names = []
-    return names[0] if names else "inputs"
-
-
-def _traces(call: Any, names: list[str]) -> tuple[Trace, ...]:
-    if hasattr(call, "concrete_functions"):
-        return tuple(_trace(function, names) for function in call.concrete_functions)
-    if isinstance(call, tf.types.experimental.ConcreteFunction):
-        return (_trace(call, names),)
-    specs = getattr(call, "input_signature", None)
-    if specs:  # an in-process tf.function with a declared signature
-        arguments = dict(zip(names[1:], specs[1:], strict=False))
-        return (Trace(inputs=as_plain(specs[0]), arguments=arguments),)
-    return ()
-
-
-def _trace(function: Any, names: list[str]) -> Trace:
-    args, kwargs = function.structured_input_signature
-    body = functools.partial(body_of_concrete, function)
-    return make_trace(args, kwargs, names, function.structured_outputs, _captured(function), body)
-
-
-def _is_function(obj: Any) -> bool:
-    """Whether an object is a TensorFlow function itself, not something that has one."""
-    kinds = (tf.types.experimental.ConcreteFunction, tf.types.experimental.PolymorphicFunction)
-    return isinstance(obj, kinds) or hasattr(obj, "concrete_functions")
-
-
 def _as_list(value: Any) -> list[Any]:
     """The entries of a published list, of lists and dicts in it too; of anything else itself."""
     if value is None:
@@ -195,13 +115,9 @@ def _variables_in(value: Any) -> list[Any]:
     return [entry for entry in entries if isinstance(entry, tf.Variable)]
 
 
-def _captured(function: Any) -> tuple[Any, ...]:
-    return tuple(getattr(function, "variables", None) or ())
-
-
 def _is_piece(obj: Any) -> bool:
     """Whether something is a named callable; not, if it was saved without a trace."""
-    call = obj if _is_function(obj) else getattr(obj, "__call__", None)  # noqa: B004
+    call = obj if is_function(obj) else getattr(obj, "__call__", None)  # noqa: B004
     return call is not None and not isinstance(obj, (tf.Variable, type)) and getattr(call, "concrete_functions", True)
 
 
@@ -249,5 +165,5 @@ def read(obj: Any) -> Contents:
 
 def loss_traces(obj: Any) -> tuple[Trace | None, ...]:
     """The trace of each published regularization loss; `None` for one that has none."""
-    traces = (_traces(loss, ["inputs"]) if _is_function(loss) else () for loss in losses(obj))
-    return tuple(next(iter(found), None) for found in traces)
+    traces = (traces_of(loss, ["inputs"]) if is_function(loss) else () for loss in losses(obj))
+    return tuple(next(iter(several), None) for several in traces)

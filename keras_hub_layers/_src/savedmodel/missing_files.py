@@ -49,7 +49,7 @@ def _has_checkpoint(graph: Any) -> bool:
 
 def why_unusable(missing: list[str]) -> str:
     """Why a SavedModel with missing files cannot be used."""
-    return f"files are missing: {words.listed(missing, 3)}"
+    return f"files are missing: {words.join_names(missing, 3)}"
 
 
 def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> LoadError | None:
@@ -65,7 +65,7 @@ def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> L
     said = f"{type(err).__name__}: {_own_line(err)}"
     if missing:
         problem = "The SavedModel is not whole: files that its graph needs are missing."
-        expected = words.listed(missing, 3)
+        expected = words.join_names(missing, 3)
         received = "no such file" if len(missing) == 1 else "no such files"
     elif isinstance(err, tf.errors.DataLossError) or any(word.lower() in str(err).lower() for word in _BROKEN):
         problem = "The SavedModel is damaged: its checkpoint cannot be read to the end."

@@ -130,10 +130,10 @@ def check_unchanged(source: Source) -> None:
         errors.ExportError: `has_changed`.
     """
     if has_changed(source):
-        raise _replaced(source)
+        raise _replaced_error(source)
 
 
-def _replaced(source: Source) -> ExportError:
+def _replaced_error(source: Source) -> ExportError:
     return ExportError(
         "The SavedModel that the layer was made from has been replaced by another one.",
         expected="the saved_model.pb and assets that were loaded",

@@ -80,7 +80,7 @@ class Table:
         return f'<pre style="line-height:1.3">{"".join(parts)}</pre>'
 
 
-def wrapped(text: str, width: int, indent: str = "") -> tuple[str, ...]:
+def wrap(text: str, width: int, indent: str = "") -> tuple[str, ...]:
     """A sentence in lines; words stay whole.
 
     Args:
@@ -92,7 +92,7 @@ def wrapped(text: str, width: int, indent: str = "") -> tuple[str, ...]:
     return tuple(lines) or ("",)
 
 
-def columns(rows: Sequence[Sequence[str]], left: int = 1) -> tuple[str, ...]:
+def align_columns(rows: Sequence[Sequence[str]], left: int = 1) -> tuple[str, ...]:
     """Cells in columns.
 
     Args:
@@ -109,7 +109,7 @@ def columns(rows: Sequence[Sequence[str]], left: int = 1) -> tuple[str, ...]:
     )
 
 
-def folded(lines: Sequence[str], limit: int, more: str) -> tuple[str, ...]:
+def fold(lines: Sequence[str], limit: int, more: str) -> tuple[str, ...]:
     """The first and last of many lines, with a line between them that says how many are left out.
 
     Args:

@@ -168,7 +168,7 @@ def _each(hypermodel: Any) -> Iterator[tuple[Arm, Any]]:
         done.add(frozenset(now.items()))
         values |= set(now.items())
         for name, value in [(part, value) for part in now if part not in own for value in _choices(hp)[part].values]:
-            other = _completed(known, {**now, name: value})
+            other = _complete(known, {**now, name: value})
             key = frozenset(other.items())
             if key not in done and ((name, value) not in values or (not named and len(done) < _MOST)):
                 done.add(key)
@@ -186,7 +186,7 @@ def _now(hp: Any) -> Arm:
     return {name: hp.values[name] for name in _choices(hp) if name in hp.values}
 
 
-def _completed(known: Any, values: Arm) -> Arm:
+def _complete(known: Any, values: Arm) -> Arm:
     """All choices that are active where these are the values, as far as they are known; the others at their default."""
     hp = known.copy()
     hp.values = dict(values)

@@ -44,7 +44,7 @@ def demo(directory: str) -> int:
         report.step("Export the headless piece as a Reusable SavedModel")
         export(encoder, source)
         report.say(f"{source}, {work_directory.size_of(source)}: without the classifier and the optimizer")
-        with server.running(os.path.join(directory, "models")) as base:
+        with server.serve_in_thread(os.path.join(directory, "models")) as base:
             run = comparison.compare(report, f"{base}/digits/1", encoder, new, tuned)
         new_process.reload(report, run, source, tuned, work)
     report.line(f"\nDone in {time.perf_counter() - started:.0f} s.")

@@ -12,7 +12,7 @@ from keras_hub_layers._src.files.manifests import Manifest
 from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.handles import display
-from keras_hub_layers._src.text.words import counted, readable
+from keras_hub_layers._src.text.words import format_count, readable
 from keras_hub_layers.errors import HubError
 
 _SMALL = 2e9  # bytes: less free space than this is too little for many models
@@ -46,9 +46,9 @@ def _check_cache() -> Iterator[Finding]:
         yield Finding("cache", PROBLEM, f"{cache.root} ({source}) cannot be written: {reason}", elsewhere)
         return
     entries = cache.entries()
-    text = f"{cache.root} ({source}), {counted(len(entries), 'model')}, {readable(sum(e.size for e in entries))}"
+    text = f"{cache.root} ({source}), {format_count(len(entries), 'model')}, {readable(sum(e.size for e in entries))}"
     yield Finding("cache", OK, text)
-    free = shutil.disk_usage(_existing(cache.root)).free
+    free = shutil.disk_usage(_nearest_existing(cache.root)).free
     if free < _SMALL:
         yield Finding("cache", WARNING, f"only {readable(free)} are free", "keras-hub-layers cache list")
     broken = [entry for entry in entries if not _is_whole(entry.path)]
@@ -58,13 +58,13 @@ def _check_cache() -> Iterator[Finding]:
         yield Finding("cache", PROBLEM, f"files are missing or cut short: {names}", "\n".join(lines))
     unfinished = _count_unfinished(cache.root)
     if unfinished:
-        text = f"{counted(unfinished, 'unfinished download')}; those of killed processes go with the next download"
+        text = f"{format_count(unfinished, 'unfinished download')}; those of killed processes go with the next download"
         yield Finding("cache", WARNING, text)
 
 
 def _why_not_writable(root: str) -> str:
     """Why nothing can be written, `""` if it can."""
-    directory = _existing(root)
+    directory = _nearest_existing(root)
     if not os.path.isdir(directory):
         return f"{directory} is a file"
     test_file = os.path.join(directory, f".{uuid.uuid4().hex}.tmp")
@@ -77,7 +77,7 @@ def _why_not_writable(root: str) -> str:
     return ""
 
 
-def _existing(path: str) -> str:
+def _nearest_existing(path: str) -> str:
     """The path, or the nearest directory above it that is there."""
     while not os.path.lexists(path):
         path = os.path.dirname(path)

@@ -52,7 +52,7 @@ def of_error(error: BaseException, topic: str, level: str = PROBLEM) -> Finding:
         return Finding(topic, level, "\n".join([error.problem, *given]), error.fix or "")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if not _NOISE.match(line)]
-    return Finding(topic, level, words.shortened(f"{type(error).__name__}: " + "\n".join(lines), 1000))
+    return Finding(topic, level, words.shorten(f"{type(error).__name__}: " + "\n".join(lines), 1000))
 
 
 def has_problem(findings: Iterable[Finding]) -> bool:
@@ -72,7 +72,7 @@ def table(findings: Iterable[Finding]) -> tables.Table:
     width = tables.WIDTH - 2 - max((len(label) for label in labels), default=0)
     rows = []
     for label, finding in zip(labels, listed, strict=True):
-        lines = [row for line in finding.text.splitlines() for row in tables.wrapped(line, width)]
+        lines = [row for line in finding.text.splitlines() for row in tables.wrap(line, width)]
         rows.append(tables.Row(label, tuple(lines), _STYLES[finding.level]))
         if finding.fix:
             rows.append(tables.Row("", tuple(finding.fix.splitlines()), "code"))
@@ -82,5 +82,5 @@ def table(findings: Iterable[Finding]) -> tables.Table:
 def summary(findings: Iterable[Finding]) -> str:
     """How many problems and warnings there are."""
     levels = [finding.level for finding in findings]
-    counts = [words.counted(levels.count(level), level) for level in (PROBLEM, WARNING)]
+    counts = [words.format_count(levels.count(level), level) for level in (PROBLEM, WARNING)]
     return ", ".join(re.sub("^0 ", "no ", count) for count in counts)

@@ -115,7 +115,8 @@ def _inspect(model: _Model) -> Iterator[Finding]:
     interface = model.interface = inspect.inspect(model.handle, model.tags)
     extent, text = interface.sizes["all"], table.format_of(interface)
     if extent.variables:
-        text += f", {words.counted(extent.variables, 'variable')}, {words.counted(extent.parameters, 'parameter')}"
+        counts = (extent.variables, "variable"), (extent.parameters, "parameter")
+        text += "".join(f", {words.format_count(*count)}" for count in counts)
     if interface.arguments is None:
         if interface.missing_files:
             load.load(model.handle, model.tags)  # its error says what to do
@@ -146,7 +147,7 @@ def _check_ops(model: _Model) -> Iterator[Finding]:
 def _load(model: _Model) -> Iterator[Finding]:
     model.layer = HubLayer(model.handle, **{**model.arguments, "trainable": False})
     model.interface = model.layer.interface  # a piece has one of its own
-    yield Finding("load", OK, f"as a layer with {words.counted(len(model.layer.weights), 'weight')}")
+    yield Finding("load", OK, f"as a layer with {words.format_count(len(model.layer.weights), 'weight')}")
 
 
 def _call(model: _Model) -> Iterator[Finding]:
@@ -160,12 +161,12 @@ def _call(model: _Model) -> Iterator[Finding]:
     except Exception as error:
         if is_given:
             raise
-        given = words.shortened(describe(spec_of(inputs)), 300)
+        given = words.shorten(describe(spec_of(inputs)), 300)
         text = f"an input made up from the trace was refused: {given}\n{of_error(error, 'call').text}"
         yield Finding("call", WARNING, text, f"keras-hub-layers doctor {model.command_line} --input my_input.npy")
         return
     model.inputs = inputs
-    text = words.shortened(f"{describe(spec_of(inputs))} -> {describe(spec_of(outputs))}", 600)
+    text = words.shorten(f"{describe(spec_of(inputs))} -> {describe(spec_of(outputs))}", 600)
     if sample_call.is_finite(outputs):
         yield Finding("call", OK, text)
     else:
@@ -176,7 +177,7 @@ def _check_gradient(model: _Model) -> Iterator[Finding]:
     if model.inputs is None:
         yield Finding("gradient", OK, "not tried: there is no input to call it with")
     elif sample_call.reaches_nothing(model.interface):
-        number = words.counted(sum(v.trainable for v in model.interface.variables), "published trainable variable")
+        number = words.format_count(sum(v.trainable for v in model.interface.variables), "published trainable variable")
         yield Finding("gradient", PROBLEM, f"arrives at none of {number}")
     elif not model.interface.fine_tunable:
         yield Finding("gradient", OK, "not tried: it is not fine-tunable as it is")

@@ -72,7 +72,7 @@ def _check_python() -> Finding:
 
 def _check_tensorflow(imports: ImportResult) -> Iterator[Finding]:
     versions = {name: version for name in _TENSORFLOWS if (version := _version(name))}
-    fits = f'pip install "tensorflow>={_dotted(TENSORFLOW[0])},<{TENSORFLOW[1][0]}.{TENSORFLOW[1][1] + 1}"'
+    fits = f'pip install "tensorflow>={_version_text(TENSORFLOW[0])},<{TENSORFLOW[1][0]}.{TENSORFLOW[1][1] + 1}"'
     if not versions:
         yield Finding("TensorFlow", PROBLEM, "it is not installed", fits)
         return
@@ -89,7 +89,7 @@ def _check_tensorflow(imports: ImportResult) -> Iterator[Finding]:
 
 
 def _check_keras(imports: ImportResult) -> Iterator[Finding]:
-    fits = f'pip install "keras>={_dotted(KERAS[0])},<{KERAS[1][0]}.{KERAS[1][1] + 1}"'
+    fits = f'pip install "keras>={_version_text(KERAS[0])},<{KERAS[1][0]}.{KERAS[1][1] + 1}"'
     version = _version("keras")
     if not version:
         yield Finding("Keras", PROBLEM, "it is not installed", fits)
@@ -101,11 +101,11 @@ def _check_keras(imports: ImportResult) -> Iterator[Finding]:
     old, new = _version("tf_keras"), _version("tensorflow")
     if old and new and _minor(old) != _minor(new):
         text = f"tf_keras {old} (Keras 2) does not fit TensorFlow {new}; it matters only where both are used"
-        yield Finding("Keras", WARNING, text, f'pip install "tf_keras=={_dotted(_minor(new))}.*"')
+        yield Finding("Keras", WARNING, text, f'pip install "tf_keras=={_version_text(_minor(new))}.*"')
 
 
 def _in_range(topic: str, version: str, tested: tuple[tuple[int, int], tuple[int, int]], fits: str) -> Finding:
-    text = f"{version}, tested with {_dotted(tested[0])} to {_dotted(tested[1])}"
+    text = f"{version}, tested with {_version_text(tested[0])} to {_version_text(tested[1])}"
     if _minor(version) < tested[0]:
         return Finding(topic, PROBLEM, f"{text}: it is too old", fits)
     if _minor(version) > tested[1]:
@@ -185,7 +185,7 @@ def _has_nvidia_driver() -> bool:
 
 def _check_tensorflow_text() -> Iterator[Finding]:
     text, new = _version("tensorflow-text"), _version("tensorflow")
-    fits = f'pip install "tensorflow-text=={_dotted(_minor(new))}.*"' if new else ""
+    fits = f'pip install "tensorflow-text=={_version_text(_minor(new))}.*"' if new else ""
     if not text:
         line = f"not installed; text models that need its ops say so: {fits}" if fits else "not installed"
         yield Finding("tensorflow-text", OK, line)
@@ -232,5 +232,5 @@ def _minor(version: str) -> tuple[int, int]:
     return int(major), int("".join(filter(str.isdigit, minor)) or 0)
 
 
-def _dotted(minor: tuple[int, int]) -> str:
+def _version_text(minor: tuple[int, int]) -> str:
     return f"{minor[0]}.{minor[1]}"

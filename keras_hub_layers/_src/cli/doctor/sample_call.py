@@ -55,9 +55,9 @@ def check_gradient(layer: HubLayer, inputs: Any) -> Finding:
     broken = [
         name for name, gradient in named if gradient is not None and not is_finite(tf.convert_to_tensor(gradient))
     ]
-    number = words.counted(len(variables), "published trainable variable")
+    number = words.format_count(len(variables), "published trainable variable")
     if broken:
-        return Finding("gradient", WARNING, f"NaN or infinite for {words.listed(broken)}, of {number}")
+        return Finding("gradient", WARNING, f"NaN or infinite for {words.join_names(broken)}, of {number}")
     if len(without) == len(variables):
         return Finding("gradient", PROBLEM, f"arrives at none of {number}")
     if without:
@@ -66,8 +66,8 @@ def check_gradient(layer: HubLayer, inputs: Any) -> Finding:
         blocked = [name for name in without if id(values[name]) in used]
         unused = [name for name in without if id(values[name]) not in used]
         text = f"arrives at {len(variables) - len(without)} of {number}"
-        text += f"; not at {words.listed(unused)} (not used by what is called)" if unused else ""
-        text += f"; not at {words.listed(blocked)} (used, but no gradient passes)" if blocked else ""
+        text += f"; not at {words.join_names(unused)} (not used by what is called)" if unused else ""
+        text += f"; not at {words.join_names(blocked)} (used, but no gradient passes)" if blocked else ""
         return Finding("gradient", WARNING, f"{text}. They stay as they are")
     return Finding("gradient", OK, f"arrives at {len(variables)} of {number}")
 

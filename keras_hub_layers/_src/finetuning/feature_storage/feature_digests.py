@@ -128,15 +128,15 @@ def _nameless(configs: Any) -> Any:
             for part in value:
                 collect(part)
 
-    def replaced(value: Any) -> Any:
+    def replace_names(value: Any) -> Any:
         if isinstance(value, dict):
-            return {str(key): replaced(part) for key, part in value.items() if key not in _IRRELEVANT}
+            return {str(key): replace_names(part) for key, part in value.items() if key not in _IRRELEVANT}
         if isinstance(value, (list, tuple)):
-            return [replaced(part) for part in value]
+            return [replace_names(part) for part in value]
         return names.get(value, value) if isinstance(value, str) else value
 
     collect(configs)
-    return replaced(configs)
+    return replace_names(configs)
 
 
 def _bytes(value: np.ndarray) -> bytes:

@@ -116,7 +116,7 @@ class Description:
         if self._contents.not_loadable:
             return f"TensorFlow 2 cannot load it: {self._contents.not_loadable}"
         used, python_ops = self._used, self.whole.python_ops()
-        piece = self._named(self._used_piece)
+        piece = self._full_name(self._used_piece)
         if self.kind == "empty" and piece is None and self.all_python_ops():
             return usage.python_reason(self.all_python_ops())
         tunable = used.verdict.fine_tunable
@@ -129,7 +129,7 @@ class Description:
         target = self.whole if name is None else self.pieces[name]
         if target.verdict.arguments is None or target.python_ops()[""] or self._contents.not_loadable:
             return None
-        piece = self._named(name)
+        piece = self._full_name(name)
         return self._with_tags({**({} if piece is None else {"piece": piece}), **target.verdict.arguments})
 
     def reason(self) -> str:
@@ -151,7 +151,7 @@ class Description:
     def _tunable(self, piece: str) -> str:
         return f"piece {piece!r} can be fine-tuned: {self.pieces[piece].verdict.reason}"
 
-    def _named(self, piece: str | None) -> str | None:
+    def _full_name(self, piece: str | None) -> str | None:
         """The full name of a piece of what is described, or of that itself."""
         return ".".join(filter(None, (self._piece, piece))) or None
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras_hub_layers._src.inspect.records import TraceInfo
 from keras_hub_layers._src.inspect.verdicts.gradients import GradientCheck
-from keras_hub_layers._src.savedmodel.contents import Contents, Function, Variables, blocking, name_of
-from keras_hub_layers._src.text.words import counted, listed
+from keras_hub_layers._src.savedmodel.contents import Contents, Function, Variables, blocking_dtypes, name_of
+from keras_hub_layers._src.text.words import format_count, join_names
 
 _FLAG = re.compile(r"(is_)?(train|training)(_mode)?|trainable")
 
@@ -86,7 +86,7 @@ def judge(kind: str, contents: Contents, modes: Modes, check: Callable[..., Grad
     if kind == "empty":
         return Verdict(False, "it has nothing that can be called")
     variables = contents.variables
-    dtypes = blocking(contents.function)
+    dtypes = blocking_dtypes(contents.function)
     if dtypes and variables.candidates:
         return Verdict(False, f"its output is {dtypes}, which no gradient passes: whatever is trainable stays as it is")
     if not variables.has_lists:
@@ -101,7 +101,7 @@ def judge(kind: str, contents: Contents, modes: Modes, check: Callable[..., Grad
 def _without_lists(variables: Variables, gradients: GradientCheck) -> Verdict:
     candidates = [v for v in variables.candidates if gradients.reaches(v)]
     if candidates:
-        pattern = re.escape(name_of(gradients.last_used(candidates)))
+        pattern = re.escape(name_of(gradients.nearest_to_outputs(candidates)))
         return Verdict(
             False,
             "it publishes no variables; unfreeze=PATTERN trains those that match, without regularization losses",
@@ -114,7 +114,7 @@ def _without_lists(variables: Variables, gradients: GradientCheck) -> Verdict:
 
 def _of_published(trained: list[Any], modes: Modes, check: Callable[..., GradientCheck], loses_losses: bool) -> Verdict:
     gradients = check(training=not modes.only_infers)
-    number = counted(len(trained), "published trainable variable")
+    number = format_count(len(trained), "published trainable variable")
     reached = [v for v in trained if gradients.reaches(v)]
     if not reached:
         return Verdict(False, f"no gradient passes from its outputs to any of its {number}")
@@ -144,8 +144,8 @@ def _why_not(trained: list[Any], gradients: GradientCheck) -> str:
     left_out = [v for v in trained if not gradients.reaches(v)]
     used = [name_of(v) for v in left_out if gradients.uses(v)]
     unused = [name_of(v) for v in left_out if not gradients.uses(v)]
-    parts = [f"used, but no gradient passes: {listed(used)}"] if used else []
-    parts += [f"not used by what is called: {listed(unused)}"] if unused else []
+    parts = [f"used, but no gradient passes: {join_names(used)}"] if used else []
+    parts += [f"not used by what is called: {join_names(unused)}"] if unused else []
     return f" ({'; '.join(parts)})"
 
 

@@ -32,7 +32,7 @@ class GradientCheck:
     def uses(self, variable: Any) -> bool:
         return any(variable is other for trace in self.traces for other in trace.variables)
 
-    def last_used(self, variables: Sequence[Any]) -> Any:
+    def nearest_to_outputs(self, variables: Sequence[Any]) -> Any:
         """The variable that stands nearest to the outputs."""
         return variable_groups.in_order_of_use(variables, self.traces)[-1]
 

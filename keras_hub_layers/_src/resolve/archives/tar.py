@@ -89,9 +89,9 @@ def members(stream: Stream) -> Iterator[Member]:
             in_a_row += 1
             if size > _LONGEST_HEADER or in_a_row > _MOST_HEADERS:
                 raise Refused(f"extended headers beyond measure ({size} bytes, {in_a_row} in a row)")
-            body = _exactly(stream, _padded(size))[:size]
+            body = _exactly(stream, _padded_size(size))[:size]
             if kind == b"x":
-                extended |= _extended(body)
+                extended |= _read_extended(body)
             elif kind == b"L":
                 extended["path"] = _text(body.rstrip(b"\0"))
             continue
@@ -104,7 +104,7 @@ def members(stream: Stream) -> Iterator[Member]:
         if is_directory and size:
             raise Refused(f"a directory with content ({name!r})")
         yield Member(name, is_directory, _pieces(stream, size))
-        _exactly(stream, _padded(size) - size)
+        _exactly(stream, _padded_size(size) - size)
     behind = 0
     while rest := stream.read(CHUNK):
         behind += len(rest)
@@ -137,7 +137,7 @@ def _exactly(stream: Stream, size: int) -> bytes:
     return data
 
 
-def _padded(size: int) -> int:
+def _padded_size(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
@@ -164,7 +164,7 @@ def _text(data: bytes) -> str:
         raise Refused(f"the name {data[:100]!r}, which is not UTF-8") from error
 
 
-def _extended(body: bytes) -> dict[str, str]:
+def _read_extended(body: bytes) -> dict[str, str]:
     """The path and size of an extended header; a sparse file is refused, the rest does not concern us."""
     found: dict[str, str] = {}
     while body:

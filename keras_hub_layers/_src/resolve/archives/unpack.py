@@ -19,7 +19,7 @@ from keras_hub_layers._src.resolve.archives.limits import Limits
 from keras_hub_layers._src.resolve.archives.tar import BLOCK, CHUNK, Refused, Stream, is_header, members
 from keras_hub_layers._src.resolve.archives.target import Target
 from keras_hub_layers._src.resolve.archives.zip import read_zip
-from keras_hub_layers._src.text.words import listed
+from keras_hub_layers._src.text.words import join_names
 from keras_hub_layers.errors import ArchiveError
 
 _DAMAGES = (zlib.error, gzip.BadGzipFile, EOFError)
@@ -78,7 +78,7 @@ def find_saved_model(directory: str, source: str) -> str:
         return models[0]
     other = None if models else other_formats.of_folder(directory, os.listdir(directory))
     inside = sorted(os.path.relpath(path, directory) for path in models) or sorted(os.listdir(directory))
-    listing = listed(inside, 20)
+    listing = join_names(inside, 20)
     raise ArchiveError(
         "The archive holds several SavedModels." if models else "The archive holds no SavedModel.",
         expected="exactly one directory with a saved_model.pb",

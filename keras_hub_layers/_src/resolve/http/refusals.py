@@ -14,7 +14,7 @@ from keras_hub_layers.errors import DownloadError, HandleNotFoundError
 _ARCHIVE = "HTTP 200 and a .tar.gz, .tar or .zip archive"
 
 
-def refused(
+def refusal(
     url: str, at: str, response: requests.Response, start: bytes = b"", expected: str = _ARCHIVE
 ) -> DownloadError | HandleNotFoundError:
     """The error for an answer that is not what was expected: it shows what came instead."""

@@ -2,7 +2,7 @@
 
 from keras_hub_layers._src.resolve.handles import display
 from keras_hub_layers._src.resolve.http.bounds import Bounds
-from keras_hub_layers._src.resolve.http.refusals import refused
+from keras_hub_layers._src.resolve.http.refusals import refusal
 from keras_hub_layers._src.resolve.http.request import get, retry, wire_errors
 from keras_hub_layers._src.resolve.http.session import session
 from keras_hub_layers.errors import DownloadError
@@ -24,7 +24,7 @@ def see_other(url: str, bounds: Bounds) -> str:
             with response, wire_errors(at):
                 body = response.raw.read1(4096)
         if response.status_code != 303:
-            raise refused(url, at, response, body or b"nothing", _EXPECTED)
+            raise refusal(url, at, response, body or b"nothing", _EXPECTED)
         return body.decode("utf-8", "replace").strip()
 
     def no_answer(reason: str) -> DownloadError:

@@ -8,12 +8,19 @@ import tensorflow as tf
 
 from keras_hub_layers import errors
 from keras_hub_layers._src.files.write_errors import write_error
-from keras_hub_layers._src.savedmodel.checkpoints.keys import FAILURES, PREFIX, joined, keyed, read, value_of
+from keras_hub_layers._src.savedmodel.checkpoints.keys import (
+    FAILURES,
+    PREFIX,
+    join_parts,
+    read,
+    value_of,
+    variables_by_key,
+)
 
-__all__ = ["differing"]
+__all__ = ["different_keys"]
 
 
-def differing(directory: str, obj: Any) -> list[str]:
+def different_keys(directory: str, obj: Any) -> list[str]:
     """The keys under which the checkpoint of a SavedModel does not hold what the object's variables hold, bit by bit.
 
     Args:
@@ -31,8 +38,8 @@ def differing(directory: str, obj: Any) -> list[str]:
             reader = tf.compat.v1.train.NewCheckpointReader(prefix)
             shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
             live = {
-                key: joined([value_of(part, blank=False) for part in parts], shapes[key])
-                for key, parts in keyed(obj, reader).items()
+                key: join_parts([value_of(part, blank=False) for part in parts], shapes[key])
+                for key, parts in variables_by_key(obj, reader).items()
             }
             if _lies_in_the_file(prefix, shapes, dtypes, live):
                 return []

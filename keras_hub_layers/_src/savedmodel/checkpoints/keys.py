@@ -18,7 +18,7 @@ PREFIX = "variables/variables"
 FAILURES = (tf.errors.OpError, OSError, IndexError, ValueError, RuntimeError)  # a checkpoint's reader has them all
 
 
-def keyed(obj: Any, reader: Any) -> dict[str, list[Any]]:
+def variables_by_key(obj: Any, reader: Any) -> dict[str, list[Any]]:
     """Key of the checkpoint -> the live variable, or the parts of it, that it holds."""
     shapes = reader.get_variable_to_shape_map()
     if OBJECT_GRAPH not in shapes:
@@ -33,11 +33,11 @@ def live_variables(obj: Any) -> list[Any]:
     reachable = [node for node in tf.train.TrackableView(obj).descendants() if isinstance(node, tf.Variable)]
     for function in getattr(obj, "signatures", {}).values():
         reachable += function.variables
-    replicas = {id(part) for variable in reachable for part in _with_replicas(variable)[1:]}
+    replicas = {id(part) for variable in reachable for part in with_replicas(variable)[1:]}
     return [v for v in {id(v): v for v in reachable}.values() if id(v) not in replicas]
 
 
-def _with_replicas(variable: Any) -> list[Any]:
+def with_replicas(variable: Any) -> list[Any]:
     """A variable and, under a distribution strategy, its copies on each replica."""
     return [variable, *getattr(variable, "values", ())]
 
@@ -61,7 +61,7 @@ def _by_object_graph(obj: Any, graph: Any) -> dict[str, list[Any]]:
 
 
 def _by_name(variables: list[Any], shapes: dict[str, Any]) -> dict[str, list[Any]]:
-    """Key -> the live variable of that name, or the parts of a partitioned one: how TF1 checkpoints are keyed."""
+    """Key -> the live variable of that name, or the parts of a partitioned one: how TF1 has them."""
     named = {variable.name.removesuffix(":0"): variable for variable in variables}
     live = {name: [variable] for name, variable in named.items() if name in shapes}
     parts: dict[str, list[tuple[int, Any]]] = {}
@@ -70,7 +70,7 @@ def _by_name(variables: list[Any], shapes: dict[str, Any]) -> dict[str, list[Any
         if match and match[1] in shapes and name not in shapes:
             parts.setdefault(match[1], []).append((int(match[2]), variable))
     return live | {
-        key: [variable for _, variable in sorted(found, key=lambda part: part[0])] for key, found in parts.items()
+        key: [variable for _, variable in sorted(numbered, key=lambda part: part[0])] for key, numbered in parts.items()
     }
 
 
@@ -83,7 +83,7 @@ def value_of(variable: Any, *, blank: bool) -> Any:
     return tf.zeros(variable.shape, variable.dtype)
 
 
-def joined(values: list[Any], shape: Any) -> Any:
+def join_parts(values: list[Any], shape: Any) -> Any:
     """The parts of a partitioned variable as the one tensor that the checkpoint holds; None if they do not fit."""
     if len(values) == 1:
         return values[0] if list(values[0].shape) == list(shape) else None

@@ -18,12 +18,12 @@ from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.savedmodel.checkpoints.keys import (
     FAILURES,
     PREFIX,
-    _with_replicas,
-    joined,
-    keyed,
+    join_parts,
     live_variables,
     read,
     value_of,
+    variables_by_key,
+    with_replicas,
 )
 from keras_hub_layers._src.text import words
 
@@ -117,13 +117,13 @@ def _tensors(source: str, obj: Any, blank: list[Any], variables: list[Any]) -> d
         return {}
     reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # the v2 name takes a prefix on ram:// for a directory
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    live = keyed(obj, reader)
+    live = variables_by_key(obj, reader)
     _fit(source, variables, live)
-    omitted = {id(part) for variable in blank for part in _with_replicas(variable)}
+    omitted = {id(part) for variable in blank for part in with_replicas(variable)}
     new: dict[str, Any] = {}
     for key, parts in live.items():
-        value = joined(
-            [value_of(part, blank=any(id(copy) in omitted for copy in _with_replicas(part))) for part in parts],
+        value = join_parts(
+            [value_of(part, blank=any(id(copy) in omitted for copy in with_replicas(part))) for part in parts],
             shapes[key],
         )
         if value is None or value.dtype != dtypes[key]:
@@ -142,13 +142,13 @@ def _tensors(source: str, obj: Any, blank: list[Any], variables: list[Any]) -> d
 
 def _fit(source: str, variables: list[Any], live: dict[str, list[Any]]) -> None:
     """Each live variable must have a key: one that has none would silently be lost."""
-    placed = {id(copy) for parts in live.values() for part in parts for copy in _with_replicas(part)}
+    placed = {id(copy) for parts in live.values() for part in parts for copy in with_replicas(part)}
     lost = [variable.name for variable in variables if id(variable) not in placed]
     if lost:
         raise CheckpointMismatch(
             "The object has variables that its SavedModel's checkpoint does not know.",
             expected=f"only variables that were loaded from {source!r}",
-            received=words.listed(lost),
+            received=words.join_names(lost),
             where=source,
             fix='save the object anew with its signatures: tf.saved_model.save(obj, "new", signatures=obj.signatures)',
         )

@@ -6,7 +6,7 @@ from typing import Any
 from keras_hub_layers._src.savedmodel import contents
 from keras_hub_layers._src.savedmodel.graphs.library import Library, body_of_concrete, called_functions, node_name
 
-__all__ = ["written"]
+__all__ = ["assigned_variables"]
 
 
 _WRITES = ("Assign", "ResourceScatter", "ResourceApply", "ResourceSparseApply", "ResourceStridedSliceAssign")
@@ -15,7 +15,7 @@ _WRITES = ("Assign", "ResourceScatter", "ResourceApply", "ResourceSparseApply", 
 _PASS = ("Identity", "Enter", "Switch", "Merge", "RefIdentity")
 
 
-def written(function: contents.Function) -> list[Any]:
+def assigned_variables(function: contents.Function) -> list[Any]:
     """The variables that a function assigns to in inference mode, `tf.Variable`s, each once.
 
     Read from the graphs of its traces, those inside others included, without running anything.
@@ -24,7 +24,7 @@ def written(function: contents.Function) -> list[Any]:
     for concrete in getattr(function.call, "concrete_functions", [function.call]):
         if hasattr(concrete, "graph") and not _trains(concrete):
             body = body_of_concrete(concrete)
-            variables |= {id(variable): variable for variable in _written(body.nodes, body.variables, body.library)}
+            variables |= {id(variable): variable for variable in _assigned(body.nodes, body.variables, body.library)}
     return list(variables.values())
 
 
@@ -34,7 +34,7 @@ def _trains(concrete: Any) -> bool:
     return kwargs.get("training") is True or any(value is True for value in args)
 
 
-def _written(nodes: Iterable[Any], known: Mapping[str, Any], library: Library) -> Iterator[Any]:
+def _assigned(nodes: Iterable[Any], known: Mapping[str, Any], library: Library) -> Iterator[Any]:
     """The variables that some nodes write; `known` are those behind the names of inputs."""
     names = dict(known)
     for node in nodes:
@@ -57,4 +57,4 @@ def _written(nodes: Iterable[Any], known: Mapping[str, Any], library: Library) -
                     if variable is not None
                 }
                 if inner:
-                    yield from _written(definition.node_def, inner, library)
+                    yield from _assigned(definition.node_def, inner, library)

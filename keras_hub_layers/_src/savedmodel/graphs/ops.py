@@ -26,7 +26,7 @@ def custom(meta_graph: Any) -> list[str]:
     return sorted(op for op in used - set(functions) if not hasattr(tf.raw_ops, op))
 
 
-def missing(names: Iterable[str]) -> list[str]:
+def missing_ops(names: Iterable[str]) -> list[str]:
     """Those of the given ops that are not registered in this process: neither internal ones nor a package's."""
     return [op for op in names if not _is_registered(op)]
 

@@ -16,7 +16,7 @@ from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace,
 from keras_hub_layers._src.savedmodel.graphs import ops
 from keras_hub_layers._src.savedmodel.graphs.library import Body, body_of_function, library_of, unsaved_gradients
 from keras_hub_layers._src.savedmodel.protos import tf1_graph
-from keras_hub_layers._src.savedmodel.protos.saved_values import SavedVariable, decode, not_loaded
+from keras_hub_layers._src.savedmodel.protos.saved_values import SavedVariable, decode, refuse_call
 from keras_hub_layers._src.savedmodel.traces import gather_variables, make_trace
 
 _CONTAINERS = ("trackable_list_wrapper", "trackable_tuple_wrapper", "trackable_dict_wrapper")
@@ -24,7 +24,7 @@ _CONTAINERS = ("trackable_list_wrapper", "trackable_tuple_wrapper", "trackable_d
 
 def read(meta_graph: Any) -> Contents:
     """Describe one graph, a protobuf of type `MetaGraphDef`."""
-    missing = ops.missing(ops.custom(meta_graph))
+    missing = ops.missing_ops(ops.custom(meta_graph))
     if not meta_graph.HasField("object_graph_def"):
         return tf1_graph.read(meta_graph, missing)
     return _Objects(meta_graph, missing).contents(0)
@@ -71,14 +71,14 @@ class _Objects:
     def _input_losses(self, root: dict[str, int], call: Function | None) -> str:
         """What becomes of the losses that depend on inputs."""
 
-        def returned(keras_api: dict[str, int]) -> Function | None:
+        def losses_function(keras_api: dict[str, int]) -> Function | None:
             return next((self._function(keras_api[name]) for name in input_losses.NAMES if name in keras_api), None)
 
         if "keras_api" in root:
-            return input_losses.verdict(call, returned(self._children(root["keras_api"])))
+            return input_losses.verdict(call, losses_function(self._children(root["keras_api"])))
         layers = [self._children(self._children(node).get("keras_api")) for node in range(len(self._nodes))]
         is_lost = call is not None and any(
-            input_losses.REGULARIZER in layer or input_losses.count(returned(layer)) for layer in layers
+            input_losses.REGULARIZER in layer or input_losses.count(losses_function(layer)) for layer in layers
         )
         return "lost" if is_lost else ""
 
@@ -162,14 +162,14 @@ class _Objects:
         input_name, parameters, is_open = _parameters(spec)
         names = [input_name, *parameters]
         traces = tuple(self._trace(name, names) for name in self._trace_names(node))
-        return Function(not_loaded, parameters, traces, is_open=is_open, is_restored=True, input_name=input_name)
+        return Function(refuse_call, parameters, traces, is_open=is_open, is_restored=True, input_name=input_name)
 
     def _trace(self, name: str, names: list[str]) -> Trace:
         concrete = self._concrete[name]
         args, kwargs = decode(concrete.canonicalized_input_signature)
         outputs = decode(concrete.output_signature)
         body = functools.partial(self._body, name)
-        return make_trace(args, kwargs, names, outputs, self._captured(concrete), body)
+        return make_trace(args, kwargs, names, outputs, self._captured_variables(concrete), body)
 
     def _signature(self, node: int) -> Function:
         name = self._nodes[node].bare_concrete_function.concrete_function_name
@@ -178,16 +178,16 @@ class _Objects:
         trace = Trace(
             inputs=dict(inputs),
             outputs=decode(concrete.output_signature),
-            variables=self._captured(concrete),
+            variables=self._captured_variables(concrete),
             body=functools.partial(self._body, name),
         )
-        return Function(call=not_loaded, traces=(trace,), is_signature=True, is_restored=True)
+        return Function(call=refuse_call, traces=(trace,), is_signature=True, is_restored=True)
 
     def _loss(self, node: int) -> Trace | None:
         names = self._trace_names(node)
         return self._trace(names[0], ["inputs"]) if names else None
 
-    def _captured(self, concrete: Any) -> tuple[Any, ...]:
+    def _captured_variables(self, concrete: Any) -> tuple[Any, ...]:
         variables = [self._variable(node) for node in concrete.bound_inputs]
         return tuple(variable for variable in variables if variable is not None)
 

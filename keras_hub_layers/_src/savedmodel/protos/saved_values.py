@@ -20,7 +20,7 @@ class SavedVariable:
     trainable: bool = True
 
 
-def not_loaded(*args: Any, **kwargs: Any) -> Any:
+def refuse_call(*args: Any, **kwargs: Any) -> Any:
     """Stands for a function that is described and not there."""
     raise TypeError("the SavedModel was described, not loaded: khl.load(handle)")
 
@@ -34,11 +34,11 @@ def registered_types(meta_graph: Any) -> list[str]:
     names: set[str] = set()
     for concrete in meta_graph.object_graph_def.concrete_functions.values():
         for value in (concrete.canonicalized_input_signature, concrete.output_signature):
-            names.update(_registered(value))
+            names.update(_type_names(value))
     return sorted(names)
 
 
-def _registered(value: Any) -> Iterator[str]:
+def _type_names(value: Any) -> Iterator[str]:
     kind = value.WhichOneof("kind")
     content: Any = getattr(value, kind) if kind else None
     if kind in ("list_value", "tuple_value"):
@@ -52,7 +52,7 @@ def _registered(value: Any) -> Iterator[str]:
         if kind == "type_spec_value" and content.type_spec_class == _REGISTERED:
             yield content.type_spec_class_name
     for entry in entries:
-        yield from _registered(entry)
+        yield from _type_names(entry)
 
 
 def decode(value: Any) -> Any:

@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace, Variables
 from keras_hub_layers._src.savedmodel.graphs.library import Body, Library, library_of, needed_nodes, node_name
-from keras_hub_layers._src.savedmodel.protos.saved_values import SavedVariable, not_loaded
+from keras_hub_layers._src.savedmodel.protos.saved_values import SavedVariable, refuse_call
 from keras_hub_layers._src.savedmodel.traces import gather_variables
 
 _NOT_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
@@ -94,7 +94,7 @@ def _signature(saved: Any, nodes: dict[str, Any], library: Library) -> Function:
         return Body(needed_nodes(nodes, inputs, outputs), inputs, outputs, {}, library)
 
     trace = Trace(inputs=_inputs(saved.inputs), outputs=_outputs(saved.outputs), body=body)
-    return Function(call=not_loaded, traces=(trace,), is_signature=True)
+    return Function(call=refuse_call, traces=(trace,), is_signature=True)
 
 
 def _tensors(info: Any) -> list[str]:
