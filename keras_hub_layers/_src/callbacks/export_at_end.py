@@ -121,7 +121,7 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         trial = fit.tuner_trial() or ()
-        self._state = FitState(trial=tuple(str(part) for part in trial if part is not None))
+        self._state = FitState(trial=tuple(str(name) for name in trial if name is not None))
         with self._add_place():
             for destination, target in self._current_targets().items():
                 self._check_target(destination, target)

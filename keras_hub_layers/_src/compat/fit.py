@@ -22,8 +22,8 @@ def callbacks_around(callback: Any) -> tuple[list[Any], list[Any]]:
     decides what it sees. `CallbackList.callbacks` is found on the stack.
     """
     for scope in _scopes():
-        found = getattr(scope.get("self"), "callbacks", None)
-        listed: list[Any] = found if isinstance(found, list) else []
+        attached = getattr(scope.get("self"), "callbacks", None)
+        listed: list[Any] = attached if isinstance(attached, list) else []
         for position, other in enumerate(listed):
             if other is callback:
                 return listed[:position], listed[position + 1 :]
@@ -143,5 +143,5 @@ def metric_direction(model: Any, name: str) -> str | None:
 
     Keras 3.8 to 3.15: `Metric._direction` is what `mode="auto"` of Keras' own callbacks reads.
     """
-    metrics = [part for metric in model.metrics for part in (metric, *getattr(metric, "metrics", ()))]
+    metrics = [nested for metric in model.metrics for nested in (metric, *getattr(metric, "metrics", ()))]
     return next((getattr(metric, "_direction", None) for metric in metrics if metric.name == name), None)

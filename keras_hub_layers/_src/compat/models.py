@@ -27,7 +27,7 @@ def added_losses(layer: keras.layers.Layer) -> list[Any]:
 
     Keras 3.8 to 3.15: `Layer.losses` mixes them with the regularizers of the weights.
     """
-    return [loss for part in flatten_layers(layer) for loss in keras.layers.Layer._get_own_losses(part)]
+    return [loss for sublayer in flatten_layers(layer) for loss in keras.layers.Layer._get_own_losses(sublayer)]
 
 
 def clear_losses(layer: keras.layers.Layer) -> None:

@@ -95,7 +95,7 @@ def sum_no_gradients(optimizer: Any) -> None:
     model that was trained stays in memory: tens of MB per trial of a search.
     """
     parts: list[Any] = [optimizer, getattr(optimizer, "inner_optimizer", None)]
-    for part in parts:
-        strategy = getattr(part, "_distribution_strategy", None)
+    for nested in parts:
+        strategy = getattr(nested, "_distribution_strategy", None)
         if strategy is not None and strategy.num_replicas_in_sync == 1:
-            part._all_reduce_sum_gradients = list
+            nested._all_reduce_sum_gradients = list

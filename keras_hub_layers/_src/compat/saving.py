@@ -45,10 +45,13 @@ def without_optimizers(model: keras.Model) -> Iterator[None]:
     Keras 3.8 to 3.15: `.keras` and `.weights.h5` files ignore `include_optimizer=False`. Written through `__dict__`,
     since attributes are tracked. `clone_model` is no way out: the clone is compiled too.
     """
-    parts = [part for part in flatten_layers(model) if isinstance(part, keras.Model)]
+    parts = [submodel for submodel in flatten_layers(model) if isinstance(submodel, keras.Model)]
     hidden = [
-        (part.__dict__, {name: part.__dict__[name] for name in ("optimizer", "compiled") if name in part.__dict__})
-        for part in parts
+        (
+            submodel.__dict__,
+            {name: submodel.__dict__[name] for name in ("optimizer", "compiled") if name in submodel.__dict__},
+        )
+        for submodel in parts
     ]
     try:
         for scope, before in hidden:

@@ -20,22 +20,22 @@ def watch_variables(variables: Iterable[Any], is_trained: Callable[[Any], bool])
     with _flags:
         for variable in variables:
             wanted = is_trained(variable)
-            for part in (variable, *getattr(variable, "values", ())):
-                if hasattr(part, "_trainable") and (part.trainable != wanted or id(part) in _changed):
-                    count, before = _changed.get(id(part), (0, part._trainable))
-                    _changed[id(part)] = (count + 1, before)
-                    part._trainable = wanted
-                    changed.append(part)
+            for replica in (variable, *getattr(variable, "values", ())):
+                if hasattr(replica, "_trainable") and (replica.trainable != wanted or id(replica) in _changed):
+                    count, before = _changed.get(id(replica), (0, replica._trainable))
+                    _changed[id(replica)] = (count + 1, before)
+                    replica._trainable = wanted
+                    changed.append(replica)
     try:
         yield
     finally:
         with _flags:
-            for part in changed:
-                count, before = _changed.pop(id(part))
+            for replica in changed:
+                count, before = _changed.pop(id(replica))
                 if count > 1:  # another thread is still inside
-                    _changed[id(part)] = (count - 1, before)
+                    _changed[id(replica)] = (count - 1, before)
                 else:
-                    part._trainable = before
+                    replica._trainable = before
 
 
 # id of a variable -> how many blocks are inside `watched`, and its own flag
@@ -62,15 +62,15 @@ def names_for_graph(variables: Iterable[Any]) -> Iterator[None]:
     renamed = []
     try:
         for variable in variables:
-            for part in (variable, *getattr(variable, "values", ())):
-                before = getattr(part, "_handle_name", None)
+            for replica in (variable, *getattr(variable, "values", ())):
+                before = getattr(replica, "_handle_name", None)
                 if isinstance(before, str) and name_for_graph(before.removesuffix(":0")) != before.removesuffix(":0"):
-                    renamed.append((part, before))
-                    part._handle_name = name_for_graph(before.removesuffix(":0")) + ":0"
+                    renamed.append((replica, before))
+                    replica._handle_name = name_for_graph(before.removesuffix(":0")) + ":0"
         yield
     finally:
-        for part, before in renamed:
-            part._handle_name = before
+        for replica, before in renamed:
+            replica._handle_name = before
 
 
 @contextlib.contextmanager

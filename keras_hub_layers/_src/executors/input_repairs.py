@@ -48,7 +48,7 @@ def repair(value: Any, spec: Any, name: str = "x", is_for_bytes: Callable[[], bo
     if isinstance(spec, (list, tuple)) and not isinstance(spec, tf.TypeSpec):
         return _repair_list(value, spec, name)
     if isinstance(value, Mapping) and value:
-        key = next((key for key, part in value.items() if matches(part, spec)), next(iter(value)))
+        key = next((key for key, entry in value.items() if matches(entry, spec)), next(iter(value)))
         return _put_before(f"{name} = {name}[{key!r}]", repair(value[key], spec, name, is_for_bytes))
     if isinstance(value, tf.data.Dataset):
         first: Any = value.element_spec
@@ -91,7 +91,7 @@ def _repair_dict(value: Any, spec: Mapping, name: str) -> Fix:
         return Fix((line,), True) if matches(value, spec[keys[0]]) else Fix((*inner.lines, line), inner.is_complete)
     lines = (f"{name} = {{" + ", ".join(f"{k!r}: {_variable(k)}" for k in sorted(spec)) + "}",)
     known = look(value)
-    if known is not None and known.dtype == tf.string and tf.string not in {part.dtype for part in spec.values()}:
+    if known is not None and known.dtype == tf.string and tf.string not in {entry.dtype for entry in spec.values()}:
         lines = (
             f"{name} = HubLayer(PREPROCESSOR)({name})   # the model's own preprocessor turns texts into these numbers",
         )
@@ -113,9 +113,9 @@ def _repair_entries(value: Mapping, spec: Mapping, name: str) -> Fix:
             lines.append(f"{name}[{key!r}] = {_variable(key)}   # {specs.describe(specs.spec_of(spec[key]))}")
             is_complete = False
     fixes = [
-        repair(value[key], part, f"{name}[{key!r}]")
-        for key, part in spec.items()
-        if key in value and not matches(value[key], part)
+        repair(value[key], entry, f"{name}[{key!r}]")
+        for key, entry in spec.items()
+        if key in value and not matches(value[key], entry)
     ]
     lines += [line for fix in fixes for line in fix.lines]
     return Fix(_batch_once(lines), is_complete and all(fix.is_complete for fix in fixes))
@@ -246,7 +246,7 @@ def _example(spec: Any, name: str) -> tuple[str, ...]:
 def _literal(spec: Any) -> str:
     """Code for a value of a spec."""
     if isinstance(spec, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_literal(part)}" for key, part in spec.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {_literal(entry)}" for key, entry in spec.items()) + "}"
     if isinstance(spec, tf.RaggedTensorSpec):
         row = '["a"]' if spec.dtype == tf.string else "[1, 2]"
         return f"tf.ragged.constant([{row}], dtype={spec.dtype.name!r})"

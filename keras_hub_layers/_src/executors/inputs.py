@@ -40,7 +40,7 @@ def _forms(nest: Any) -> Any:
     if isinstance(nest, _TENSORS):
         return form_of(nest)
     if isinstance(nest, Mapping):
-        return {key: _forms(part) for key, part in nest.items()}
+        return {key: _forms(entry) for key, entry in nest.items()}
     return type(nest)(map(_forms, nest)) if type(nest) in (list, tuple) else nest
 
 
@@ -113,9 +113,9 @@ def act(fit: Fit, inputs: Any) -> Any:
 def flatten(nest: Any) -> list[Any]:
     """The `tf.TypeSpec`s in a nest, in the order of its keys."""
     if isinstance(nest, Mapping):
-        return [spec for part in nest.values() for spec in flatten(part)]
+        return [spec for entry in nest.values() for spec in flatten(entry)]
     if isinstance(nest, (list, tuple)) and not isinstance(nest, tf.TypeSpec):
-        return [spec for part in nest for spec in flatten(part)]
+        return [spec for entry in nest for spec in flatten(entry)]
     return [nest]
 
 

@@ -180,13 +180,13 @@ def arrange(value: Any, nest: Any) -> list[Any]:
         missing = set(nest) - set(value)
         if missing:
             raise Mismatch(f"the keys {_some(missing)} are missing")
-        return [leaf for key, part in nest.items() for leaf in _arrange_at(key, value[key], part)]
+        return [leaf for key, inner in nest.items() for leaf in _arrange_at(key, value[key], inner)]
     if isinstance(nest, (list, tuple)):
         if not isinstance(value, (list, tuple)) or len(value) != len(nest):
             given = f"one of {len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
             raise Mismatch(f"a list of {len(nest)} tensors is expected, {given} given")
         pairs = enumerate(zip(value, nest, strict=True))
-        return [leaf for place, (entry, part) in pairs for leaf in _arrange_at(place, entry, part)]
+        return [leaf for place, (entry, inner) in pairs for leaf in _arrange_at(place, entry, inner)]
     return [value]
 
 
@@ -200,26 +200,26 @@ def _arrange_at(key: Any, value: Any, nest: Any) -> list[Any]:
 def pack(nest: Any, leaves: Iterator[Any]) -> Any:
     """Tensors in the structure of a nest; the counterpart of `arrange`."""
     if isinstance(nest, Mapping):
-        return {key: pack(part, leaves) for key, part in nest.items()}
+        return {key: pack(inner, leaves) for key, inner in nest.items()}
     if isinstance(nest, (list, tuple)):
-        return type(nest)(pack(part, leaves) for part in nest)
+        return type(nest)(pack(inner, leaves) for inner in nest)
     return next(leaves)
 
 
 def _leaves(nest: Any) -> Iterator[Form]:
-    for _, part in _entries(nest):
-        if part is nest:
+    for _, inner in _entries(nest):
+        if inner is nest:
             yield nest
         else:
-            yield from _leaves(part)
+            yield from _leaves(inner)
 
 
 def _paths(nest: Any, path: str = "") -> Iterator[str]:
-    for key, part in _entries(nest):
-        if part is nest:
+    for key, inner in _entries(nest):
+        if inner is nest:
             yield path
         else:
-            yield from _paths(part, f"{path}at {key!r}: ")
+            yield from _paths(inner, f"{path}at {key!r}: ")
 
 
 def _entries(nest: Any) -> Any:
@@ -233,7 +233,7 @@ def _key(nest: Any) -> Any:
     """What the traces that are looked at together have in common."""
     if isinstance(nest, Form):
         return nest.kind, nest.ragged_rank
-    return isinstance(nest, Mapping), tuple((key, _key(part)) for key, part in _entries(nest))
+    return isinstance(nest, Mapping), tuple((key, _key(inner)) for key, inner in _entries(nest))
 
 
 # -- single tensors ----------------------------------------------------------------------------------------------------

@@ -34,11 +34,11 @@ _PREPROCESSING = (
 
 def preprocessing(layer: Any) -> Iterator[str]:
     """What the model does to its inputs itself, in words; the value range that it expects follows from it."""
-    for part in reversed(models.flatten_layers(layer)):
+    for sublayer in reversed(models.flatten_layers(layer)):
         for kind, describe in _PREPROCESSING:
-            if isinstance(part, kind):
-                text = describe(part)
-                if isinstance(part, _L.Rescaling) and part.offset == 0 and part.scale == 1 / 255:
+            if isinstance(sublayer, kind):
+                text = describe(sublayer)
+                if isinstance(sublayer, _L.Rescaling) and sublayer.offset == 0 and sublayer.scale == 1 / 255:
                     text += ", so pixels go in as 0 to 255"
                 yield text
 
@@ -84,7 +84,7 @@ def warnings_of(layer: Any, trainable: bool | None, frozen: int, count: int) -> 
 
 
 def _warn_of_frozen_weights(layer: Any, frozen: int, count: int) -> Iterator[str]:
-    adapted = [part.name for part in models.flatten_layers(layer) if getattr(part, "lora_enabled", False)]
+    adapted = [sublayer.name for sublayer in models.flatten_layers(layer) if getattr(sublayer, "lora_enabled", False)]
     lora = (
         f" LoRA is on in {words.join_names(adapted)}: of these the export publishes the low-rank weights, and "
         "trainable=True the kernels below them too."
@@ -99,7 +99,11 @@ def _warn_of_frozen_weights(layer: Any, frozen: int, count: int) -> Iterator[str
 
 
 def _warn_of_quantized_weights(layer: Any) -> Iterator[str]:
-    quantized = [part.name for part in models.flatten_layers(layer) if part.dtype_policy.quantization_mode is not None]
+    quantized = [
+        sublayer.name
+        for sublayer in models.flatten_layers(layer)
+        if sublayer.dtype_policy.quantization_mode is not None
+    ]
     if quantized:
         yield (
             f"the kernels of {words.join_names(quantized)} are quantized, and nobody can train them: trainable=True "

@@ -119,7 +119,7 @@ class KerasExport:
             title=root.layer.name,
             origin="",
             inputs={name: str(spec) for name, spec in inputs.items()},
-            outputs={name: str(specs_lib.spec_of(part)) for name, part in outputs.items()},
+            outputs={name: str(specs_lib.spec_of(tensor)) for name, tensor in outputs.items()},
             traces=("training=False", "training=True"),
             tuning=f"{'yes' if trainable else 'no'}: {trainable} of {every} variables are trainable",
             losses=len(root.object.regularization_losses),

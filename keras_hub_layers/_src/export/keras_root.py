@@ -96,7 +96,7 @@ class Root:
 
     def keep_state(self, functions: Iterable[Any]) -> None:
         """Put on the object the variables that functions use and that nothing on it holds yet."""
-        known = {id(part) for v in self.variables for part in (v, *getattr(v, "values", ()))}
+        known = {id(replica) for v in self.variables for replica in (v, *getattr(v, "values", ()))}
         captured = {id(v): v for function in functions for v in function.graph.variables}
         state = [v for key, v in captured.items() if key not in known]
         self.object._state = [*getattr(self.object, "_state", ()), *state]

@@ -50,10 +50,10 @@ class LoadedExport:
         """
         if self._source is None:
             return False
-        if not any(part is variable for part in _variables_in_use(self._object)):
+        if not any(each is variable for each in _variables_in_use(self._object)):
             return True
         published = live_object.variables(self._object, ())
-        if any(part is variable for part in published.trainable) or not published.has_lists:
+        if any(each is variable for each in published.trainable) or not published.has_lists:
             return False
         return not bool(tf.reduce_any(tf.math.is_nan(variable))) and self._is_as_loaded(variable)
 
@@ -136,8 +136,8 @@ class LoadedExport:
             return False
         reader = tf.compat.v1.train.NewCheckpointReader(tf.io.gfile.join(directory, keys.PREFIX))
         places = keys.variables_by_key(self._object, reader).items()
-        found = [key for key, parts in places if any(part is variable for part in parts)]
-        return bool(found) and not different.intersection(found)
+        own = [key for key, parts in places if any(each is variable for each in parts)]
+        return bool(own) and not different.intersection(own)
 
 
 def _variables_in_use(obj: Any) -> Iterable[Any]:
@@ -150,18 +150,18 @@ def _variables_in_use(obj: Any) -> Iterable[Any]:
         yield from function.variables
 
 
-def _describe(found: interface.Interface, name: str) -> model_card.Facts:
-    signature = found.signatures.get("serving_default") or next(iter(found.signatures.values()), None)
+def _describe(info: interface.Interface, name: str) -> model_card.Facts:
+    signature = info.signatures.get("serving_default") or next(iter(info.signatures.values()), None)
     return model_card.Facts(
-        title=found.handle.rstrip("/").rpartition("/")[2] or name,
-        origin=found.handle,
+        title=info.handle.rstrip("/").rpartition("/")[2] or name,
+        origin=info.handle,
         inputs={name: str(spec) for name, spec in signature.inputs.items()} if signature else {},
         outputs={name: str(spec) for name, spec in signature.outputs.items()} if signature else {},
-        traces=tuple(map(str, found.traces)),
-        tuning=("yes: " if found.fine_tunable else "no: ") + found.reason,
-        losses=found.regularization_losses,
-        pieces=found.pieces,
-        assets=found.assets,
+        traces=tuple(map(str, info.traces)),
+        tuning=("yes: " if info.fine_tunable else "no: ") + info.reason,
+        losses=info.regularization_losses,
+        pieces=info.pieces,
+        assets=info.assets,
     )
 
 

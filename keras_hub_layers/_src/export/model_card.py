@@ -77,7 +77,7 @@ def make_card(facts: Facts, metrics: Mapping[str, float]) -> str:
         _section("Notes", facts.notes),
         _section("Training", [f"{name}: {value:.6g}" for name, value in metrics.items()]),
     ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
+    text = "\n\n".join(section for section in parts if section) + "\n"
     return f"{text}\n{_MARK.format(_digest(text))}\n"
 
 

@@ -45,10 +45,10 @@ def make_signature(
         return flatten_outputs(function(inputs), output_names)
 
     flat = tf.nest.flatten(specs)
-    components = [part for spec in flat for part in tf.nest.flatten(spec, expand_composites=True)]
+    components = [component for spec in flat for component in tf.nest.flatten(spec, expand_composites=True)]
     arguments = [
-        tf.TensorSpec(part.shape, part.dtype, name=name)
-        for name, part in zip(signature_names.expand(names, flat), components, strict=True)
+        tf.TensorSpec(component.shape, component.dtype, name=name)
+        for name, component in zip(signature_names.expand(names, flat), components, strict=True)
     ]
     return tf.function(serving, input_signature=arguments, autograph=False)
 

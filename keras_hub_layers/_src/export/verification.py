@@ -218,7 +218,7 @@ def _assets(directory: str, graph: Any) -> dict[str, str]:
 def _sample(spec: Any) -> Any:
     if not isinstance(spec, tf.TypeSpec):
         return spec
-    components = [tf.constant(part) for part in sample_inputs.sample(spec)]
+    components = [tf.constant(component) for component in sample_inputs.sample(spec)]
     return tf.nest.pack_sequence_as(spec, components, expand_composites=True)
 
 

@@ -65,7 +65,7 @@ def features(
 def _compute_or_find(
     layer: keras.layers.Layer, batches: Callable[[], Iterator[Any]], data: Any, cache: str | os.PathLike[str] | None
 ) -> Any:
-    if not all(part.built for part in models.flatten_layers(layer)):  # its weights are not there yet
+    if not all(sublayer.built for sublayer in models.flatten_layers(layer)):  # its weights are not there yet
         for batch in itertools.islice(batches(), 1):
             layer(_tensors(batch[0] if isinstance(batch, tuple) else batch), training=False)
     _check_layer(layer)
@@ -127,13 +127,13 @@ def _compute_into(
             _check_rows(x, outputs)
             _check_random(layer, x, outputs)
             checked = True
-        store.add((outputs, *(keras.tree.map_structure(_dense_array, part) for part in rest)) if rest else outputs)
+        store.add((outputs, *(keras.tree.map_structure(_dense_array, tensor) for tensor in rest)) if rest else outputs)
         yield batch
 
 
 def _check_layer(layer: keras.layers.Layer) -> None:
     inside = models.flatten_layers(layer)
-    tuned = [part.name for part in inside if isinstance(part, hub_layer.HubLayer) and part.trainable]
+    tuned = [sublayer.name for sublayer in inside if isinstance(sublayer, hub_layer.HubLayer) and sublayer.trainable]
     if tuned or layer.trainable_weights:
         raise refusal(
             "The features of a layer that is trained change with it.",
@@ -141,7 +141,7 @@ def _check_layer(layer: keras.layers.Layer) -> None:
             f"trainable: {tuned or [weight.path for weight in layer.trainable_weights][:5]}",
             "layer.trainable = False",
         )
-    random = [part.name for part in inside if any(map(_is_random, vars(part).values()))]
+    random = [sublayer.name for sublayer in inside if any(map(_is_random, vars(sublayer).values()))]
     if random:
         raise _random_layer(f"{random}")
 

@@ -115,7 +115,7 @@ def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None
     layers = access.hub_layers(model)
     inside = {id(weight) for layer in layers for weight in layer.weights}
     head = [weight for weight in model.trainable_variables if id(weight) not in inside]
-    is_bare = all(part in layers or isinstance(part, keras.Model) for part in models.flatten_layers(model))
+    is_bare = all(sublayer in layers or isinstance(sublayer, keras.Model) for sublayer in models.flatten_layers(model))
     if not layers or (head_epochs and not head and (model.built or is_bare)):
         raise _no_head([layer.name for layer in layers], len(head))
     if not 0 <= head_epochs < epochs:

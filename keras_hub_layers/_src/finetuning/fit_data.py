@@ -53,7 +53,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
         errors.TrainingError: The data are no arrays of one length, never end, or can be read once only.
     """
     if isinstance(data, tuple):
-        given = [as_arrays(part) for part in data]
+        given = [as_arrays(entry) for entry in data]
         while len(given) > 1 and given[-1] is None:
             given.pop()
         data = tuple(given) if len(given) > 1 else given[0] if given else given
@@ -71,7 +71,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
                 "finetuning.features(layer, (np.array(x), np.array(y)))",
             )
         parts = [slice(start, start + batch_size) for start in range(0, int(sizes[0] or 0), batch_size)]
-        return lambda: (keras.tree.map_structure(lambda leaf, part=part: leaf[part], data) for part in parts)
+        return lambda: (keras.tree.map_structure(lambda leaf, rows=rows: leaf[rows], data) for rows in parts)
     cardinality = getattr(data, "cardinality", None)
     if cardinality is not None and int(cardinality()) == -1:
         raise refusal("The data have no end.", "a dataset that ends", "repeat()", "dataset.take(batches)")

@@ -72,16 +72,18 @@ def _copy_built_on(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[
     except Exception as err:
         raise _not_alike(optimizer, f"{type(err).__name__}: {err}") from err
     purposes: dict[int, Key] = {}
-    for number, part in enumerate(nested_optimizers(copy)):
-        _record_slots(part, number, purposes)
+    for number, nested in enumerate(nested_optimizers(copy)):
+        _record_slots(nested, number, purposes)
     copy.build(list(variables))
-    for number, (part, original) in enumerate(zip(nested_optimizers(copy), nested_optimizers(optimizer), strict=True)):
-        inner = getattr(part, "inner_optimizer", None)
+    for number, (nested, original) in enumerate(
+        zip(nested_optimizers(copy), nested_optimizers(optimizer), strict=True)
+    ):
+        inner = getattr(nested, "inner_optimizer", None)
         if inner is not None and not inner.built:  # the LossScaleOptimizer of Keras 3.8 builds it at the first step
             inner.build(list(variables))
-        del part.add_variable_from_reference
-        _find_slots(part, number, purposes)
-        optimizers.carry_over(original, part)
+        del nested.add_variable_from_reference
+        _find_slots(nested, number, purposes)
+        optimizers.carry_over(original, nested)
     seen: Counter[Key] = Counter()
     keys = []
     for variable in copy.variables:
@@ -92,21 +94,21 @@ def _copy_built_on(optimizer: Any, variables: Sequence[Any]) -> tuple[Any, list[
     return copy, keys
 
 
-def _record_slots(part: Any, number: int, purposes: dict[int, Key]) -> None:
+def _record_slots(nested: Any, number: int, purposes: dict[int, Key]) -> None:
     """Have an optimizer write down which slot it makes for which variable of the model."""
-    make: Callable[..., Any] = part.add_variable_from_reference
+    make: Callable[..., Any] = nested.add_variable_from_reference
 
     def record_slot(reference_variable: Any, name: Any = None, *args: Any, **kwargs: Any) -> Any:
         slot = make(reference_variable, name, *args, **kwargs)
         purposes[id(slot)] = ("slot", number, id(getattr(reference_variable, "value", reference_variable)), name)
         return slot
 
-    part.add_variable_from_reference = record_slot
+    nested.add_variable_from_reference = record_slot
 
 
-def _find_slots(part: Any, number: int, purposes: dict[int, Key]) -> None:
+def _find_slots(nested: Any, number: int, purposes: dict[int, Key]) -> None:
     """Look for slots that were made otherwise, such as Adafactor's, in lists with one for each variable."""
-    for name, slots, trained in optimizers.slots_of(part):
+    for name, slots, trained in optimizers.slots_of(nested):
         for slot, variable in zip(slots, trained, strict=True):
             purposes.setdefault(id(slot), ("slot", number, id(variable.value), name))
 
@@ -115,8 +117,8 @@ def nested_optimizers(optimizer: Any) -> Iterator[Any]:
     """An optimizer and those inside it."""
     yield optimizer
     inner = getattr(optimizer, "inner_optimizer", None)
-    for part in [inner] if inner is not None else getattr(optimizer, "optimizers", None) or []:
-        yield from nested_optimizers(part)
+    for nested in [inner] if inner is not None else getattr(optimizer, "optimizers", None) or []:
+        yield from nested_optimizers(nested)
 
 
 def _not_alike(optimizer: Any, received: str) -> TrainingError:

@@ -77,7 +77,7 @@ def select(layer: keras.layers.Layer, which: Any) -> Selection:
         if not tunable:
             raise _nothing_to_train(layer)
         selections = [
-            _select(layer, tunable, part) for part in (which if isinstance(which, (list, tuple)) else [which])
+            _select(layer, tunable, selector) for selector in (which if isinstance(which, (list, tuple)) else [which])
         ]
     names = dict.fromkeys(name for selection in selections for name in selection.names)
     expressions = dict.fromkeys(pattern for selection in selections for pattern in selection.patterns)

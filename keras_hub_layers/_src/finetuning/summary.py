@@ -22,12 +22,12 @@ def summary(layer: keras.layers.Layer, print_fn: Callable[[str], Any] | None = N
     """
     layer = only_hub_layer(layer)
     parts = groups(layer)
-    total, trained = sum(part.parameters for part in parts), sum(part.trained for part in parts)
+    total, trained = sum(info.parameters for info in parts), sum(info.trained for info in parts)
     rows = [("group", "variables", "parameters", "MB", "trained")]
     rows += [
-        (part.name, f"{len(part.variables)}", f"{part.parameters:,}", _mb(part.size), _share(part)) for part in parts
+        (info.name, f"{len(info.variables)}", f"{info.parameters:,}", _mb(info.size), _share(info)) for info in parts
     ]
-    variables, size = sum(len(part.variables) for part in parts), sum(part.size for part in parts)
+    variables, size = sum(len(info.variables) for info in parts), sum(info.size for info in parts)
     rows.append(("total", f"{variables}", f"{total:,}", _mb(size), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [

@@ -142,4 +142,4 @@ def sample(spec: Any) -> list[np.ndarray]:
         value = kind.from_tensor(
             value.to_tensor(), ragged_rank=ragged.ragged_rank, row_splits_dtype=ragged.row_splits_dtype
         )
-    return [part.numpy() for part in tf.nest.flatten(value, expand_composites=True)]
+    return [component.numpy() for component in tf.nest.flatten(value, expand_composites=True)]

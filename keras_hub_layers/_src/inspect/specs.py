@@ -60,7 +60,7 @@ def flatten(nest: Any) -> list[Spec]:
     if isinstance(nest, dict):
         nest = list(nest.values())
     if isinstance(nest, (list, tuple)):
-        return [spec for part in nest for spec in flatten(part)]
+        return [spec for entry in nest for spec in flatten(entry)]
     return [nest] if isinstance(nest, Spec) else []
 
 

@@ -94,12 +94,14 @@ def _blocks(names: Sequence[str]) -> list[str | None]:
 def _common_length(paths: set[tuple[str, ...]]) -> int:
     """How many parts the beginnings of paths have in common."""
     first, *others = sorted(paths)
-    return next((n for n, part in enumerate(first) if any(path[n : n + 1] != (part,) for path in others)), len(first))
+    return next(
+        (n for n, segment in enumerate(first) if any(path[n : n + 1] != (segment,) for path in others)), len(first)
+    )
 
 
 def _path(match: re.Match[str]) -> tuple[str, ...]:
     """What stands before a block in a name."""
-    return tuple(part for part in re.split(r"[/.]", match.string[: match.start()]) if part)
+    return tuple(segment for segment in re.split(r"[/.]", match.string[: match.start()]) if segment)
 
 
 def _word(text: str) -> str:

@@ -18,7 +18,7 @@ __all__ = [
 
 def hub_layers(layer: keras.layers.Layer) -> list[HubLayer]:
     """Each `HubLayer` in a layer or model, at any depth, each once."""
-    return [part for part in models.flatten_layers(layer) if isinstance(part, HubLayer)]
+    return [sublayer for sublayer in models.flatten_layers(layer) if isinstance(sublayer, HubLayer)]
 
 
 def weights(layer: HubLayer) -> list[Any]:

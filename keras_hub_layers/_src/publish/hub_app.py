@@ -86,7 +86,7 @@ class Hub:
 
     def _inside(self, relative: str) -> str:
         """The real path of what is asked for, which is neither hidden nor outside of the root."""
-        joined = safe_join(self.root, *[part for part in relative.split("/") if part])
+        joined = safe_join(self.root, *[segment for segment in relative.split("/") if segment])
         real = os.path.realpath(joined) if joined and "\0" not in joined else ""
         if not real or os.path.commonpath([self.root, real]) != self.root or "/." in f"/{self._relative(real)}":
             raise NotFound()

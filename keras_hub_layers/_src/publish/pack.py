@@ -106,8 +106,8 @@ def check_saved_model(directory: str) -> None:
 
 def walk(directory: str) -> Iterator[tuple[str, str]]:
     """Name in the archive and path of every directory and file, sorted; links are followed to regular files only."""
-    with os.scandir(directory) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(directory) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield entry.name, entry.path

@@ -152,11 +152,11 @@ class _Transfer:
             raise Broken("HTTP 416: the server no longer has the part that is missing", wait=0)
         if status == 206 and self.received:
             answer = response.headers.get("Content-Range", "")
-            found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.strip())
+            match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.strip())
             tag = response.headers.get("ETag")
             moved = tag is not None and str(self.validator).startswith('"') and tag != self.validator
-            grown = found and self.total and found[3] not in ("*", str(self.total))
-            if not found or int(found[1]) != self.received or moved or grown:
+            grown = match and self.total and match[3] not in ("*", str(self.total))
+            if not match or int(match[1]) != self.received or moved or grown:
                 self.restart()
                 raise Broken(f"the server answered with another part than the one asked for ({answer!r})", wait=0)
         elif status != 200:

@@ -152,8 +152,8 @@ def parse(handle: str | os.PathLike[str]) -> Handle:
         raise _unknown(handle, "The handle is empty.")
     if "\0" in handle:
         raise _unknown(handle, "The handle contains a NUL character.")
-    found = _SCHEME.match(handle)
-    scheme = found.group(1).lower() if found else ""
+    match = _SCHEME.match(handle)
+    scheme = match.group(1).lower() if match else ""
     if scheme in ("http", "https"):
         return _parse_url(handle)
     if scheme == "file":
@@ -229,7 +229,7 @@ def _parse_url(text: str) -> Handle:
 def _kaggle_of_url(url: SplitResult) -> KaggleModel | None:
     """The model that a page of kaggle.com shows, in its long or short shape."""
     host = (url.hostname or "").lower()
-    parts = [unquote(part) for part in url.path.split("/") if part]
+    parts = [unquote(segment) for segment in url.path.split("/") if segment]
     if not (host == "kaggle.com" or host.endswith(".kaggle.com")) or parts[:1] != ["models"]:
         return None
     parts = parts[1:]
@@ -244,7 +244,7 @@ def _kaggle_parts(parts: list[str]) -> KaggleModel | None:
     """The model of owner/model/framework/variation[/version], or None for another shape."""
     if len(parts) not in (4, 5) or parts[2].lower() not in _FRAMEWORKS:
         return None
-    if not all(_SLUG.fullmatch(part) for part in parts):
+    if not all(_SLUG.fullmatch(segment) for segment in parts):
         return None
     if len(parts) == 5 and not re.fullmatch("[1-9][0-9]*", parts[4]):
         return None
@@ -258,8 +258,8 @@ def _parse_hugging_face(text: str) -> HuggingFaceModel:
     rest = text.split(":", 1)[1]
     path, _, revision = rest.removeprefix("//").partition("@")
     parts = path.strip("/").split("/")
-    fine = rest.startswith("//") and len(parts) >= 2 and all(_SLUG.fullmatch(part) for part in parts[:2])
-    if not fine or any(part in ("", ".", "..") for part in parts) or (revision == "" and "@" in rest):
+    fine = rest.startswith("//") and len(parts) >= 2 and all(_SLUG.fullmatch(segment) for segment in parts[:2])
+    if not fine or any(segment in ("", ".", "..") for segment in parts) or (revision == "" and "@" in rest):
         raise _unknown(text, "An hf:// handle is hf://owner/repo[/subfolder][@revision].")
     return HuggingFaceModel("/".join(parts[:2]), "/".join(parts[2:]), revision or None)
 

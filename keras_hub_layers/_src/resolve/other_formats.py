@@ -104,9 +104,9 @@ def of_folder(path: str, names: Iterable[str]) -> Format | None:
         pack = f"os.rename(shutil.make_archive({path!r}, 'zip', {path!r}), {path + '.keras'!r})"
         return Format("a Keras model, unpacked", f"{pack}\nmodel = keras.saving.load_model({path + '.keras'!r})")
     for pattern, what, fix in _FILES:
-        found = next((name for name in names if re.fullmatch(pattern, name, re.IGNORECASE)), None)
-        if found is not None:
-            return Format(f"{what} ({found})", fix.format(path=os.path.join(path, found), folder=path))
+        member = next((name for name in names if re.fullmatch(pattern, name, re.IGNORECASE)), None)
+        if member is not None:
+            return Format(f"{what} ({member})", fix.format(path=os.path.join(path, member), folder=path))
     return None
 
 

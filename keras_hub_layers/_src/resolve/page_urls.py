@@ -32,16 +32,16 @@ def refuse_page(handle: Handle) -> None:
         errors.HandleError: It is one; the message has the address of the model, as far as the page's tells it.
     """
     for pattern, model in _PAGES:
-        found = re.fullmatch(pattern, handle.location)
-        if found and not re.match(r"https?://huggingface\.co/(datasets|spaces|docs|blog|api)/", handle.location):
-            raise _page(handle, f"HubLayer({display(found.expand(model))!r})")
+        match = re.fullmatch(pattern, handle.location)
+        if match and not re.match(r"https?://huggingface\.co/(datasets|spaces|docs|blog|api)/", handle.location):
+            raise _page(handle, f"HubLayer({display(match.expand(model))!r})")
     refuse_framework(handle)
-    found = _KAGGLE.fullmatch(handle.location)
-    if handle.kaggle is None and found and found[2] and not handle.is_archive:
+    match = _KAGGLE.fullmatch(handle.location)
+    if handle.kaggle is None and match and match[2] and not handle.is_archive:
         raise _page(
             handle,
             "open the page, choose the framework TensorFlow 2 and a variation, and take the address from there:\n"
-            f"HubLayer('https://www.kaggle.com/models/{found[3]}/{found[4]}/tensorFlow2/VARIATION/1')",
+            f"HubLayer('https://www.kaggle.com/models/{match[3]}/{match[4]}/tensorFlow2/VARIATION/1')",
         )
 
 
@@ -67,8 +67,8 @@ def refuse_framework(handle: Handle) -> None:
 
 def address_of(path: str) -> str | None:
     """The address that a path without `https://` was meant for; `None` if it does not look like one."""
-    found = _HOST.fullmatch(path)
-    return f"https://{found[2]}" if found else None
+    match = _HOST.fullmatch(path)
+    return f"https://{match[2]}" if match else None
 
 
 def _page(handle: Handle, fix: str) -> HandleError:

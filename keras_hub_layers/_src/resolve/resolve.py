@@ -75,8 +75,8 @@ def _download(handle: Handle, sha256: str | None) -> str:
     """The hosting protocol, or an archive at a fixed address, by way of the cache."""
     cache = Cache()
     for text in (handle.text, *handle.spellings):
-        if found := cache.find(text, sha256):
-            return found
+        if cached := cache.find(text, sha256):
+            return cached
     refuse_page(handle)
     if offline():
         raise not_cached_error(handle, cache.root)
@@ -145,10 +145,10 @@ def _resolve_uncompressed(handle: Handle, sha256: str | None) -> str:
 def _kaggle(handle: Handle, sha256: str | None) -> str:
     """A model that another spelling of its handle has brought into the cache needs no client."""
     cache = Cache()
-    found = next((path for text in handle.spellings if (path := cache.find(text, sha256))), None)
-    if not found:
+    cached = next((path for text in handle.spellings if (path := cache.find(text, sha256))), None)
+    if not cached:
         refuse_framework(handle)
-    return found or resolve_kaggle(handle, sha256)
+    return cached or resolve_kaggle(handle, sha256)
 
 
 def _remote(handle: Handle, sha256: str | None) -> str:

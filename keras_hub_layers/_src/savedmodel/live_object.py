@@ -70,8 +70,8 @@ def input_losses_verdict(obj: Any, call: Function | None) -> str:
 
 def piece(obj: Any, name: str) -> Any | None:
     """The named callable at a dotted name, `None` if there is none."""
-    for part in name.split("."):
-        obj = getattr(obj, part, None)
+    for segment in name.split("."):
+        obj = getattr(obj, segment, None)
         if obj is None:
             return None
     return obj if _is_piece(obj) else None
@@ -106,7 +106,7 @@ def _as_list(value: Any) -> list[Any]:
         return []
     if isinstance(value, Mapping):
         value = list(value.values())
-    return [entry for part in value for entry in _as_list(part)] if isinstance(value, (list, tuple)) else [value]
+    return [entry for nested in value for entry in _as_list(nested)] if isinstance(value, (list, tuple)) else [value]
 
 
 def _variables_in(value: Any) -> list[Any]:

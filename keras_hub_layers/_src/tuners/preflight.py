@@ -167,7 +167,9 @@ def _each(hypermodel: Any) -> Iterator[tuple[Arm, Any]]:
         now = _now(hp)
         done.add(frozenset(now.items()))
         values |= set(now.items())
-        for name, value in [(part, value) for part in now if part not in own for value in _choices(hp)[part].values]:
+        for name, value in [
+            (choice, value) for choice in now if choice not in own for value in _choices(hp)[choice].values
+        ]:
             other = _complete(known, {**now, name: value})
             key = frozenset(other.items())
             if key not in done and ((name, value) not in values or (not named and len(done) < _MOST)):
@@ -178,7 +180,11 @@ def _each(hypermodel: Any) -> Iterator[tuple[Arm, Any]]:
 
 def _choices(hp: Any) -> dict[str, Any]:
     """The `Choice`s and `Boolean`s that are active, by name."""
-    return {part.name: part for part in hp.space if type(part).__name__ in ("Choice", "Boolean") and hp.is_active(part)}
+    return {
+        choice.name: choice
+        for choice in hp.space
+        if type(choice).__name__ in ("Choice", "Boolean") and hp.is_active(choice)
+    }
 
 
 def _now(hp: Any) -> Arm:
@@ -190,9 +196,9 @@ def _complete(known: Any, values: Arm) -> Arm:
     """All choices that are active where these are the values, as far as they are known; the others at their default."""
     hp = known.copy()
     hp.values = dict(values)
-    for part in known.space:  # a parent comes before those that hang on it
-        if hp.is_active(part):
-            hp.values.setdefault(part.name, part.default)
+    for choice in known.space:  # a parent comes before those that hang on it
+        if hp.is_active(choice):
+            hp.values.setdefault(choice.name, choice.default)
     return _now(hp)
 
 
@@ -266,6 +272,6 @@ def _first_batch(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(x, (list, tuple, dict)) and not hasattr(x, "shape"):
         first: Any = next(iter(x))  # batches of another library
         return dict(zip(data, first if isinstance(first, (list, tuple)) else (first,), strict=False))
-    given = {name: part for name, part in data.items() if part is not None}
+    given = {name: value for name, value in data.items() if value is not None}
     first = keras.tree.map_structure(lambda leaf: leaf[:32], given)
     return first

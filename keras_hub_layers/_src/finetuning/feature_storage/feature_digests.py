@@ -90,7 +90,7 @@ def of_layer(layer: keras.layers.Layer) -> str:
     digest = hashlib.blake2b(digest_size=20)
     parts = models.flatten_layers(layer)
     try:
-        configs = [keras.saving.serialize_keras_object(part) for part in parts]
+        configs = [keras.saving.serialize_keras_object(entry) for entry in parts]
         digest.update(json.dumps(_nameless(configs), sort_keys=True).encode())
     except Exception as err:
         raise TrainingError(
@@ -100,8 +100,8 @@ def of_layer(layer: keras.layers.Layer) -> str:
             where=f"features of {layer.name!r}",
             fix="finetuning.features(layer, data)   # without cache: in memory",
         ) from err
-    for part in parts:
-        source = source_lib.source_of(part.resolved_object) if isinstance(part, hub_layer.HubLayer) else None
+    for entry in parts:
+        source = source_lib.source_of(entry.resolved_object) if isinstance(entry, hub_layer.HubLayer) else None
         if source is not None:
             digest.update(f"{source.digest} {source_lib.digest_of_assets(source)}".encode())
     for weight in layer.weights:
@@ -122,17 +122,17 @@ def _nameless(configs: Any) -> Any:
         if isinstance(value, dict):
             if isinstance(value.get("name"), str):
                 names.setdefault(value["name"], f"#{len(names)}")
-            for part in value.values():
-                collect(part)
+            for entry in value.values():
+                collect(entry)
         elif isinstance(value, (list, tuple)):
-            for part in value:
-                collect(part)
+            for entry in value:
+                collect(entry)
 
     def replace_names(value: Any) -> Any:
         if isinstance(value, dict):
-            return {str(key): replace_names(part) for key, part in value.items() if key not in _IRRELEVANT}
+            return {str(key): replace_names(entry) for key, entry in value.items() if key not in _IRRELEVANT}
         if isinstance(value, (list, tuple)):
-            return [replace_names(part) for part in value]
+            return [replace_names(entry) for entry in value]
         return names.get(value, value) if isinstance(value, str) else value
 
     collect(configs)

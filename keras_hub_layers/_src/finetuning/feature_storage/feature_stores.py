@@ -121,9 +121,9 @@ def _plan(batch: Any) -> Any:
 
 def _as_json(structure: Any) -> Any:
     if isinstance(structure, Mapping):
-        return {"dict": [[key, _as_json(part)] for key, part in structure.items()]}
+        return {"dict": [[key, _as_json(entry)] for key, entry in structure.items()]}
     if isinstance(structure, (tuple, list)):
-        return {"tuple" if isinstance(structure, tuple) else "list": [_as_json(part) for part in structure]}
+        return {"tuple" if isinstance(structure, tuple) else "list": [_as_json(entry) for entry in structure]}
     return structure
 
 
@@ -132,8 +132,8 @@ def _rebuilt(plan: Any, leaves: list[Any]) -> Any:
         return leaves[plan]
     ((kind, parts),) = plan.items()
     if kind == "dict":
-        return {key: _rebuilt(part, leaves) for key, part in parts}
-    return {"tuple": tuple, "list": list}[kind](_rebuilt(part, leaves) for part in parts)
+        return {key: _rebuilt(entry, leaves) for key, entry in parts}
+    return {"tuple": tuple, "list": list}[kind](_rebuilt(entry, leaves) for entry in parts)
 
 
 def _check_alike(first: list[Any], leaves: list[Any]) -> None:

@@ -166,7 +166,7 @@ def _text(data: bytes) -> str:
 
 def _read_extended(body: bytes) -> dict[str, str]:
     """The path and size of an extended header; a sparse file is refused, the rest does not concern us."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     while body:
         match = re.match(rb"(\d{1,5}) ", body)
         start, length = (match.end(), int(match[1])) if match else (0, 0)
@@ -178,6 +178,6 @@ def _read_extended(body: bytes) -> dict[str, str]:
         if key == b"size" and not re.fullmatch(rb"\d{1,18}", value):
             raise Refused("a header with a size that is no number")
         if key in (b"path", b"size"):
-            found[key.decode()] = _text(value)
+            fields[key.decode()] = _text(value)
         body = body[length:]
-    return found
+    return fields

@@ -75,8 +75,8 @@ def _place_is_taken(name: str) -> Refused:
 
 def _safe_parts(name: str) -> list[str]:
     """The components of a member's name, or Refused if it could lead out of the directory."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    parts = [segment for segment in name.split("/") if segment not in ("", ".")]
     bad = name.startswith("/") or ".." in parts or re.search(r"[\\\x00-\x1f\x7f]|^[A-Za-z]:", name)
-    if bad or len(parts) > 64 or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+    if bad or len(parts) > 64 or any(len(segment.encode("utf-8", "replace")) > 255 for segment in parts):
         raise Refused(f"the name {name[:300]!r}, which leads out of the directory or cannot be a file's")
     return parts

@@ -86,8 +86,8 @@ class _Objects:
 
     def _node(self, node: int, name: str) -> int:
         """The node at a dotted name below another."""
-        for part in name.split("."):
-            node = self._children(node)[part]
+        for segment in name.split("."):
+            node = self._children(node)[segment]
         return node
 
     def _children(self, node: int | None) -> dict[str, int]:
