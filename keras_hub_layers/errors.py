@@ -69,7 +69,7 @@ class HubError(Exception):
     """Base of every error that keras_hub_layers raises on purpose.
 
     An error is made where it is known what was wrong. Where that was (layer, handle, path) is added by whoever knows
-    it, with `located`.
+    it, with `add_place`.
 
     Args:
         problem: One sentence: what is not possible. The whole message if nothing else is given.
