@@ -8,13 +8,11 @@ import numpy as np
 import producers
 import pytest
 import tensorflow as tf
-import tf_keras
 
 from keras_hub_layers import errors
 from keras_hub_layers._src.executors import base, registry
 from keras_hub_layers._src.savedmodel import live_functions, live_object
 from keras_hub_layers._src.savedmodel import load as load_module
-from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 
 EXECUTORS = {"tensorflow": registry.executor_class}
 
@@ -157,38 +155,3 @@ def test_a_backend_without_an_executor_is_an_error_that_names_the_one_that_has(m
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(errors.BackendError, match=r"(?s)'jax'.*KERAS_BACKEND\"\] = \"tensorflow\""):
         registry.executor_class()
-
-
-# -- the range of pixels that a graph takes
-
-
-def image_model(directory, scale):
-    """Images (None, 4, 4, 3) through `scale`, padding and a convolution, saved from Keras 2."""
-    first = [tf_keras.layers.Lambda(scale)] if scale else []
-    rest = [tf_keras.layers.ZeroPadding2D(1), tf_keras.layers.Conv2D(2, 3)]
-    return producers.save(tf_keras.Sequential([tf_keras.Input((4, 4, 3)), *first, *rest]), directory)
-
-
-@pytest.mark.parametrize(
-    ("scale", "expected"),
-    [
-        (None, "unit"),
-        (lambda x: 2.0 * x - 1.0, "unit"),
-        (lambda x: (x - [0.485, 0.456, 0.406]) / 0.226, "unit"),
-        (lambda x: tf.image.resize(x, (6, 6)), "unit"),
-        (lambda x: x / 255.0, "bytes"),
-        (lambda x: x * (1 / 127.5) - 1.0, "bytes"),
-        (lambda x: tf.reverse(x, [-1]) - [103.9, 116.8, 123.7], "bytes"),
-        (lambda x: x - tf.reduce_mean(x), None),
-        (lambda x: tf.cond(tf.reduce_max(x) > 1.5, lambda: x / 255.0, lambda: x), None),
-    ],
-    ids=["raw", "minus_one_to_one", "imagenet", "resized", "by_255", "by_127", "minus_mean", "standardized", "either"],
-)
-def test_the_range_of_pixels_is_read_off_what_the_graph_does_to_them_first(tmp_path, scale, expected):
-    assert (
-        wanted_range(live_functions.call_function(load_module.load(image_model(tmp_path / "model", scale)))) == expected
-    )
-
-
-def test_no_range_of_pixels_is_read_off_what_has_no_graph():
-    assert wanted_range(live_functions.call_function(lambda x: x / 255)) is None

@@ -37,10 +37,7 @@ def preprocessing(layer: Any) -> Iterator[str]:
     for sublayer in reversed(models.flatten_layers(layer)):
         for kind, describe in _PREPROCESSING:
             if isinstance(sublayer, kind):
-                text = describe(sublayer)
-                if isinstance(sublayer, _L.Rescaling) and sublayer.offset == 0 and sublayer.scale == 1 / 255:
-                    text += ", so pixels go in as 0 to 255"
-                yield text
+                yield describe(sublayer)
 
 
 def warn_of_losses(count: int) -> str:

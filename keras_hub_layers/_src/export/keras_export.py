@@ -22,6 +22,8 @@ from keras_hub_layers._src.export.loaded_export import LoadedExport
 from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.savedmodel.checkpoints import compare
+from keras_hub_layers._src.savedmodel.graphs import pixel_range
+from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete
 from keras_hub_layers.errors import BackendError, ExportError, HubError
 
 __all__ = ["KerasExport", "check_names"]
@@ -125,9 +127,18 @@ class KerasExport:
             losses=len(root.object.regularization_losses),
             pieces=tuple(root.pieces),
             assets=tuple(sorted(advice.assets(root.object._resources))),
+            pixel_range=self._pixel_range(),
             preprocessing=tuple(advice.preprocessing(root.layer)),
             notes=tuple(root.notes),
         )
+
+    def _pixel_range(self) -> str:
+        """The values that the model takes for pixels, in words; `""` if unknown."""
+        specs = self._serve.input_signature
+        if len(specs) != 1:
+            return ""
+        serve = self._serve.get_concrete_function
+        return pixel_range.IN_WORDS[pixel_range.range_of_body(lambda: body_of_concrete(serve()), specs[0])]
 
     def _trace_given_signatures(self) -> None:
         if self._own is None:

@@ -162,6 +162,7 @@ def _describe(info: interface.Interface, name: str) -> model_card.Facts:
         losses=info.regularization_losses,
         pieces=info.pieces,
         assets=info.assets,
+        pixel_range=info.pixel_range,
     )
 
 

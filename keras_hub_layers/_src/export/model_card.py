@@ -36,6 +36,7 @@ class Facts:
         pieces: Names of what can be called by itself.
         assets: File names.
         preprocessing: What the model does to its inputs first, in words.
+        pixel_range: The values that it takes for pixels, in words; `""` if unknown.
         notes: What consumers should know besides.
     """
 
@@ -49,6 +50,7 @@ class Facts:
     pieces: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     preprocessing: tuple[str, ...] = ()
+    pixel_range: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -60,6 +62,7 @@ def make_card(facts: Facts, metrics: Mapping[str, float]) -> str:
         metrics: Names and values from the logs of the training; may be empty.
     """
     loads = f"trainable={facts.tuning.startswith('yes')}"
+    pixels = [f"pixels go in as {facts.pixel_range}"] if facts.pixel_range else []
     parts = [
         "---\nlibrary_name: tensorflow\ntags: [saved-model, keras-hub-layers]\n---",
         f"# {facts.title}",
@@ -67,7 +70,7 @@ def make_card(facts: Facts, metrics: Mapping[str, float]) -> str:
         "## Use\n\n```python\nfrom keras_hub_layers import layers\n\n"
         f'layer = layers.HubLayer("path/to/this/directory", {loads})\noutputs = layer(inputs)\n```',
         _section("Inputs", [f"`{name}`: {text}" for name, text in facts.inputs.items()]),
-        _section("Preprocessing", facts.preprocessing or ["not known: feed it what it was trained with"]),
+        _section("Preprocessing", [*pixels, *facts.preprocessing] or ["not known: feed it what it was trained with"]),
         _section("Outputs", [f"`{name}`: {text}" for name, text in facts.outputs.items()]),
         _section(
             "Fine-tuning", [facts.tuning, f"regularization losses: {facts.losses}", *(f"`{t}`" for t in facts.traces)]

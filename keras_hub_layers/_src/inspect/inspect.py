@@ -130,6 +130,7 @@ def _describe(source: Source | None, contents: Contents, piece: str | None = Non
         missing_files=(),
         python_ops=description.all_python_ops(),
         requires=requirements(source.custom_ops, source.custom_types) if source else (),
+        pixel_range=whole.pixel_range(),
         jit=whole.jit(usage.first_signature(description.signatures)),
         fine_tunable=whole.verdict.fine_tunable and isinstance(arguments, dict),
         reason=description.reason(),

@@ -42,6 +42,8 @@ class Interface:
         python_ops: Names of ops that run Python code (`tf.numpy_function`, `tf.py_function`), which works only in the
             process that saved the SavedModel.
         requires: Tuple of `Requirement`: packages to import before loading, whether or not they are installed.
+        pixel_range: The values that it takes for pixels, as far as its graph says it: `"0 to 255"` where it divides by
+            such numbers itself, `"0 to 1, or -1 to 1"` where its first weights meet the pixels as they are; else `""`.
         jit: Whether XLA can compile what the object computes: `"no: "` and what hinders it, or `"unknown"`. `HubLayer`
             keeps `supports_jit` at `False` in both cases.
         fine_tunable: Whether `HubLayer(handle, trainable=True)` trains it.
@@ -73,6 +75,7 @@ class Interface:
     missing_files: tuple[str, ...]
     python_ops: tuple[str, ...]
     requires: tuple[Requirement, ...]
+    pixel_range: str
     jit: str
     fine_tunable: bool
     reason: str

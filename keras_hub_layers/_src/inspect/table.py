@@ -56,6 +56,8 @@ def _rows(info: Any) -> Iterator[Row]:
     yield Row("")
     yield from _calls(info)
     yield from _signatures(info)
+    if info.pixel_range:
+        yield Row("pixels", (info.pixel_range,))
     yield Row("pieces", tables.wrap(", ".join(info.pieces) or "none", _TEXT))
     if info.piece_traces:
         yield Row("piece calls", _piece_calls(info))

@@ -10,7 +10,7 @@ from keras_hub_layers._src.inspect.specs import Spec, spec_of
 from keras_hub_layers._src.inspect.verdicts.fine_tunable import Modes, Verdict, judge, modes_of
 from keras_hub_layers._src.inspect.verdicts.gradients import GradientCheck, check_gradients
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace
-from keras_hub_layers._src.savedmodel.graphs import ops, xla
+from keras_hub_layers._src.savedmodel.graphs import ops, pixel_range, xla
 from keras_hub_layers._src.savedmodel.graphs.library import Body
 from keras_hub_layers._src.savedmodel.source import Source
 
@@ -95,6 +95,10 @@ class CallTarget:
             return ()
         bodies = [self._read_body(trace) for trace in function.usable_traces]
         return tuple(sorted({op for body in bodies if body is not None for op in body.ops()} & ops.PYTHON))
+
+    def pixel_range(self) -> str:
+        """The values that the target takes for pixels, in words; `""` if unknown."""
+        return pixel_range.IN_WORDS[pixel_range.wanted_range(self.function)] if self.function else ""
 
     def jit(self, signature: str | None) -> str:
         """What `Interface.jit` says of the target, or of one of its signatures."""

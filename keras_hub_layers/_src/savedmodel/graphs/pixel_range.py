@@ -1,15 +1,18 @@
 """Which range of pixel values the graph of an image model takes: read off what it does to them first."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete, node_name
+from keras_hub_layers._src.savedmodel.graphs.library import Body, node_name
 
 Range = Literal["unit", "bytes"]
+
+
+IN_WORDS: Mapping[Range | None, str] = {"unit": "0 to 1, or -1 to 1", "bytes": "0 to 255", None: ""}
 
 
 # What hands pixels on as they are: in other places, at another size, with another dtype.
@@ -36,17 +39,35 @@ def wanted_range(function: contents.Function) -> Range | None:
     """The range of the values that a function takes for pixels.
 
     Args:
-        function: One whose one input is a batch of float images.
+        function: What is called.
 
     Returns:
         `"bytes"` for 0 to 255 if the graph divides by such numbers itself, `"unit"` for 0 to 1 or -1 to 1 if its first
-        weights meet the pixels without, `None` if neither is plain to see.
+        weights meet the pixels without, `None` if neither is plain to see, or if it takes no batch of float images.
     """
-    for concrete in getattr(function.call, "concrete_functions", None) or ():
-        body = body_of_concrete(concrete)
-        ranges = set(_verdicts(_Nodes(body.nodes), [body.inputs[0]], body.library.functions)) - {"returned"}
-        return ranges.pop() if len(ranges) == 1 else None
+    for trace in function.usable_traces:
+        return None if trace.body is None else range_of_body(trace.body, trace.inputs)
     return None
+
+
+def range_of_body(read_body: Callable[[], Body], spec: Any) -> Range | None:
+    """The same of what computes something of one input.
+
+    Args:
+        read_body: Reads the graph; called only where the input may be images.
+        spec: What the input is.
+    """
+    if not _is_of_float_images(spec):
+        return None
+    body = read_body()
+    ranges = set(_verdicts(_Nodes(body.nodes), [body.inputs[0]], body.library.functions)) - {"returned"}
+    return ranges.pop() if len(ranges) == 1 else None
+
+
+def _is_of_float_images(spec: Any) -> bool:
+    """Whether a spec is one of (batch, height, width, channels) with 1, 3 or 4 channels."""
+    is_tensor = isinstance(spec, tf.TensorSpec) and spec.dtype.is_floating
+    return is_tensor and spec.shape.rank == 4 and spec.shape[-1] in (1, 3, 4)
 
 
 class _Nodes:
