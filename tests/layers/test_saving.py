@@ -144,7 +144,7 @@ def test_weights_that_keras_cannot_write_stay_in_the_savedmodel_and_in_files(tmp
     root = tf.train.Checkpoint()
     root.v, root.n = tf.Variable(["a"], name="v"), tf.Variable(1.0, name="n")
     root.__call__ = tf.function(
-        lambda x: tf.strings.join([x, root.v, tf.strings.as_string(root.n, precision=0)]),
+        lambda x: tf.strings.join([x, root.v[0], tf.strings.as_string(root.n, precision=0)]),
         input_signature=[tf.TensorSpec((None,), tf.string)],
     )
     root.variables = [root.v, root.n]
