@@ -32,6 +32,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 Line = Callable[..., str]
@@ -233,12 +234,35 @@ class ExportWriteError(ExportError, OSError):
     """An export could not be written or verified; what was there before is untouched."""
 
 
-def warn(text: str) -> None:
-    """Warn, as a `HubWarning`, at the line of the user that it is about: the nearest one outside of the frameworks."""
-    frame, level = sys._getframe(1), 2
+UserLine = tuple[str, int]
+
+
+def warn(text: str, at: UserLine | None = None) -> None:
+    """Warn, as a `HubWarning`, at the line of the user that it is about: the nearest one outside of the frameworks.
+
+    Args:
+        text: The warning.
+        at: What `user_line` returned, where that line does not run any more. Defaults to `None`: the one that runs.
+    """
+    if at is not None:
+        warnings.warn_explicit(text, HubWarning, *at)
+        return
+    frame, level = _user_frame()
+    warnings.warn(text, HubWarning, stacklevel=2 if frame is None else level)
+
+
+def user_line() -> UserLine | None:
+    """File and number of the line of the user that runs now; `None` if there is none."""
+    frame, _ = _user_frame()
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def _user_frame() -> tuple[FrameType | None, int]:
+    """The nearest frame outside of the frameworks, and its number as the caller counts `stacklevel`."""
+    frame, level = sys._getframe(2), 2
     while frame is not None and _is_of_framework(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
-    warnings.warn(text, HubWarning, stacklevel=2 if frame is None else level)
+    return frame, level
 
 
 def _is_of_framework(module: str) -> bool:

@@ -10,7 +10,7 @@ import producers
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers import errors, layers
+from keras_hub_layers import callbacks, errors, finetuning, layers
 from keras_hub_layers._src.compat import tensorflow
 
 KINDS = pytest.mark.parametrize("keras2", producers.PRODUCERS.values(), ids=producers.PRODUCERS)
@@ -276,6 +276,52 @@ def test_a_raw_module_trains_what_unfreeze_names_and_warns_of_what_is_lost(produ
         assert layers.HubLayer(path, trainable=True).trainable_weights == []
     with pytest.raises(errors.TrainingError, match="matches no variable that can be trained"):
         layers.HubLayer(path, unfreeze="count")
+
+
+def test_a_raw_module_trains_all_that_it_uses_where_that_is_asked_for(tmp_path):
+    root = tf.Module()
+    root.a, root.b = tf.Variable(2.0, name="a"), tf.Variable(1.0, name="b")
+    root.__call__ = tf.function(lambda x: root.a * x + root.b, input_signature=[tf.TensorSpec((None, 1))])
+    path = producers.save(root, tmp_path)
+    with pytest.warns(errors.HubWarning, match=r"unfreeze='all'\)") as caught:
+        layers.HubLayer(path, trainable=True)
+    line = str(caught[0].message).splitlines()[-1]
+    with pytest.warns(errors.HubWarning, match="publishes no variables"):
+        layer = eval(line, {"HubLayer": layers.HubLayer})
+    assert [w.name for w in layer.trainable_weights] == ["a", "b"]
+
+
+def test_unfreeze_all_is_all_that_is_published(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), trainable=True, unfreeze="all")
+    assert [w.name for w in layer.trainable_weights] == ["scale.a", "shift.b"]
+    assert layers.HubLayer.from_config(layer.get_config()).unfreeze == ["all"]
+
+
+def fit_with_head(layer, **kwargs):
+    model = keras.Sequential([layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0, **kwargs)
+
+
+def test_unfreeze_without_trainable_is_told_once_when_the_model_trains(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), unfreeze="scale/")
+    keras.Sequential([layer]).predict(np.ones((2, 1)), verbose=0)
+    with pytest.warns(errors.HubWarning, match=r"(?s)The layer is frozen, so unfreeze.*no effect") as caught:
+        fit_with_head(layer)
+    fit_with_head(layer)  # no other one: it would be an error
+    line = str(caught[0].message).splitlines()[-1]
+    names = {"HubLayer": layers.HubLayer}
+    exec(line, names)
+    assert [w.name for w in names["layer"].trainable_weights] == ["scale.a"]
+
+
+def test_unfreeze_of_a_layer_that_is_frozen_on_purpose_is_not_told(produced):
+    layer = layers.HubLayer(produced(producers.shared_loss), unfreeze="scale/")
+    finetuning.unfreeze(layer, None)
+    fit_with_head(layer)
+    schedule = callbacks.Unfreeze({1: "all"}, verbose=0)
+    fit_with_head(layers.HubLayer(produced(producers.shared_loss), unfreeze="scale/"), callbacks=[schedule], epochs=2)
+    fit_with_head(layers.HubLayer.from_config(layer.get_config()))
 
 
 def test_a_refused_pattern_changes_nothing(produced):

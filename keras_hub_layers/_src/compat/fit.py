@@ -113,8 +113,17 @@ def is_kerass_own_step() -> bool:
     return False
 
 
-def _training_step() -> Any | None:
-    """The frame of the innermost `train_step` of a model, if it is being traced."""
+def is_in_plain_step() -> bool:
+    """Whether a step of `fit`, `evaluate` or `predict` is being traced that XLA does not compile.
+
+    Keras 3.8 to 3.15: what traces the model for another purpose, such as an export by a callback, runs in none.
+    """
+    step = _training_step("train_step", "test_step", "predict_step")
+    return step is not None and not getattr(step.f_locals[step.f_code.co_varnames[0]], "jit_compile", False)
+
+
+def _training_step(*names: str) -> Any | None:
+    """The frame of the innermost `train_step` of a model, if it is being traced; or of the innermost step so named."""
     import tensorflow as tf
 
     if not tf.inside_function():
@@ -122,7 +131,7 @@ def _training_step() -> Any | None:
     frame = inspect.currentframe()
     while frame is not None:
         code = frame.f_code
-        if code.co_name == "train_step" and code.co_argcount:
+        if code.co_name in (names or ("train_step",)) and code.co_argcount:
             first = frame.f_locals.get(code.co_varnames[0])
             if isinstance(first, keras.Model):
                 return frame

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_hub_layers._src.executors import input_wording
 from keras_hub_layers._src.executors.base import Choice
-from keras_hub_layers._src.executors.input_repairs import example, repair
 from keras_hub_layers._src.executors.inputs import conform, trace_form
 from keras_hub_layers._src.executors.matching import Mismatch
+from keras_hub_layers._src.executors.repairs.input_repairs import example, repair
 from keras_hub_layers._src.inspect.verdicts.call_target import BodyReader
 from keras_hub_layers._src.inspect.verdicts.gradients import check_gradients
 from keras_hub_layers._src.savedmodel import contents, live_object

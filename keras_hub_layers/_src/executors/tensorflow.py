@@ -14,6 +14,7 @@ from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.matching import Matcher, Mismatch, Step
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
+from keras_hub_layers._src.executors.pixels import PixelCheck
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
@@ -27,7 +28,7 @@ _UNSAVED = (tf.string, tf.variant, tf.resource)
 class TensorFlowExecutor:
     """Computes a `Choice` on the TensorFlow backend; see `executors/README.md` for the members."""
 
-    def __init__(self, choice: Choice, warn: Callable[[str], None] = errors.warn) -> None:
+    def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         self._choice = choice
         self._warn = warn
         self._function = choice.function
@@ -49,7 +50,8 @@ class TensorFlowExecutor:
         self.candidates = [weight for weight in self.weights if id(weight.value) in trainable]
         published = {id(v) for v in variables.published}
         self.published = [weight for weight in self.weights if id(weight.value) in published]
-        self._checked_pixels = self._checked_rows = False
+        self._checked_rows = False
+        self._pixels = PixelCheck(choice.function, warn)
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = self._single_dtype()
         self.input_names = next((tuple(map(str, t.inputs)) for t in self._traces if isinstance(t.inputs, Mapping)), ())
@@ -91,7 +93,8 @@ class TensorFlowExecutor:
             inputs = self._by_name(inputs)
         given = inputs
         inputs, arguments = self._match(inputs, training)
-        self._check_pixels(given, inputs)
+        if self._declared is None:
+            self._pixels.look(given, inputs)
         variables = [weight.value for weight in self.weights]
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
         if training and trained:
@@ -193,24 +196,6 @@ class TensorFlowExecutor:
         if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
             return None
         return max(dtypes, key=lambda dtype: dtype.size).name
-
-    def _check_pixels(self, given: Any, inputs: Any) -> None:
-        """Warn, once, where pixels from 0 to 255 become floats for weights that expect 0 to 1."""
-        if self._checked_pixels or not isinstance(inputs, tf.Tensor) or not inputs.dtype.is_floating:
-            return
-        if self._function.is_signature:
-            return  # what is done to its inputs is up to the signature
-        is_uint8 = getattr(getattr(given, "dtype", None), "name", None) == "uint8"
-        if not is_uint8 or not inputs_lib.is_image(tf.TensorSpec(inputs.shape, inputs.dtype)):
-            return
-        self._checked_pixels = True
-        if wanted_range(self._function) == "unit":
-            self._warn(
-                f"uint8 pixels from 0 to 255 were cast to {inputs.dtype.name}, and nothing in "
-                "the SavedModel rescales them before its first weights. If those were trained on [0, 1], as TF Hub's "
-                "image models are:\nx = keras.layers.Rescaling(1 / 255)(x)\n"
-                f"If 0 to 255 is what they take:\nx = keras.ops.cast(x, {inputs.dtype.name!r})"
-            )
 
     def _check_rows(self, specs: Any, outputs: Any) -> None:
         """Warn, once, where the outputs of a model that is being built have other rows than its inputs."""

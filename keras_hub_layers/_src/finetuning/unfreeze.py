@@ -36,7 +36,7 @@ def unfreeze(layer: keras.layers.Layer, which: Any) -> None:
     """
     layer = only_hub_layer(layer)
     if which is None:
-        layer.trainable = False
+        access.freeze(layer)
         return
     selection = patterns.select(layer, which)
     access.train_only(layer, selection.names, selection.patterns)

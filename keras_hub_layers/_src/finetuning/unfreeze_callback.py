@@ -112,6 +112,8 @@ class Unfreeze(keras.callbacks.Callback):
         self._model = model
         layers = self._layers()
         for layer in layers:
+            if not layer.trainable:
+                access.freeze(layer)
             self._check_and_warn_of_moving_averages(layer)
         self._check_rate()
         self._warn_of_unlike_losses(layers)

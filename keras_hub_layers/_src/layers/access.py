@@ -11,7 +11,7 @@ from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.savedmodel import contents, live_object
 
 __all__ = [
-    "fixed_arguments", "function", "has_losses", "has_no_gradient", "hub_layers", "place", "suggest_pattern",
+    "fixed_arguments", "freeze", "function", "has_losses", "has_no_gradient", "hub_layers", "place",
     "train_only", "trainable_candidates", "weight_names", "weights",
 ]  # fmt: skip
 
@@ -64,9 +64,10 @@ def has_losses(layer: HubLayer) -> bool:
     return not function.is_signature and live_object.input_losses_verdict(layer._choice.target, function) == "counted"
 
 
-def suggest_pattern(layer: HubLayer) -> str | None:
-    """A pattern of `unfreeze` to begin with where the SavedModel publishes no variables; `None` if there is none."""
-    return trainability.suggest_pattern(layer._choice, layer._executor)
+def freeze(layer: HubLayer) -> None:
+    """Freeze a layer for now; that it was given patterns for later is nothing to warn of."""
+    layer.trainable = False
+    layer._ignores_unfreeze = False  # Keras does not set what is so already
 
 
 def train_only(layer: HubLayer, names: Iterable[str], patterns: Sequence[str]) -> None:

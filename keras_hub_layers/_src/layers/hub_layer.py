@@ -63,8 +63,8 @@ class HubLayer(layers.OwnLosses):
         piece: Dotted name of a named callable of the SavedModel to use, such as `"preprocessor.tokenize"`.
             Defaults to `None`: the whole.
         unfreeze: Regular expression, or list of them, searched in the variables' names in the SavedModel
-            (`"encoder/layer_1[01]/"`): only those that match are trained. Defaults to `None`: all published
-            trainable variables. On a SavedModel that publishes none it is the explicit way to train those that match.
+            (`"encoder/layer_1[01]/"`): only those that match are trained, while `trainable`. Defaults to `None`, as
+            `"all"`: all published trainable variables; if none are published, none, and with `"all"` all that it uses.
         load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
         sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
@@ -198,6 +198,7 @@ class HubLayer(layers.OwnLosses):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         keras.layers.Layer.trainable.fset(self, value)  # type: ignore[attr-defined]
+        self._ignores_unfreeze = False
         self._set_flags()
 
     @property
@@ -214,6 +215,7 @@ class HubLayer(layers.OwnLosses):
             with self._add_place():
                 matches = unfreeze_patterns.matcher(wanted, names)
         self._train_only(wanted, matches)
+        self._ignores_unfreeze = wanted is not None and not self.trainable
 
     def _train_only(self, patterns: tuple[str, ...] | None, matches: Callable[[str], bool] | None) -> None:
         """Set what is trained while `trainable`: the variables whose names match, which these patterns select."""
@@ -249,6 +251,8 @@ class HubLayer(layers.OwnLosses):
                 for warning in trainability.warnings_of_step(self, self._choice, self._executor):
                     self._warn(warning)
             if not self.trainable:
+                if self._ignores_unfreeze and training is True:
+                    self._warn(trainability.ignored_unfreeze_warning(self._unfreeze))
                 return self._executor.call(inputs, False)
             if training is None or not keras.ops.is_tensor(training):  # a bool of Python or NumPy
                 outputs, losses = self._executor.call_with_losses(inputs, bool(training))
@@ -302,20 +306,20 @@ class HubLayer(layers.OwnLosses):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HubLayer":
         handle_argument.check_safe_mode(config.get("handle"))
-        return cls(**serialization.extract(config))
-
-    # -- for all of these ----------------------------------------------------------------------------------------
+        layer = cls(**serialization.extract(config))
+        layer._ignores_unfreeze = False  # a copy is frozen as its original is
+        return layer
 
     def _add_place(self) -> contextlib.AbstractContextManager[None]:
         """Errors that leave this block say which layer it is, and show its line of code."""
         return errors.add_place(self._where, self._line)
 
-    def _warn(self, warning: str | Callable[[errors.Line], str]) -> None:
-        """Warn, once, and say which layer it is."""
+    def _warn(self, warning: str | Callable[[errors.Line], str], at: errors.UserLine | None = None) -> None:
+        """Warn, once, and say which layer it is; `at` is the line that it is about, if not one that runs now."""
         text = warning(self._line) if callable(warning) else warning
         if text not in self._warned:
             self._warned |= {text}
-            errors.warn(f"{self._where}: {text}")
+            errors.warn(f"{self._where}: {text}", at)
 
     def _set_flags(self) -> None:
         """Freeze the candidates that `unfreeze` leaves out."""

@@ -85,10 +85,12 @@ def has_no_gradient(choice: base.Choice, executor: base.Executor) -> bool:
 
 
 def suggest_pattern(choice: base.Choice, executor: base.Executor) -> str | None:
-    """The pattern of `unfreeze` to begin with where nothing is published: the variable nearest to the output."""
-    names = {id(weight.value): executor.name_of(weight) for weight in executor.candidates}
-    ordered = variable_groups.in_order_of_use((weight.value for weight in executor.candidates), choice.function.traces)
-    return re.escape(names[id(ordered[-1])]) if ordered else None
+    """The pattern of `unfreeze` to begin with where nothing is published: all that the function uses."""
+    candidates = [weight.value for weight in executor.candidates]
+    used = variable_groups.in_order_of_use(candidates, choice.function.traces)
+    if len(candidates) == 1 and used:
+        return re.escape(executor.name_of(executor.candidates[0]))
+    return "all" if used else None
 
 
 # -- warnings before training ------------------------------------------------------------------------------------------
@@ -108,6 +110,15 @@ def unpublished_warning(patterns: Sequence[str]) -> Warning:
     return (
         f"the SavedModel publishes no variables. unfreeze={list(patterns)!r} trains those that match, "
         "without the regularization losses and maybe without the training mode that its publisher used."
+    )
+
+
+def ignored_unfreeze_warning(patterns: Any) -> Warning:
+    """To give where a model trains, and `unfreeze` was given to a layer that is not trainable."""
+    wanted = list(patterns)
+    return lambda line: (
+        "The layer is frozen, so unfreeze, which says what is trained while it is trainable, has no effect. To train "
+        f"what it selects:\nlayer = {line(trainable=True, unfreeze=wanted)}"
     )
 
 

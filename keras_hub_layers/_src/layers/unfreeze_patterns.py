@@ -19,7 +19,7 @@ def matcher(patterns: Sequence[Any], names: Sequence[str]) -> Callable[[str], bo
     Patterns of just one name, of which there may be as many as variables, are not searched but looked up.
 
     Args:
-        patterns: Regular expressions, searched in the names.
+        patterns: Regular expressions, searched in the names; `"all"` for all of them.
         names: Names in the SavedModel of the variables that may be trained.
 
     Raises:
@@ -30,6 +30,9 @@ def matcher(patterns: Sequence[Any], names: Sequence[str]) -> Callable[[str], bo
     for pattern in patterns:
         if isinstance(pattern, int):
             raise _number_error(pattern)
+        if pattern == "all":
+            expressions.append(re.compile(""))
+            continue
         name = _name_of(pattern) if isinstance(pattern, str) else None
         if name in every:
             literal.add(name)

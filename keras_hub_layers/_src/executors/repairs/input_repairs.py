@@ -13,8 +13,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers._src.executors.input_reshaping import BATCH, Known, cast, has_bytes, is_castable, look, reshape
 from keras_hub_layers._src.executors.inputs import is_image, matches
+from keras_hub_layers._src.executors.repairs.input_reshaping import (
+    BATCH,
+    Known,
+    cast,
+    has_bytes,
+    is_castable,
+    look,
+    reshape,
+)
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.text import words
 
