@@ -7,15 +7,18 @@
                             (`python3 dev.py floor tests`: all of them)
     python3 dev.py check    lint, types and documentation only
     python3 dev.py docs     the documentation, into site/: open site/index.html
+    python3 dev.py ops      write the list of TensorFlow's ops anew, by installing each supported version
 
 Needs Python 3.11 or newer and nothing else; further arguments go on to the command
 (`python3 dev.py test -k ragged`).
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -28,6 +31,7 @@ CORE = (
     "export/test_export.py",
     "whole/test_zoo.py",
 )
+TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")  # whose ops are listed
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # up to 1.6 GB of memory each
 
 
@@ -86,6 +90,26 @@ def docs(environment: Environment) -> None:
     environment.run("-m", "zensical", "build", "--strict", "--clean")
 
 
+def write_ops() -> None:
+    """Write the list of the ops of each TensorFlow that is supported, each installed for that alone."""
+    sys.path.insert(0, str(ROOT))
+    from keras_hub_layers._src.savedmodel.graphs import op_registry
+
+    code = "import json\nfrom keras_hub_layers._src.compat.tensorflow import registered_ops\n"
+    code += "print(json.dumps(registered_ops()))"
+    ops = {}
+    for version in TENSORFLOWS:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"installing TensorFlow {version} into {folder}", flush=True)
+            command(sys.executable, "-m", "venv", folder)
+            python = Path(folder, "Scripts/python.exe" if os.name == "nt" else "bin/python")
+            command(python, "-m", "pip", "install", "--quiet", f"tensorflow=={version}.*")
+            ops[version] = json.loads(subprocess.check_output([python, "-c", code], cwd=ROOT))
+    path = ROOT / "keras_hub_layers" / "_src" / "savedmodel" / "graphs" / "tensorflow_ops.txt"
+    path.write_text(op_registry.format_list(ops), "utf-8")
+    print(f"{len(set().union(*ops.values()))} ops are in {path}")
+
+
 def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - the one file that an older Python may run
         sys.exit(f"keras-hub-layers needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable})")
@@ -106,6 +130,8 @@ def main() -> None:
         environment = Environment(".venv", "[dev]", "newest.txt")
         environment.install()
         docs(environment)
+    elif task == "ops":
+        write_ops()
     elif task == "floor":
         environment = Environment(".venv-floor", "[dev]", "floor.txt")
         environment.install()

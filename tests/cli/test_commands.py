@@ -111,6 +111,8 @@ def test_the_version_is_the_package_s(capsys):
         (["cache", "list", "--json"], ""),
         (["serve", "{model}/nothing"], "werkzeug"),
         (["resolve", "http://127.0.0.1:9/m"], ""),
+        (["inspect", "{model}"], ""),
+        (["doctor", "{model}"], ""),
     ],
 )
 def test_commands_without_a_model_to_load_import_neither_tensorflow_nor_keras(words, imported, model, monkeypatch):
@@ -275,23 +277,25 @@ def test_tags_choose_one_of_several_graphs(command, produced, capsys):
     assert "output_key='y', tags=['train', 'gpu'])" in capsys.readouterr().out
 
 
-def test_doctor_of_a_handle_on_a_broken_installation_sends_to_the_doctor_of_the_installation(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "keras_hub_layers._src.cli.doctor.handle_check", None)
-    monkeypatch.delattr(doctor, "handle_check", raising=False)
-    assert main.main(["doctor", "model"]) == 1
+def test_doctor_of_a_handle_on_a_broken_installation_sends_to_the_doctor_of_the_installation(
+    produced, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "keras_hub_layers._src.cli.doctor.layer_check", None)
+    monkeypatch.delattr(doctor, "layer_check", raising=False)
+    assert main.main(["doctor", produced(producers.half_plus_one, True)]) == 1
     printed = capsys.readouterr().out
-    assert printed.startswith("problem  import  ModuleNotFoundError: ")
-    assert "                 keras-hub-layers doctor\n" in printed
+    assert "\nproblem  import   ModuleNotFoundError: " in printed
+    assert "                  keras-hub-layers doctor\n" in printed
 
 
 @pytest.mark.parametrize("error", [ImportError("libcudart is missing"), ValueError("Unable to import backend")])
-def test_without_tensorflow_inspect_says_so(error, monkeypatch, capsys):
+def test_without_tensorflow_what_loads_says_so_and_inspect_does_without(error, produced, monkeypatch, capsys):
     def fail(name):
         raise error
 
     monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(terminal.importlib, "import_module", fail)
-    assert main.main(["inspect", "model"]) == 1
+    assert main.main(["demo", str(produced(producers.half_plus_one, True))]) == 1
     printed = capsys.readouterr().err
     assert "TensorFlow cannot be imported." in printed
     assert f"Received: {type(error).__name__}: {error}" in printed

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 import keras_hub_layers as khl
 from keras_hub_layers import errors, layers
+from keras_hub_layers._src import sample_inputs
 from keras_hub_layers._src.compat.workers import workers_of
 from keras_hub_layers._src.export import export as export_module
-from keras_hub_layers._src.inspect import sample_inputs
 from keras_hub_layers._src.savedmodel import meta_graphs
 
 L = keras.layers

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import errors, layers
+from keras_hub_layers._src import sample_inputs
 from keras_hub_layers._src.cli.doctor import handle_check
 from keras_hub_layers._src.inspect import inspect as inspect_module
-from keras_hub_layers._src.inspect import sample_inputs
 from keras_hub_layers._src.savedmodel import load as load_module
 
 X = np.ones((2, 1), "float32")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import errors
-from keras_hub_layers._src.inspect import sample_inputs
+from keras_hub_layers._src import sample_inputs
 from keras_hub_layers._src.inspect.specs import Spec
 
 

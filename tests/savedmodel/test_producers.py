@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_hub_layers as khl
 from keras_hub_layers._src.savedmodel import meta_graphs
-from keras_hub_layers._src.savedmodel import producers as producers_module
+from keras_hub_layers._src.savedmodel.protos import producers as producers_module
 
 
 def origin(directory, hub=False):

@@ -22,7 +22,8 @@ ROAD = {
     "publish": PLAIN,
     "compat": BOTH,
     "savedmodel": SAVED_MODEL,
-    "inspect": SAVED_MODEL,
+    "inspect": PLAIN,
+    "sample_inputs": SAVED_MODEL,
     "executors": BOTH,
     "cut": KERAS,
     "layers": KERAS,
@@ -35,6 +36,11 @@ ROAD = {
     "cli": BOTH,
 }
 ORDER = list(ROAD)
+# What of `savedmodel` uses TensorFlow. The rest reads files without it, for `inspect`.
+USES_TENSORFLOW = {
+    "checkpoints", "file_system", "graphs.assignments", "graphs.concrete", "live_functions",
+    "live_object", "load", "load_options", "protos.text_form", "prune",
+}  # fmt: skip
 NAMESPACES = [PACKAGE / f"{name}.py" for name in khl._NAMESPACES if name != "errors"]
 TREES = {
     path: ast.parse(path.read_text("utf-8"))
@@ -82,6 +88,15 @@ def test_a_package_imports_only_what_stands_before_it():
 
 def test_a_package_imports_only_the_frameworks_of_its_kind():
     assert not [(path, module) for path, own, module, _ in IMPORTS if module.split(".")[0] in ROAD[own]]
+
+
+def test_what_reads_a_savedmodel_for_inspect_does_not_import_tensorflow():
+    folder = PACKAGE / "_src" / "savedmodel"
+    for path in folder.rglob("*.py"):
+        name = ".".join(path.relative_to(folder).with_suffix("").parts)
+        modules = {module for file, _, module, _ in IMPORTS if file == path}
+        if name not in USES_TENSORFLOW and name.split(".")[0] not in USES_TENSORFLOW:
+            assert not [module for module in modules if module.split(".")[0] == "tensorflow"], path
 
 
 def test_private_names_stay_in_their_package():

@@ -13,10 +13,12 @@ from keras_hub_layers.errors import MissingPackageError
 
 
 def run_inspect(chosen: argparse.Namespace) -> int:
-    import_tensorflow()
     from keras_hub_layers._src.inspect.inspect import inspect
     from keras_hub_layers._src.inspect.table import table
+    from keras_hub_layers._src.resolve.handles import parse
 
+    if parse(chosen.handle).kind == "remote":
+        import_tensorflow()  # it reads remote file systems
     interface = inspect(chosen.handle, chosen.tags)
     if chosen.json:
         print_json(interface.to_dict())
@@ -47,16 +49,9 @@ def run_doctor(chosen: argparse.Namespace) -> int:
 
 
 def _check_handle(chosen: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
-    """The findings about a handle, and what else goes into the JSON. A broken installation is a finding too."""
-    from keras_hub_layers._src.cli.doctor.finding import of_error
-    from keras_hub_layers._src.resolve.handles import display
+    """The findings about a handle, and what else goes into the JSON."""
+    from keras_hub_layers._src.cli.doctor import handle_check
 
-    try:
-        import_tensorflow()
-        from keras_hub_layers._src.cli.doctor import handle_check
-    except Exception as error:  # a backend that is not installed, a library that does not fit
-        problem = dataclasses.replace(of_error(error, "import"), fix="keras-hub-layers doctor")
-        return [problem], {"handle": display(chosen.handle), "code": ""}
     with hold_stderr():
         checked = handle_check.check(chosen.handle, chosen.input, chosen.tags)
     return list(checked.findings), {"handle": checked.handle, "code": checked.code}

@@ -1,10 +1,13 @@
 """Private names of TensorFlow, each with its versions, its reason and a test. Does not import Keras."""
 
 import contextlib
+import functools
 import importlib.util
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from typing import Any, Literal
 
 
@@ -148,6 +151,19 @@ def gradient_kind(op: str) -> Literal["defined", "none", "undefined"]:
         return "undefined"
 
 
+def registered_ops() -> dict[str, str]:
+    """The ops that are registered in this process, internal ones too: name -> `gradient_kind`.
+
+    TensorFlow 2.18 to 2.21: `tf.raw_ops` has not all of them, and no public name lists the others.
+    """
+    from tensorflow.core.framework import op_def_pb2
+    from tensorflow.python.client import pywrap_tf_session
+
+    buffer = pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList())
+    listed: Any = op_def_pb2
+    return {op.name: gradient_kind(op.name) for op in listed.OpList.FromString(buffer).op}
+
+
 def current_strategy() -> Any:
     """The distribution strategy whose scope this is, or TensorFlow's default one.
 
@@ -157,3 +173,70 @@ def current_strategy() -> Any:
     import tensorflow as tf
 
     return tf.distribute.get_strategy()
+
+
+# -- for modules that do not import TensorFlow -------------------------------------------------------------------------
+
+
+def tensor_kind(value: Any) -> Literal["dense", "ragged", "sparse", ""]:
+    """The kind of a tensor of TensorFlow, or of the spec of one; `""` for anything else. A variable is dense."""
+    if not _is_of_tensorflow(value):
+        return ""
+    import tensorflow as tf
+
+    if isinstance(value, (tf.RaggedTensorSpec, tf.RaggedTensor)):
+        return "ragged"
+    if isinstance(value, (tf.SparseTensorSpec, tf.SparseTensor)):
+        return "sparse"
+    return "dense" if isinstance(value, tf.TensorSpec) or tf.is_tensor(value) else ""
+
+
+def is_type_spec(value: Any) -> bool:
+    """Whether something is a `tf.TypeSpec`."""
+    if not _is_of_tensorflow(value):
+        return False
+    import tensorflow as tf
+
+    return isinstance(value, tf.TypeSpec)
+
+
+def _is_of_tensorflow(value: Any) -> bool:
+    """Whether the class of a value is TensorFlow's own, or derived from one: then TensorFlow has been imported."""
+    return any(base.__module__.partition(".")[0] == "tensorflow" for base in type(value).__mro__)
+
+
+def is_of_tensorflow(op: str) -> bool:
+    """Whether TensorFlow itself offers an op."""
+    import tensorflow as tf
+
+    return hasattr(tf.raw_ops, op)
+
+
+def is_registered(op: str) -> bool:
+    """Whether an op is registered in this process: one of TensorFlow, internal ones too, or of an imported package."""
+    import tensorflow as tf
+    from tensorflow.core.framework import graph_pb2
+
+    graph = graph_pb2.GraphDef()  # pyright: ignore[reportAttributeAccessIssue]
+    graph.node.add(name="probe", op=op)
+    try:
+        with tf.Graph().as_default():
+            tf.graph_util.import_graph_def(graph)
+    except Exception as err:  # a known op complains about the inputs that the probe lacks
+        return "not registered" not in str(err)
+    return True
+
+
+_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-rocm", "tf-nightly")
+
+
+@functools.cache
+def installed_version() -> str:
+    """Version of the installed TensorFlow, read from its metadata where it has not been imported."""
+    if "tensorflow" not in sys.modules:
+        for name in _DISTRIBUTIONS:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                return metadata.version(name)
+    import tensorflow as tf
+
+    return tf.__version__

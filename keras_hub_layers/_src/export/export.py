@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_hub_layers._src.export import destinations, model_card, verification
 from keras_hub_layers._src.export.keras_export import KerasExport
@@ -210,7 +211,7 @@ def write_export(
 def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) -> None:
     made.write(path)
     try:
-        graphs = meta_graphs.read_meta_graphs(path)
+        graphs = meta_graphs.read_meta_graphs(path, saved_model_pb2.SavedModel)  # TensorFlow runs them
     except LoadError as err:
         raise verification.not_whole(path, "a saved_model.pb that parses", str(err)) from err
     calls = verification.find_python_calls(graphs)

@@ -23,7 +23,7 @@ from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.savedmodel.checkpoints import compare
 from keras_hub_layers._src.savedmodel.graphs import pixel_range
-from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete
+from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
 from keras_hub_layers.errors import BackendError, ExportError, HubError
 
 __all__ = ["KerasExport", "check_names"]

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from keras_hub_layers._src import sample_inputs
 from keras_hub_layers._src.export import signatures
-from keras_hub_layers._src.inspect import sample_inputs
 from keras_hub_layers._src.savedmodel import missing_files
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import ExportError, ExportWriteError

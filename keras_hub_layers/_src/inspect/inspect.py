@@ -4,8 +4,6 @@ import dataclasses
 import os
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.inspect.interface import Interface
 from keras_hub_layers._src.inspect.requirements import requirements
 from keras_hub_layers._src.inspect.variable_infos import extent, group_infos, variable_infos
@@ -13,9 +11,10 @@ from keras_hub_layers._src.inspect.verdicts import usage
 from keras_hub_layers._src.inspect.verdicts.description import Description
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.resolve import handles, resolve
-from keras_hub_layers._src.savedmodel import live_object, meta_graphs, missing_files
+from keras_hub_layers._src.savedmodel import meta_graphs, missing_files
 from keras_hub_layers._src.savedmodel.contents import Contents
 from keras_hub_layers._src.savedmodel.protos import object_graph, tf1_graph
+from keras_hub_layers._src.savedmodel.protos.specs import kind_of
 from keras_hub_layers._src.savedmodel.source import Source, describe_source, source_of
 
 __all__ = ["inspect"]
@@ -25,7 +24,8 @@ __all__ = ["inspect"]
 def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     """Say what a SavedModel offers.
 
-    A handle is read, not loaded: that takes a fraction of a second and works also where ops are missing.
+    A handle is read, not loaded: that takes a fraction of a second, imports neither TensorFlow nor Keras, and works
+    where ops are missing too.
 
     Args:
         handle_or_object: A handle as `keras_hub_layers.resolve` takes it, or a loaded or in-process object.
@@ -50,8 +50,6 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
         interface = getattr(obj, "interface", None)
         if isinstance(interface, Interface):  # of a HubLayer
             return interface
-        if not live_object.is_object(obj) or tf.is_tensor(obj):
-            handles.parse(obj)  # says which forms there are
         return _inspect_object(obj)
     directory = resolve.resolve(obj)
     graph = meta_graphs.select_graph(directory, os.fspath(obj), tags)
@@ -66,10 +64,16 @@ def of_piece(obj: Any, name: str) -> Interface:
         obj: The loaded object.
         name: Dotted name of the piece.
     """
+    from keras_hub_layers._src.savedmodel import live_object
+
     return _describe(source_of(obj), live_object.read(live_object.piece(obj, name)), name)
 
 
 def _inspect_object(obj: Any) -> Interface:
+    from keras_hub_layers._src.savedmodel import live_object  # not at the top: it imports TensorFlow
+
+    if not live_object.is_object(obj) or kind_of(obj):
+        handles.parse(obj)  # says which forms there are
     source, contents = source_of(obj), live_object.read(obj)
     if source is not None and source.format != "tf2":
         nodes = [op.node_def for op in obj.graph.get_operations() if op.type in tf1_graph.REFERENCES]

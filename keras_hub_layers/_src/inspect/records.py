@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.inspect.specs import describe
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.savedmodel.protos.specs import DType
 
 
 @public("interface")
@@ -80,7 +79,7 @@ class VariableInfo:
     @property
     def size(self) -> int:
         """Bytes of its values; 0 for strings, which have no size of their own."""
-        return 0 if self.dtype == "string" else self.parameters * tf.as_dtype(self.dtype).size
+        return self.parameters * DType(self.dtype).size
 
 
 @public("interface")

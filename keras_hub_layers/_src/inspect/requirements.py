@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-import tensorflow as tf
-
+from keras_hub_layers._src.compat import tensorflow as tensorflow_compat
 from keras_hub_layers._src.inspect.records import Requirement
 from keras_hub_layers._src.savedmodel.graphs import op_packages
 
@@ -20,6 +19,8 @@ def requirements(custom_ops: Iterable[str], custom_types: Iterable[str]) -> tupl
         if package is not None:
             needed.setdefault(package, ([], []))[1].append(name)
     return tuple(
-        Requirement(package.pip, package.module, tuple(ops), package.advice(tf.__version__), tuple(types))
+        Requirement(
+            package.pip, package.module, tuple(ops), package.advice(tensorflow_compat.installed_version()), tuple(types)
+        )
         for package, (ops, types) in needed.items()
     )

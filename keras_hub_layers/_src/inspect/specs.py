@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.savedmodel.protos.specs import kind_of, lengths_of
 
 
 @public("interface")
@@ -30,20 +29,13 @@ class Spec:
 
 
 def spec_of(spec: Any) -> Any:
-    """The `Spec` form of a nest of `tf.TypeSpec`s or tensors; other values as they are."""
+    """The `Spec` form of a nest of tensors or specs of them, described or of TensorFlow; other values as they are."""
     if isinstance(spec, Mapping):
         return {key: spec_of(value) for key, value in spec.items()}
-    if isinstance(spec, (tf.RaggedTensorSpec, tf.RaggedTensor)):
-        kind = "ragged"
-    elif isinstance(spec, (tf.SparseTensorSpec, tf.SparseTensor)):
-        kind = "sparse"
-    elif isinstance(spec, tf.TensorSpec) or tf.is_tensor(spec):
-        kind = "dense"
-    else:
-        return [spec_of(value) for value in spec] if isinstance(spec, (list, tuple)) else spec
-    tensor: Any = spec
-    shape = tf.TensorShape(tensor.shape)
-    return Spec(None if shape.rank is None else tuple(shape.as_list()), tensor.dtype.name, kind)
+    kind: Any = kind_of(spec)
+    if kind:
+        return Spec(lengths_of(spec.shape), spec.dtype.name, kind)
+    return [spec_of(value) for value in spec] if isinstance(spec, (list, tuple)) else spec
 
 
 def describe(nest: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_hub_layers._src.inspect.specs import describe, flatten
-from keras_hub_layers._src.savedmodel import producers
+from keras_hub_layers._src.savedmodel.protos import producers
 from keras_hub_layers._src.text import tables, words
 from keras_hub_layers._src.text.tables import Row
 

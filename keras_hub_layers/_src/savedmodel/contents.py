@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
+from keras_hub_layers._src.savedmodel.protos.specs import flatten, is_spec, pack_like
 
 if TYPE_CHECKING:
     from keras_hub_layers._src.savedmodel.graphs.library import Body
@@ -21,18 +21,16 @@ _NOT_PIECES = re.compile(
 )
 
 
-_TENSORS = (tf.TensorSpec, tf.RaggedTensorSpec, tf.SparseTensorSpec)
-
-
 @dataclass(frozen=True, eq=False)
 class Trace:
     """One way to call a function: the one input, and the other arguments that were fixed with it.
 
     Attributes:
-        inputs: A `tf.TypeSpec`, or a list or dict of them; `None` entries where the trace has none.
+        inputs: A `tf.TypeSpec`, or a list or dict of them; `None` entries where the trace has none. Of what is
+            described, and not loaded, a `SavedSpec`, as below.
         arguments: Argument name to Python value, or to a `tf.TypeSpec` for arguments that are tensors.
         outputs: The outputs' structure, of `tf.TypeSpec` or symbolic tensors; `None` if unknown.
-        variables: The `tf.Variable`s that the function captured.
+        variables: The `tf.Variable`s, or `SavedVariable`s, that the function captured.
         form: The inputs as the function itself takes them, if they hold a named tuple, which is a list here; or `None`.
         body: Reads its graph; `None` where there is none.
         keywords: Keys of `inputs`, a dict then, that the function takes by name: tensors beside its first argument.
@@ -55,7 +53,7 @@ class Trace:
 
     def pack_as_traced(self, inputs: Any) -> Any:
         """Inputs, structured as the trace's, in the form that the function takes."""
-        return inputs if self.form is None else tf.nest.pack_sequence_as(self.form, tf.nest.flatten(inputs))
+        return inputs if self.form is None else pack_like(self.form, iter(flatten(inputs)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,16 +190,20 @@ def blocking_dtypes(function: Function | None, output_key: str | None = None) ->
         outputs = trace.outputs
         if isinstance(outputs, Mapping) and output_key in outputs:
             outputs = outputs[output_key]
-        dtypes |= {getattr(leaf, "dtype", None) for leaf in tf.nest.flatten(outputs)}
-    if not all(isinstance(dtype, tf.DType) and (dtype.is_integer or dtype in (tf.string, tf.bool)) for dtype in dtypes):
+        dtypes |= {getattr(leaf, "dtype", None) for leaf in flatten(outputs)}
+    if not all(map(_blocks_gradients, dtypes)):
         return ""
     return " and ".join(sorted(dtype.name for dtype in dtypes))
 
 
+def _blocks_gradients(dtype: Any) -> bool:
+    return hasattr(dtype, "is_integer") and (dtype.is_integer or dtype.name in ("string", "bool"))
+
+
 def _is_input(inputs: Any) -> bool:
     """Whether a trace's first argument is one tensor, or one list or dict of tensors."""
-    leaves = tf.nest.flatten(inputs)
-    return bool(leaves) and all(isinstance(leaf, _TENSORS) for leaf in leaves)
+    leaves = flatten(inputs)
+    return bool(leaves) and all(map(is_spec, leaves))
 
 
 def is_piece_name(name: str) -> bool:

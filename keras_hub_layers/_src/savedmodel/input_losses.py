@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.savedmodel import contents
+from keras_hub_layers._src.savedmodel.protos.specs import flatten, is_sequence, is_spec, kind_of, lengths_of
 
 # Children of `keras_api` that return the outputs and the losses; the first counts, with the object's own regularizer.
 NAMES = ("call_and_return_all_conditional_losses", "call_and_return_conditional_losses")
@@ -18,7 +17,7 @@ def count(function: contents.Function | None) -> int:
     """Number of losses that one of the functions in `NAMES` returns; of several traces the largest."""
     outputs = [trace.outputs for trace in function.traces] if function else []
     pairs = [pair for pair in outputs if isinstance(pair, (list, tuple)) and len(pair) == 2]
-    return max((len(tf.nest.flatten(losses)) for _, losses in pairs), default=0)
+    return max((len(flatten(losses)) for _, losses in pairs), default=0)
 
 
 def covers(function: contents.Function | None, call: contents.Function | None) -> bool:
@@ -43,6 +42,7 @@ def _form(inputs: Any) -> Any:
     """Inputs without the names of their specs, to compare."""
     if isinstance(inputs, Mapping):
         return {key: _form(value) for key, value in inputs.items()}
-    if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
+    if is_sequence(inputs):
         return [_form(value) for value in inputs]
-    return tf.TensorSpec(inputs.shape, inputs.dtype) if isinstance(inputs, tf.TensorSpec) else inputs
+    is_dense = is_spec(inputs) and kind_of(inputs) == "dense"
+    return (lengths_of(inputs.shape), inputs.dtype.name) if is_dense else inputs

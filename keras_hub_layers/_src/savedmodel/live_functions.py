@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel.contents import Function, Trace
-from keras_hub_layers._src.savedmodel.graphs.library import body_of_concrete
+from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
 from keras_hub_layers._src.savedmodel.traces import as_plain, make_trace
 
 

@@ -4,10 +4,12 @@ import os
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.resolve import handles, resolve
 from keras_hub_layers._src.savedmodel import missing_files
+from keras_hub_layers._src.savedmodel.file_system import exists, join
 from keras_hub_layers._src.savedmodel.graphs.op_packages import (
     is_imported,
     missing_op,
@@ -18,7 +20,6 @@ from keras_hub_layers._src.savedmodel.graphs.op_packages import (
 from keras_hub_layers._src.savedmodel.load_options import load_options
 from keras_hub_layers._src.savedmodel.meta_graphs import (
     TF1_HUB_MARKER,
-    join,
     read_meta_graphs,
     tag_list,
     tags_error,
@@ -66,8 +67,8 @@ def load(handle: Any, tags: Any = None, options: Any = None, *, sha256: str | No
 
 def load_directory(directory: str, *, handle: str, tags: Any = None, options: Any = None) -> Any:
     """Load a directory; the object carries where it came from: see `source.source_of`."""
-    meta = read_meta_graphs(directory)
-    hub_format = tf.io.gfile.exists(join(directory, TF1_HUB_MARKER))
+    meta = read_meta_graphs(directory, saved_model_pb2.SavedModel)
+    hub_format = exists(join(directory, TF1_HUB_MARKER))
     wanted = tag_list(tags, hub_format)
     obj = _load(directory, handle, wanted, load_options(options), meta)
     attach_source(obj, describe_source(directory, handle, tags, (with_tags(meta, wanted) or meta)[0]))

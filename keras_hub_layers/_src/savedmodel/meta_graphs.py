@@ -3,27 +3,28 @@
 import shlex
 from typing import Any
 
-import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, has_saved_model
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.resolve.local import no_saved_model
+from keras_hub_layers._src.savedmodel.file_system import exists, is_directory, is_remote, join, names_in, read_bytes
+from keras_hub_layers._src.savedmodel.protos import text_form
+from keras_hub_layers._src.savedmodel.protos.messages import message
 from keras_hub_layers.errors import InterfaceError, LoadError
 
 TF1_HUB_MARKER = "tfhub_module.pb"
 
 
 def select_graph(directory: str, handle: str, tags: Any = None) -> Any:
-    """The one graph that `load` would load, a protobuf of type `MetaGraphDef`.
+    """The one graph that `load` would load, a protobuf of type `MetaGraphDef` in the schema of `messages`.
 
     Raises:
         errors.InterfaceError: No graph has these tags, or there are several and no tags.
         errors.LoadError: The directory holds no readable SavedModel.
     """
     meta = read_meta_graphs(directory)
-    wanted = tag_list(tags, tf.io.gfile.exists(join(directory, TF1_HUB_MARKER)))
+    wanted = tag_list(tags, exists(join(directory, TF1_HUB_MARKER)))
     if wanted is None and len(meta) == 1:
         return meta[0]
     graphs = with_tags(meta, wanted)
@@ -57,29 +58,30 @@ def tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[A
     )
 
 
-def read_meta_graphs(directory: str) -> list[Any]:
+def read_meta_graphs(directory: str, saved_model: Any = None) -> list[Any]:
     """Parse `saved_model.pb` (or `.pbtxt`) and return its graphs, protobufs of type `MetaGraphDef`.
+
+    Args:
+        directory: The SavedModel.
+        saved_model: The class of the protobuf to parse it into. Defaults to that of `messages`, which has the fields
+            that are read in this package; with TensorFlow's the graphs can be changed, and have all fields.
 
     Raises:
         errors.LoadError: The file is missing, damaged, or empty.
         errors.ResolveError: A directory on a remote file system holds something else.
     """
     _check_remote_directory(directory)
-    model = saved_model_pb2.SavedModel()
     path = join(directory, "saved_model.pb")
     try:
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path, "rb") as file:
-                model.ParseFromString(file.read())
+        if exists(path):
+            content = read_bytes(path)
         else:
-            from google.protobuf import text_format
-
             path = join(directory, "saved_model.pbtxt")
-            with tf.io.gfile.GFile(path, "r") as file:
-                text_format.Parse(file.read(), model)
-        if not model.meta_graphs:
+            content = text_form.to_bytes(read_bytes(path).decode())
+        graphs = list((saved_model or message("SavedModel")).FromString(content).meta_graphs)
+        if not graphs:
             raise DecodeError("it holds no graph")
-    except (DecodeError, tf.errors.OpError, OSError, ValueError) as err:
+    except (DecodeError, OSError, ValueError) as err:
         raise LoadError(
             "The directory holds no readable SavedModel.",
             expected="a readable saved_model.pb with at least one graph",
@@ -88,23 +90,18 @@ def read_meta_graphs(directory: str) -> list[Any]:
             fix="download or export the model again; a cached copy is renewed after\n"
             "keras-hub-layers cache remove HANDLE",
         ) from err
-    return list(model.meta_graphs)
+    return graphs
 
 
 def _check_remote_directory(directory: str) -> None:
     """Say what a directory on a remote file system holds if it is no SavedModel; `resolve` looks at local ones."""
-    if "://" not in directory or not tf.io.gfile.isdir(directory):
+    if not is_remote(directory) or not is_directory(directory):
         return
-    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(directory))
+    names = names_in(directory)
     if names and not has_saved_model(names):
         children = [name for name in names if _holds_saved_model(join(directory, name))]
         raise no_saved_model(directory, names, children)
 
 
 def _holds_saved_model(directory: str) -> bool:
-    return any(tf.io.gfile.exists(join(directory, name)) for name in SAVED_MODEL_FILES)
-
-
-def join(directory: str, *names: str) -> str:
-    """A path below a directory, local or remote."""
-    return tf.io.gfile.join(directory, *names)
+    return any(exists(join(directory, name)) for name in SAVED_MODEL_FILES)

@@ -4,10 +4,8 @@ import re
 import shlex
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.resolve import handles
-from keras_hub_layers._src.savedmodel.meta_graphs import join
+from keras_hub_layers._src.savedmodel.file_system import exists, join, paths_like
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import LoadError
 
@@ -27,13 +25,13 @@ _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 
 def missing_files(directory: str, graphs: list[Any]) -> list[str]:
     """The files that the graphs of a SavedModel need and that are not in its directory: assets and the checkpoint."""
-    return [name for name in _needed_files(directory, graphs) if not tf.io.gfile.exists(join(directory, name))]
+    return [name for name in _needed_files(directory, graphs) if not exists(join(directory, name))]
 
 
 def _needed_files(directory: str, graphs: list[Any]) -> list[str]:
     names = [join("assets", asset.filename) for graph in graphs for asset in graph.asset_file_def]
     if any(map(_has_checkpoint, graphs)):
-        shards = tf.io.gfile.glob(join(directory, "variables", "variables.data-*-of-*"))
+        shards = paths_like(join(directory, "variables", "variables.data-*-of-*"))
         number = max((int(path.rpartition("-of-")[2]) for path in shards if path[-5:].isdigit()), default=1)
         names.append(join("variables", "variables.index"))
         names += [join("variables", f"variables.data-{i:05}-of-{number:05}") for i in range(number)]
@@ -62,12 +60,10 @@ def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> L
         handle: The handle.
     """
     missing = missing_files(directory, graphs)
-    said = f"{type(err).__name__}: {_own_line(err)}"
     if missing:
-        problem = "The SavedModel is not whole: files that its graph needs are missing."
-        expected = words.join_names(missing, 3)
-        received = "no such file" if len(missing) == 1 else "no such files"
-    elif isinstance(err, tf.errors.DataLossError) or any(word.lower() in str(err).lower() for word in _BROKEN):
+        return not_whole(missing, handle)
+    said = f"{type(err).__name__}: {_own_line(err)}"
+    if type(err).__name__ == "DataLossError" or any(word.lower() in str(err).lower() for word in _BROKEN):
         problem = "The SavedModel is damaged: its checkpoint cannot be read to the end."
         expected, received = "variables.index and variables.data-*, as saved", said
     elif _OTHER_GRAPH.search(str(err)):
@@ -76,6 +72,16 @@ def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> L
     else:
         return None
     return LoadError(problem, expected=expected, received=received, fix=_how_to_renew(handle))
+
+
+def not_whole(missing: list[str], handle: str) -> LoadError:
+    """The error for a SavedModel with missing files."""
+    return LoadError(
+        "The SavedModel is not whole: files that its graph needs are missing.",
+        expected=words.join_names(missing, 3),
+        received="no such file" if len(missing) == 1 else "no such files",
+        fix=_how_to_renew(handle),
+    )
 
 
 def _how_to_renew(handle: str) -> str:

@@ -4,13 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.resolve import handles
-from keras_hub_layers._src.savedmodel import producers
+from keras_hub_layers._src.savedmodel.file_system import exists, is_directory, join, names_in, read_bytes, size_of
 from keras_hub_layers._src.savedmodel.graphs import library, ops
-from keras_hub_layers._src.savedmodel.meta_graphs import TF1_HUB_MARKER, join, tag_list
-from keras_hub_layers._src.savedmodel.protos import saved_values
+from keras_hub_layers._src.savedmodel.meta_graphs import TF1_HUB_MARKER, tag_list
+from keras_hub_layers._src.savedmodel.protos import producers, saved_values
 from keras_hub_layers.errors import ExportError
 
 
@@ -71,7 +69,7 @@ def source_of(obj: Any) -> Source | None:
 
 def describe_source(directory: str, handle: str, tags: Any, meta_graph: Any) -> Source:
     """The record of where an object comes from."""
-    hub_format = tf.io.gfile.exists(join(directory, TF1_HUB_MARKER))
+    hub_format = exists(join(directory, TF1_HUB_MARKER))
     wanted = tag_list(tags, hub_format)
     return Source(
         handle=handle,
@@ -99,16 +97,15 @@ def has_changed(source: Source) -> bool:
 def _digest(directory: str) -> str:
     for name in ("saved_model.pb", "saved_model.pbtxt"):
         path = join(directory, name)
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path, "rb") as file:
-                return hashlib.sha256(file.read()).hexdigest()
+        if exists(path):
+            return hashlib.sha256(read_bytes(path)).hexdigest()
     return ""
 
 
 def _assets(directory: str) -> dict[str, int]:
     folder = join(directory, "assets")
-    names = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else []
-    return {name: tf.io.gfile.stat(join(folder, name)).length for name in names}
+    names = names_in(folder) if is_directory(folder) else []
+    return {name: size_of(join(folder, name)) for name in names}
 
 
 def digest_of_assets(source: Source) -> str:
@@ -116,10 +113,9 @@ def digest_of_assets(source: Source) -> str:
     digest = hashlib.sha256()
     for name, _ in source.assets:
         path = join(join(source.directory, "assets"), name)
-        if not tf.io.gfile.exists(path):
+        if not exists(path):
             return ""
-        with tf.io.gfile.GFile(path, "rb") as file:
-            digest.update(name.encode() + file.read())
+        digest.update(name.encode() + read_bytes(path))
     return digest.hexdigest() if source.assets else ""
 
 

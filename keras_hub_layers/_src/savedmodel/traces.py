@@ -5,10 +5,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.savedmodel.contents import Function, Trace, Variables
 from keras_hub_layers._src.savedmodel.graphs.library import Body
+from keras_hub_layers._src.savedmodel.protos.specs import is_sequence
 
 
 def make_trace(
@@ -25,7 +24,7 @@ def as_plain(inputs: Any) -> Any:
     """Wrapped containers as the dict or list that they wrap."""
     if isinstance(inputs, Mapping):
         return {key: as_plain(inputs[key]) for key in sorted(inputs, key=str)}
-    if isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec):
+    if is_sequence(inputs):
         return type(inputs)(as_plain(value) for value in inputs) if type(inputs) in (list, tuple) else list(inputs)
     return inputs
 
@@ -33,8 +32,7 @@ def as_plain(inputs: Any) -> Any:
 def _holds_named_tuple(inputs: Any) -> bool:
     if isinstance(inputs, Mapping):
         inputs = list(inputs.values())
-    is_list = isinstance(inputs, (list, tuple)) and not isinstance(inputs, tf.TypeSpec)
-    return is_list and (hasattr(inputs, "_fields") or any(map(_holds_named_tuple, inputs)))
+    return is_sequence(inputs) and (hasattr(inputs, "_fields") or any(map(_holds_named_tuple, inputs)))
 
 
 def gather_variables(

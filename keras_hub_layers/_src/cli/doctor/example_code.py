@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers._src.inspect import sample_inputs
+from keras_hub_layers._src import sample_inputs
 from keras_hub_layers._src.inspect.specs import Spec, flatten
 
 

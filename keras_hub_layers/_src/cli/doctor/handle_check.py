@@ -1,22 +1,19 @@
 """doctor HANDLE: each step from the handle to a gradient, where it fails and why, and the code to go on with."""
 
+import dataclasses
 import importlib.util
 import os
-import shlex
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from keras_hub_layers._src.cli.doctor import example_code, sample_call
+from keras_hub_layers._src.cli.doctor.checked_model import CheckedModel, Step
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, has_problem, of_error
+from keras_hub_layers._src.cli.terminal import import_tensorflow
 from keras_hub_layers._src.files.manifests import sizes
-from keras_hub_layers._src.inspect import code as code_lib
-from keras_hub_layers._src.inspect import inspect, sample_inputs, table
-from keras_hub_layers._src.inspect.specs import describe, spec_of
-from keras_hub_layers._src.layers.hub_layer import HubLayer
+from keras_hub_layers._src.inspect import inspect, table
 from keras_hub_layers._src.resolve import handles, resolve
-from keras_hub_layers._src.savedmodel import load
+from keras_hub_layers._src.savedmodel import missing_files
 from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import HubWarning
 
@@ -44,35 +41,10 @@ class HandleCheck:
     code: str
 
 
-@dataclass
-class _Model:
-    """What the steps find out about a model: each fills in what the next ones need."""
-
-    handle: str
-    input_texts: Sequence[str]
-    tags: Sequence[str] | None = None
-    interface: Any = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    layer: Any = None
-    inputs: Any = None
-
-    @property
-    def display(self) -> str:
-        """The handle, without password."""
-        return handles.display(self.handle)
-
-    @property
-    def command_line(self) -> str:
-        """What names the model on the command line."""
-        tags = "" if self.tags is None else f" --tags {shlex.quote(','.join(self.tags))}"
-        return shlex.quote(self.display) + tags
-
-    def expected_inputs(self) -> Any:
-        return sample_call.expected_inputs(self.interface, self.arguments.get("signature"))
-
-
 def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = None) -> HandleCheck:
     """Parse, resolve, inspect, load and call what a handle names, and look which variables get a gradient.
+
+    TensorFlow and Keras are imported for the steps from loading on.
 
     Args:
         handle: A path, URL or model id.
@@ -83,9 +55,21 @@ def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = 
     Returns:
         A `HandleCheck`.
     """
-    model = _Model(handle, inputs, tags)
+    model = CheckedModel(handle, inputs, tags)
+    findings = _run(_STEPS, model)
+    if not has_problem(findings):
+        from keras_hub_layers._src.cli.doctor import layer_check
+
+        findings += _run(layer_check.STEPS, model)
+        if not has_problem(findings):
+            return HandleCheck(model.display, tuple(findings), layer_check.write_code(model))
+    return HandleCheck(model.display, tuple(findings), "")
+
+
+def _run(steps: Iterable[Step], model: CheckedModel) -> list[Finding]:
+    """What some steps find; a problem ends them."""
     findings: list[Finding] = []
-    for topic, step in _STEPS:
+    for topic, step in steps:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", HubWarning)
             try:
@@ -95,23 +79,21 @@ def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = 
         given = [warning for warning in caught if issubclass(warning.category, HubWarning)]
         findings += [Finding(topic, WARNING, str(warning.message)) for warning in given]
         if has_problem(findings):
-            return HandleCheck(model.display, tuple(findings), "")
-    layer_line = code_lib.line(model.display, **model.arguments)
-    code = example_code.example(layer_line, model.expected_inputs(), model.inputs)
-    return HandleCheck(model.display, tuple(findings), code)
+            break
+    return findings
 
 
-def _parse(model: _Model) -> Iterator[Finding]:
+def _parse(model: CheckedModel) -> Iterator[Finding]:
     yield Finding("parse", OK, _KINDS[handles.parse(model.handle).kind])
 
 
-def _resolve(model: _Model) -> Iterator[Finding]:
-    directory = resolve.resolve(model.handle)
+def _resolve(model: CheckedModel) -> Iterator[Finding]:
+    directory = model.directory = resolve.resolve(model.handle)
     size = sum(size for _, size in sizes(directory)) if os.path.isdir(directory) else 0
     yield Finding("resolve", OK, f"{directory}, {words.readable(size)}" if size else directory)
 
 
-def _inspect(model: _Model) -> Iterator[Finding]:
+def _inspect(model: CheckedModel) -> Iterator[Finding]:
     interface = model.interface = inspect.inspect(model.handle, model.tags)
     extent, text = interface.sizes["all"], table.format_of(interface)
     if extent.variables:
@@ -119,7 +101,9 @@ def _inspect(model: _Model) -> Iterator[Finding]:
         text += "".join(f", {words.format_count(*count)}" for count in counts)
     if interface.arguments is None:
         if interface.missing_files:
-            load.load(model.handle, model.tags)  # its error says what to do
+            error = missing_files.not_whole(list(interface.missing_files), model.handle)
+            error.locate(f"{model.directory} (handle {model.display!r})")
+            raise error
         text += f"; {interface.code.strip('()')}"
         yield Finding("inspect", PROBLEM, text, f"keras-hub-layers inspect {model.command_line}")
         return
@@ -127,7 +111,7 @@ def _inspect(model: _Model) -> Iterator[Finding]:
     yield Finding("inspect", OK, text)
 
 
-def _check_ops(model: _Model) -> Iterator[Finding]:
+def _check_ops(model: CheckedModel) -> Iterator[Finding]:
     missing = set(model.interface.missing_ops)
     if not missing:
         yield Finding("ops", OK, "TensorFlow has every op")
@@ -144,62 +128,19 @@ def _check_ops(model: _Model) -> Iterator[Finding]:
         yield Finding("ops", PROBLEM, text, "import the package of the model's publisher before loading")
 
 
-def _load(model: _Model) -> Iterator[Finding]:
-    model.layer = HubLayer(model.handle, **{**model.arguments, "trainable": False})
-    model.interface = model.layer.interface  # a piece has one of its own
-    yield Finding("load", OK, f"as a layer with {words.format_count(len(model.layer.weights), 'weight')}")
-
-
-def _call(model: _Model) -> Iterator[Finding]:
-    is_given = bool(model.input_texts)
-    inputs = sample_inputs.read(model.input_texts) if is_given else sample_inputs.made_up(model.expected_inputs())
-    modes = [trace.training for trace in model.interface.traces]
-    only_trains = bool(modes) and all(mode is True for mode in modes)
-    model.layer.trainable = only_trains
+def _import_frameworks(model: CheckedModel) -> Iterator[Finding]:
+    """Import what the next steps need; a broken installation is a finding."""
     try:
-        outputs = model.layer(inputs, training=only_trains)
-    except Exception as error:
-        if is_given:
-            raise
-        given = words.shorten(describe(spec_of(inputs)), 300)
-        text = f"an input made up from the trace was refused: {given}\n{of_error(error, 'call').text}"
-        yield Finding("call", WARNING, text, f"keras-hub-layers doctor {model.command_line} --input my_input.npy")
-        return
-    model.inputs = inputs
-    text = words.shorten(f"{describe(spec_of(inputs))} -> {describe(spec_of(outputs))}", 600)
-    if sample_call.is_finite(outputs):
-        yield Finding("call", OK, text)
-    else:
-        yield Finding("call", WARNING, f"{text}; the outputs hold NaN or infinity")
+        import_tensorflow()
+        from keras_hub_layers._src.cli.doctor import layer_check  # noqa: F401 - imports TensorFlow and Keras
+    except Exception as error:  # a backend that is not installed, a library that does not fit
+        yield dataclasses.replace(of_error(error, "import"), fix="keras-hub-layers doctor")
 
 
-def _check_gradient(model: _Model) -> Iterator[Finding]:
-    if model.inputs is None:
-        yield Finding("gradient", OK, "not tried: there is no input to call it with")
-    elif sample_call.reaches_nothing(model.interface):
-        number = words.format_count(sum(v.trainable for v in model.interface.variables), "published trainable variable")
-        yield Finding("gradient", PROBLEM, f"arrives at none of {number}")
-    elif not model.interface.fine_tunable:
-        yield Finding("gradient", OK, "not tried: it is not fine-tunable as it is")
-    else:
-        yield sample_call.check_gradient(model.layer, model.inputs)
-
-
-def _check_fine_tuning(model: _Model) -> Iterator[Finding]:
-    interface = model.interface
-    if interface.fine_tunable:
-        yield Finding("fine-tune", OK, f"yes: {interface.reason}")
-        return
-    yield Finding("fine-tune", WARNING, f"no: {interface.reason}", interface.fine_tuning_code)
-
-
-_STEPS: tuple[tuple[str, Callable[[_Model], Iterator[Finding]]], ...] = (
+_STEPS: tuple[Step, ...] = (
     ("parse", _parse),
     ("resolve", _resolve),
     ("inspect", _inspect),
     ("ops", _check_ops),
-    ("load", _load),
-    ("call", _call),
-    ("gradient", _check_gradient),
-    ("fine-tune", _check_fine_tuning),
+    ("import", _import_frameworks),
 )

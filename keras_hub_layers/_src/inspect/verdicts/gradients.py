@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.inspect import variable_groups
 from keras_hub_layers._src.savedmodel.contents import Function, Trace
 from keras_hub_layers._src.savedmodel.graphs.gradients import gradients
 from keras_hub_layers._src.savedmodel.graphs.library import Body
+from keras_hub_layers._src.savedmodel.protos.specs import is_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ def check_gradients(
 def _runs_in(function: Function, trace: Trace, training: bool) -> bool:
     """Whether a trace runs in a mode."""
     mode = trace.arguments.get("training")
-    return not function.accepts_training or isinstance(mode, tf.TypeSpec) or bool(mode) == training
+    return not function.accepts_training or is_spec(mode) or bool(mode) == training
 
 
 def _follow(bodies: Iterable[Any], wanted: set[int]) -> tuple[set[int], tuple[str, ...]]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers._src.savedmodel.graphs.library import Library, body_of_concrete, called_functions, node_name
+from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
+from keras_hub_layers._src.savedmodel.graphs.library import Library, called_functions, node_name
 
 __all__ = ["assigned_variables"]
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import tensorflow as tf
-
-from keras_hub_layers._src.compat import tensorflow as tensorflow_compat
+from keras_hub_layers._src.savedmodel.graphs import op_registry
 from keras_hub_layers._src.savedmodel.graphs.library import Body, Library, custom_gradient, node_name
+from keras_hub_layers._src.savedmodel.protos.specs import dtype_of
 
 Flow = dict[str, frozenset[str]]  # name of an input that a gradient reaches -> ops on the way whose gradient is lost
 
@@ -81,15 +80,15 @@ def _node_flows(node: Any, inputs: list[Flow], library: Library) -> list[Flow]:
 def _stops(node: Any) -> bool:
     """Whether no gradient passes a node, and none is wanted."""
     if node.op == "Cast":
-        dtype = tf.as_dtype(node.attr["DstT"].type)
+        dtype = dtype_of(node.attr["DstT"].type)
         return not (dtype.is_floating or dtype.is_complex)
-    return node.op in _STOPS or tensorflow_compat.gradient_kind(node.op) == "none"
+    return node.op in _STOPS or op_registry.gradient_kind(node.op) == "none"
 
 
 def _lost(node: Any, library: Library) -> frozenset[str]:
     """The op itself, if TensorFlow has no gradient for it."""
     custom = custom_gradient(node)
-    is_lost = custom in library.unsaved_gradients if custom else tensorflow_compat.gradient_kind(node.op) == "undefined"
+    is_lost = custom in library.unsaved_gradients if custom else op_registry.gradient_kind(node.op) == "undefined"
     return frozenset([node.op]) if is_lost else frozenset()
 
 

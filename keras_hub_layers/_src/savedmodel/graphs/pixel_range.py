@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-import tensorflow as tf
-
 from keras_hub_layers._src.savedmodel import contents
 from keras_hub_layers._src.savedmodel.graphs.library import Body, node_name
+from keras_hub_layers._src.savedmodel.protos.specs import is_spec, kind_of, lengths_of
+from keras_hub_layers._src.savedmodel.protos.tensors import numbers_of
 
 Range = Literal["unit", "bytes"]
 
@@ -66,8 +66,10 @@ def range_of_body(read_body: Callable[[], Body], spec: Any) -> Range | None:
 
 def _is_of_float_images(spec: Any) -> bool:
     """Whether a spec is one of (batch, height, width, channels) with 1, 3 or 4 channels."""
-    is_tensor = isinstance(spec, tf.TensorSpec) and spec.dtype.is_floating
-    return is_tensor and spec.shape.rank == 4 and spec.shape[-1] in (1, 3, 4)
+    if not is_spec(spec) or kind_of(spec) != "dense" or not spec.dtype.is_floating:
+        return False
+    lengths = lengths_of(spec.shape)
+    return lengths is not None and len(lengths) == 4 and lengths[-1] in (1, 3, 4)
 
 
 class _Nodes:
@@ -84,12 +86,12 @@ class _Nodes:
                 if node_name(source) == name:
                     yield node, position
 
-    def constant(self, source: str) -> Any:
-        """The value of a constant, also behind a cast; `None` if it is none."""
+    def constant(self, source: str) -> list[float] | None:
+        """The values of a constant, also behind a cast; `None` if it is none."""
         node = self.nodes.get(node_name(source))
         while node is not None and node.op in ("Cast", "Identity"):
             node = self.nodes.get(node_name(node.input[0]))
-        return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+        return numbers_of(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
 
 
 def _verdicts(body: _Nodes, names: list[str], functions: Mapping[str, Any]) -> Iterator[Any]:
@@ -120,14 +122,14 @@ def _verdicts(body: _Nodes, names: list[str], functions: Mapping[str, Any]) -> I
                 names.append(node.name)
 
 
-def _other(body: _Nodes, node: Any, position: int) -> Any:
+def _other(body: _Nodes, node: Any, position: int) -> list[float] | None:
     """The constant that pixels are added to or multiplied with, `None` if it is none."""
     return body.constant(node.input[1 - position])
 
 
-def _is_for_bytes(op: str, constant: Any) -> bool:
+def _is_for_bytes(op: str, constant: list[float] | None) -> bool:
     """Whether a factor or an offset is one for values up to 255: 1/255, 1/127.5, or a mean such as 123.7."""
-    if constant is None or not constant.size:
+    if not constant:
         return False
-    size = abs(constant.astype("float64"))
-    return bool((size < 0.02).all() and size.any()) if op == "Mul" else bool((size > 20).any())
+    sizes = [abs(value) for value in constant]
+    return all(size < 0.02 for size in sizes) and any(sizes) if op == "Mul" else max(sizes) > 20

@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.savedmodel.contents import Function, Trace
 from keras_hub_layers._src.savedmodel.graphs import op_packages
 from keras_hub_layers._src.savedmodel.graphs.library import Body
+from keras_hub_layers._src.savedmodel.protos.specs import flatten
 
-_STRING = tf.string.as_datatype_enum
+_STRING = 7  # `DT_STRING` of TensorFlow's types.proto
 
 
 # Families of ops for which XLA has no kernel: text, tables, files, Python, parsing, data sets, ragged and sparse.
@@ -38,8 +37,8 @@ def hindrances(function: Function, read_body: Callable[[Trace], Body | None]) ->
     """
     bodies = [body for body in map(read_body, function.usable_traces) if body is not None]
     names = {node.op for body in bodies for node in body.library.nodes(body.nodes) if _hinders(node, body)}
-    specs = [spec for trace in function.usable_traces for spec in tf.nest.flatten(trace.inputs)]
-    return tuple(sorted(names | ({"string inputs"} if any(spec.dtype == tf.string for spec in specs) else set())))
+    specs = [spec for trace in function.usable_traces for spec in flatten(trace.inputs)]
+    return tuple(sorted(names | ({"string inputs"} if any(spec.dtype.name == "string" for spec in specs) else set())))
 
 
 def _hinders(node: Any, body: Body) -> bool:

@@ -1,7 +1,7 @@
 """What a SavedModel's files say, without loading it: the same records as `live_object` gives for a loaded one.
 
-Only `saved_model.pb` is read, so the answer takes a fraction of a second, needs no custom ops, and is there also for a
-SavedModel that TensorFlow cannot load.
+Only `saved_model.pb` is read, so the answer takes a fraction of a second, needs neither TensorFlow nor custom ops, and
+is there also for a SavedModel that TensorFlow cannot load.
 """
 
 import functools
@@ -9,14 +9,13 @@ import inspect
 import os
 from typing import Any
 
-import tensorflow as tf
-
 from keras_hub_layers._src.savedmodel import input_losses
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace, is_piece_name
 from keras_hub_layers._src.savedmodel.graphs import ops
 from keras_hub_layers._src.savedmodel.graphs.library import Body, body_of_function, library_of, unsaved_gradients
 from keras_hub_layers._src.savedmodel.protos import tf1_graph
 from keras_hub_layers._src.savedmodel.protos.saved_values import SavedVariable, decode, refuse_call
+from keras_hub_layers._src.savedmodel.protos.specs import dtype_of, shape_of
 from keras_hub_layers._src.savedmodel.traces import gather_variables, make_trace
 
 _CONTAINERS = ("trackable_list_wrapper", "trackable_tuple_wrapper", "trackable_dict_wrapper")
@@ -110,9 +109,8 @@ class _Objects:
             return None
         if node not in self._variables:
             saved = self._nodes[node].variable
-            name = saved.name or "Variable"
-            shape, dtype = tf.TensorShape(saved.shape), tf.as_dtype(saved.dtype)
-            self._variables[node] = SavedVariable(name, shape, dtype, saved.trainable)
+            shape, dtype = shape_of(saved.shape), dtype_of(saved.dtype)
+            self._variables[node] = SavedVariable(saved.name or "Variable", shape, dtype, saved.trainable)
         return self._variables[node]
 
     def _pieces(self, root: dict[str, int]) -> list[str]:

@@ -1,10 +1,10 @@
-"""What a file holds of variables, functions, `tf.TypeSpec`s and Python values, which are described and not loaded."""
+"""What a file holds of variables, functions, specs of tensors and Python values, which are described and not loaded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
+from keras_hub_layers._src.savedmodel.protos.specs import DType, SavedSpec, Shape, dtype_of, shape_of
 
 # TypeSpecProto.TypeSpecClass
 _SPARSE, _RAGGED, _REGISTERED = 1, 3, 12
@@ -15,8 +15,8 @@ class SavedVariable:
     """A variable that is described and not there; compared by identity, as a `tf.Variable` is."""
 
     name: str
-    shape: tf.TensorShape
-    dtype: tf.DType
+    shape: Shape
+    dtype: DType
     trainable: bool = True
 
 
@@ -56,7 +56,7 @@ def _type_names(value: Any) -> Iterator[str]:
 
 
 def decode(value: Any) -> Any:
-    """A Python value or `tf.TypeSpec` from a `StructuredValue`; what has no such form is its protobuf's text."""
+    """A Python value or `SavedSpec` from a `StructuredValue`; what has no such form is its protobuf's text."""
     kind = value.WhichOneof("kind")
     if kind in (None, "none_value"):
         return None
@@ -69,11 +69,11 @@ def decode(value: Any) -> Any:
     if kind == "named_tuple_value":
         return [decode(pair.value) for pair in content.values]
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
-        return tf.TensorSpec(tf.TensorShape(content.shape), tf.as_dtype(content.dtype))
+        return SavedSpec(shape_of(content.shape), dtype_of(content.dtype))
     if kind == "tensor_dtype_value":
-        return tf.as_dtype(content)
+        return dtype_of(content)
     if kind == "tensor_shape_value":
-        return tf.TensorShape(content)
+        return shape_of(content)
     if kind == "type_spec_value":
         return _type_spec(content)
     return content if isinstance(content, (bool, int, float, str)) else str(content).strip()
@@ -82,7 +82,7 @@ def decode(value: Any) -> Any:
 def _type_spec(saved: Any) -> Any:
     state = decode(saved.type_state)
     if saved.type_spec_class == _RAGGED:
-        return tf.RaggedTensorSpec(*state[:4])
+        return SavedSpec(state[0], state[1], "ragged", state[2:4])
     if saved.type_spec_class == _SPARSE:
-        return tf.SparseTensorSpec(*state[:2])
+        return SavedSpec(state[0], state[1], "sparse")
     return saved.type_spec_class_name

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
-
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace, Variables
 from keras_hub_layers._src.savedmodel.graphs.library import Body, Library, library_of, needed_nodes, node_name
+from keras_hub_layers._src.savedmodel.protos.messages import message
 from keras_hub_layers._src.savedmodel.protos.saved_values import SavedVariable, refuse_call
+from keras_hub_layers._src.savedmodel.protos.specs import DType, SavedSpec, Shape, dtype_of, shape_of
 from keras_hub_layers._src.savedmodel.traces import gather_variables
 
 _NOT_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
@@ -49,7 +48,7 @@ def read(meta_graph: Any, missing_ops: list[str]) -> Contents:
 def _why_not_loadable(meta_graph: Any, nodes: dict[str, Any]) -> str:
     """Why TensorFlow 2 cannot load the graph; `""` if nothing is known. It loads all signatures or none."""
     for name, saved in meta_graph.signature_def.items():
-        if any(tf.as_dtype(info.dtype).name.endswith("_ref") for info in saved.outputs.values()):
+        if any(dtype_of(info.dtype).name.endswith("_ref") for info in saved.outputs.values()):
             return "a signature returns a TF1 reference"
         inputs, outputs = _ends(saved)
         for node in needed_nodes(nodes, inputs, outputs):
@@ -105,28 +104,28 @@ def _tensors(info: Any) -> list[str]:
 
 
 def _variable_of(node: Any) -> SavedVariable:
-    return SavedVariable(node.name, tf.TensorShape(node.attr["shape"].shape), tf.as_dtype(node.attr["dtype"].type))
+    return SavedVariable(node.name, shape_of(node.attr["shape"].shape), dtype_of(node.attr["dtype"].type))
 
 
 def _inputs(infos: Any) -> dict[str, Any]:
     """The inputs of a TF1 signature; of a sparse one its three parts, as TensorFlow 2 takes them."""
     specs = {}
     for name, info in sorted(infos.items()):
-        dtype, shape = tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)
+        dtype, shape = dtype_of(info.dtype), shape_of(info.tensor_shape)
         if info.WhichOneof("encoding") == "coo_sparse":
-            specs[f"{name}_indices"] = tf.TensorSpec((None, shape.rank), tf.int64)
-            specs[f"{name}_values"] = tf.TensorSpec((None,), dtype)
-            specs[f"{name}_dense_shape"] = tf.TensorSpec((shape.rank,), tf.int64)
+            specs[f"{name}_indices"] = SavedSpec(Shape((None, shape.rank)), DType("int64"))
+            specs[f"{name}_values"] = SavedSpec(Shape((None,)), dtype)
+            specs[f"{name}_dense_shape"] = SavedSpec(Shape((shape.rank,)), DType("int64"))
         else:
-            specs[name] = tf.TensorSpec(shape, dtype)
+            specs[name] = SavedSpec(shape, dtype)
     return specs
 
 
 def _outputs(infos: Any) -> dict[str, Any]:
     specs = {}
     for name, info in sorted(infos.items()):
-        kind = tf.SparseTensorSpec if info.WhichOneof("encoding") == "coo_sparse" else tf.TensorSpec
-        specs[name] = kind(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+        kind = "sparse" if info.WhichOneof("encoding") == "coo_sparse" else "dense"
+        specs[name] = SavedSpec(shape_of(info.tensor_shape), dtype_of(info.dtype), kind)
     return specs
 
 
@@ -134,8 +133,7 @@ def _assets(meta_graph: Any) -> list[str]:
     """File names of the assets; a TF1 SavedModel lists them as a collection."""
     files = list(meta_graph.asset_file_def)
     for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
-        files.append(meta_graph_pb2.AssetFileDef())
-        packed.Unpack(files[-1])
+        files.append(message("AssetFileDef").FromString(packed.value))
     return sorted({os.path.basename(file.filename) for file in files})
 
 
