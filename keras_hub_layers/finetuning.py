@@ -5,10 +5,13 @@ from keras_hub_layers._src.finetuning.features import features
 from keras_hub_layers._src.finetuning.fine_tune import fine_tune
 from keras_hub_layers._src.finetuning.groups import Group, groups
 from keras_hub_layers._src.finetuning.layerwise import LayerwiseOptimizer, layerwise
+from keras_hub_layers._src.finetuning.lr_find import LearningRates, lr_find
 from keras_hub_layers._src.finetuning.patterns import patterns
 from keras_hub_layers._src.finetuning.summary import summary
 from keras_hub_layers._src.finetuning.unfreeze import unfreeze
+from keras_hub_layers._src.plots.plot_history import plot_history
 
 __all__ = [
-    "Group", "LayerwiseOptimizer", "features", "fine_tune", "groups", "layerwise", "patterns", "summary", "unfreeze",
+    "Group", "LayerwiseOptimizer", "LearningRates", "features", "fine_tune", "groups", "layerwise", "lr_find",
+    "patterns", "plot_history", "summary", "unfreeze",
 ]  # fmt: skip

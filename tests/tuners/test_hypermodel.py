@@ -669,7 +669,7 @@ hypermodel = tuners.HubHyperModel(
     loss="mse",
     tuning_rates=(0.1, 0.2),
 )
-tuner = keras_tuner.GridSearch(
+tuner = keras_tuner.RandomSearch(
     hypermodel, "val_loss", max_trials=4, directory=sys.argv[2], seed=1,
     distribution_strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
 )

@@ -27,6 +27,7 @@ ROAD = {
     "executors": BOTH,
     "cut": KERAS,
     "layers": KERAS,
+    "plots": PLAIN,
     "finetuning": KERAS,
     "export": BOTH,
     "callbacks": KERAS,

@@ -9,7 +9,7 @@ import numpy as np
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.finetuning.data_loss import callbacks_with_data_loss
 from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
-from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
+from keras_hub_layers._src.finetuning.optimizer_slots import check_compiled, learning_rate_of
 from keras_hub_layers._src.finetuning.unfreeze_callback import Unfreeze
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
@@ -61,7 +61,7 @@ def fine_tune(
         **kwargs: Further arguments of `fit`, such as `batch_size` and `validation_data`.
 
     Returns:
-        The `History` of all epochs.
+        The `History` of all epochs; `finetuning.plot_history` draws it, with a mark where the HubLayers are unfrozen.
 
     Raises:
         errors.TrainingError: The model is not compiled, has no HubLayer or no head to train, or `head_epochs` leaves no
@@ -93,7 +93,9 @@ def fine_tune(
     x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
     names = ("y", "sample_weight")[: len(rest)]
     batches = _batches_per_epoch(x, kwargs) * (epochs - head_epochs)
-    schedule_callback = Unfreeze(schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=0)
+    schedule_callback = Unfreeze(
+        schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=int(kwargs.get("verbose", 1) != 0)
+    )
     arguments = {**dict(zip(names, rest, strict=True)), **kwargs}
     arguments.update({name: as_validation(kwargs[name]) for name in ("validation_data",) if name in kwargs})
     return model.fit(
@@ -105,13 +107,7 @@ def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None
     is_pair = isinstance(data, list) and len(data) == 2 and len(getattr(model, "inputs", None) or [0]) == 1
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or is_pair:
         raise _other_arguments(data, epochs)
-    if not model.compiled or model.optimizer is None:
-        raise TrainingError(
-            "The model is not compiled.",
-            expected="a model with an optimizer and a loss",
-            received="a model without",
-            fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
-        )
+    check_compiled(model)
     layers = access.hub_layers(model)
     inside = {id(weight) for layer in layers for weight in layer.weights}
     head = [weight for weight in model.trainable_variables if id(weight) not in inside]

@@ -10,7 +10,7 @@ import numpy as np
 from keras_hub_layers._src.compat import models, optimizers
 from keras_hub_layers.errors import TrainingError
 
-__all__ = ["learning_rate_of", "rebuild", "renew_steps"]
+__all__ = ["check_compiled", "check_learning_rate", "learning_rate_of", "rebuild", "renew_steps"]
 
 
 Key = tuple[Any, ...]
@@ -142,6 +142,38 @@ def renew_steps(model: keras.Model, dropped: dict[Any, Any] | None = None) -> No
         rebuild(model.optimizer, model.trainable_variables, dropped)
     model.train_function = model.test_function = model.predict_function = None  # what is trained is traced into them
     model.make_train_function()
+
+
+def check_compiled(model: keras.Model) -> None:
+    """Refuse a model that has nothing to train with.
+
+    Raises:
+        errors.TrainingError: It is not compiled.
+    """
+    if not model.compiled or model.optimizer is None:
+        raise TrainingError(
+            "The model is not compiled.",
+            expected="a model with an optimizer and a loss",
+            received="a model without",
+            fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
+        )
+
+
+def check_learning_rate(model: Any) -> None:
+    """Refuse an optimizer whose learning rate cannot be set, such as one with a schedule.
+
+    Raises:
+        errors.TrainingError: It cannot be set.
+    """
+    try:
+        model.optimizer.learning_rate = learning_rate_of(model)
+    except (AttributeError, TypeError) as err:
+        raise TrainingError(
+            "The learning rate of the optimizer cannot be set.",
+            expected="an optimizer with a float learning rate",
+            received=f"{type(model.optimizer).__name__}: {err}",
+            fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
+        ) from err
 
 
 def learning_rate_of(model: Any) -> float:

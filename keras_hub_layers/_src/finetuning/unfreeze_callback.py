@@ -9,11 +9,11 @@ import keras
 
 from keras_hub_layers._src.compat import fit
 from keras_hub_layers._src.finetuning import data_loss, groups, patterns
-from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of, renew_steps
+from keras_hub_layers._src.finetuning.optimizer_slots import check_learning_rate, learning_rate_of, renew_steps
 from keras_hub_layers._src.finetuning.unfreeze import unfreeze
 from keras_hub_layers._src.layers import access, hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, warn
+from keras_hub_layers.errors import TrainingError, add_place, warn
 
 __all__ = ["Unfreeze"]
 
@@ -29,6 +29,9 @@ class Unfreeze(keras.callbacks.Callback):
     While any variable of the layer is trained, the SavedModel runs in training mode as a whole, so that batch
     normalization moves its averages in groups that are still frozen as well. A schedule that does so warns;
     `HubLayer(arguments={"training": False})` pins inference mode while weights are tuned.
+
+    The history that `fit` returns has a list `phases` with a dict for each change: `epoch` (from 0), `which`,
+    `parameters` (how many of the model are trained) and `learning_rate`. `finetuning.plot_history` marks them.
 
     It holds names and numbers only, so it can be copied deeply, as KerasTuner does with callbacks. Callbacks that set
     the learning rate themselves come after it, and so does `BackupAndRestore`, which then resumes with all slots. When
@@ -134,8 +137,7 @@ class Unfreeze(keras.callbacks.Callback):
         if self._is_rising:
             self._trained_model.optimizer.learning_rate = self._rate  # what was rising to it ends here
         self._enter(phase)
-        count = sum(math.prod(variable.shape) for variable in self._trained_model.trainable_variables)
-        self._say(f"epoch {epoch + 1}: {self.schedule[phase]!r} of the layer, {count:,} parameters of the model train")
+        self._announce(epoch, self.schedule[phase])
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._is_rising:
@@ -205,17 +207,8 @@ class Unfreeze(keras.callbacks.Callback):
     def _check_rate(self) -> None:
         if not self.learning_rates and not self.warmup:
             return
-        optimizer: Any = self._trained_model.optimizer
-        try:
-            optimizer.learning_rate = learning_rate_of(self._trained_model)
-        except (AttributeError, TypeError) as err:
-            raise TrainingError(
-                "The learning rate of the optimizer cannot be set.",
-                expected="an optimizer with a float learning rate",
-                received=f"{type(optimizer).__name__}: {err}",
-                where="Unfreeze(learning_rates=..., warmup=...)",
-                fix="model.compile(keras.optimizers.Adam(1e-3), loss)",
-            ) from err
+        with add_place("Unfreeze(learning_rates=..., warmup=...)"):
+            check_learning_rate(self._trained_model)
 
     def _warn_of_the_end(self) -> None:
         """Say so if nothing of the schedule happens in this fit. Trials of a search may be short on purpose."""
@@ -265,9 +258,21 @@ class Unfreeze(keras.callbacks.Callback):
                 "keras.callbacks.EarlyStopping('val_data_loss', mode='min')]"
             )
 
-    def _say(self, text: str) -> None:
+    def _announce(self, epoch: int, which: Any) -> None:
+        """Say what is trained from this epoch on, and write it into the `History`."""
+        model = self._trained_model
+        rate = learning_rate_of(model) if self._rate is None else self._rate
+        count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+        phase = {"epoch": epoch, "which": which, "parameters": count, "learning_rate": rate}
+        vars(model.history).setdefault("phases", []).append(phase)
         if self.verbose:
-            sys.stdout.write(f"\nUnfreeze: {text}\n")
+            names = ", ".join(repr(layer.name) for layer in self._layers())
+            trained = f"{names} is frozen" if which is None else f"{which!r} of {names} is trained"
+            rising = f", after {self.warmup} batches" if self._is_rising else ""
+            sys.stdout.write(
+                f"\nUnfreeze: epoch {epoch + 1}: {trained}; {count:,} parameters of the model are trained, "
+                f"learning rate {rate:.3g}{rising}\n"
+            )
 
 
 def _no_schedule(expected: str, received: str) -> TrainingError:

@@ -1,0 +1,198 @@
+"""lr_find(model, data): a learning rate to begin with, from the losses of a short trial."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.finetuning.fit_data import as_arrays
+from keras_hub_layers._src.finetuning.optimizer_slots import check_compiled, check_learning_rate
+from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import TrainingError, add_place
+
+__all__ = ["LearningRates", "lr_find"]
+
+_DIVERGED = 4.0  # times the best loss: from there on nothing is learnt about smaller rates
+_SMOOTHING = 0.9
+
+
+@public("finetuning")
+@dataclass(frozen=True)
+class LearningRates:
+    """What `finetuning.lr_find` has measured; `float(...)` of it is the suggestion.
+
+    Attributes:
+        rates: The learning rates that were tried, `float`s, rising.
+        losses: The loss of the batch at each of them, smoothed, `float`s. They stop where the loss diverges.
+        suggestion: The rate at which the loss falls most steeply, a `float`.
+    """
+
+    rates: tuple[float, ...] = field(repr=False)
+    losses: tuple[float, ...] = field(repr=False)
+    suggestion: float
+
+    def __float__(self) -> float:
+        return self.suggestion
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the loss by the learning rate, with a mark at the suggestion; needs matplotlib.
+
+        Args:
+            ax: Axes of matplotlib. Defaults to `None`: those of a new figure.
+
+        Returns:
+            The `matplotlib.axes.Axes`.
+        """
+        from keras_hub_layers._src.plots.axes import new_axes
+
+        (ax,) = new_axes(1, ax)
+        ax.plot(self.rates, self.losses)
+        ax.axvline(self.suggestion, color="gray", linestyle=":", label=f"suggestion: {self.suggestion:.2g}")
+        ax.set(xscale="log", xlabel="learning rate", ylabel="loss of the batch, smoothed")
+        ax.legend()
+        return ax
+
+    def __str__(self) -> str:
+        """A table of about ten of the rates."""
+        step = max(1, len(self.rates) // 10)
+        chosen = list(zip(self.rates, self.losses, strict=True))[::step]
+        rows = [f"{rate:8.1e}  {loss:.4g}" for rate, loss in chosen]
+        return "\n".join(["    rate  loss", *rows, f"suggestion: {self.suggestion:.1e}"])
+
+
+@public("finetuning")
+def lr_find(
+    model: keras.Model,
+    data: Any,
+    *,
+    start: float = 1e-7,
+    end: float = 10.0,
+    steps: int = 100,
+    **kwargs: Any,
+) -> LearningRates:
+    """Try learning rates on a compiled model, from a small one to a large one, and suggest one to begin with.
+
+    Each batch is trained with a higher rate than the one before, until the loss diverges or `end` is reached. Then all
+    is as before: weights, state of the optimizer, learning rate, random generators.
+
+    Args:
+        model: A compiled model; its optimizer has a float learning rate. What is trainable now is what is tried: call
+            `finetuning.unfreeze` before, to find a rate for the time after unfreezing.
+        data: What `fit` takes as `x` (a dataset), or a tuple `(x, y)` or `(x, y, sample_weight)`. It is read again
+            from the start where it ends before `steps` batches.
+        start: The first learning rate. Defaults to 1e-7, as fastai's `lr_find`.
+        end: The last one. Defaults to 10.
+        steps: How many are tried, one for each batch; at least 10. Defaults to 100.
+        **kwargs: Further arguments of `fit`, such as `batch_size` and `verbose`.
+
+    Returns:
+        `LearningRates`: `rates`, `losses`, `suggestion`; `print` shows a table, `plot()` the curve.
+
+    Raises:
+        errors.TrainingError: The model is not compiled, the rates do not rise, the learning rate of the optimizer
+            cannot be set, or the loss is not finite from the start.
+
+    Example:
+
+    ```python
+    from keras_hub_layers import finetuning
+
+    found = finetuning.lr_find(model, (images, labels))
+    print(found)
+    finetuning.fine_tune(model, (images, labels), epochs=5, learning_rate=found.suggestion)
+    ```
+
+    Reference:
+
+    - [Cyclical learning rates for training neural networks, Smith 2017](https://arxiv.org/abs/1506.01186)
+    - [fastai: `Learner.lr_find`](https://docs.fast.ai/callback.schedule.html#learner.lr_find)
+    """
+    with add_place(f"lr_find, model {model.name!r}"):
+        _check(model, start, end, steps)
+        x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
+        arguments = {**dict(zip(("y", "sample_weight"), rest, strict=False)), **kwargs}
+        trial = _Trial(start, (end / start) ** (1 / (steps - 1)), steps)
+        _fit_and_restore(model, x, arguments, trial)
+        return trial.result()
+
+
+class _Trial(keras.callbacks.Callback):
+    """Raises the learning rate before each batch and keeps the smoothed loss after it."""
+
+    def __init__(self, start: float, factor: float, steps: int) -> None:
+        super().__init__()
+        self.start, self.factor, self.steps = start, factor, steps
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._mean = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.rates.append(self.start * self.factor ** len(self.rates))
+        self.model.optimizer.learning_rate = self.rates[-1]
+        self.model.reset_metrics()  # or the logs have the mean of the epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        loss = float((logs or {}).get("loss", math.nan))
+        self._mean = _SMOOTHING * self._mean + (1 - _SMOOTHING) * loss
+        smoothed = self._mean / (1 - _SMOOTHING ** len(self.rates))
+        is_over = not math.isfinite(loss) or smoothed > _DIVERGED * min(self.losses, default=math.inf)
+        if is_over:
+            self.rates.pop()
+        else:
+            self.losses.append(smoothed)
+        if is_over or len(self.rates) >= self.steps:
+            self.model.stop_training = True
+
+    def result(self) -> LearningRates:
+        """What was measured, with the rate at which the loss falls most steeply."""
+        if len(self.losses) < 3:
+            raise TrainingError(
+                "The loss diverges at the first learning rates.",
+                expected="a finite loss that does not grow at once",
+                received=f"{len(self.losses)} batches with such a loss, from the rate {self.start:g} on",
+                fix=f"finetuning.lr_find(model, data, start={self.start / 1000:g})   # and look for NaN in the data",
+            )
+        until = max(int(np.argmin(self.losses)) + 1, 3)
+        slopes = np.gradient(np.array(self.losses[:until]), np.log(self.rates[:until]))
+        return LearningRates(tuple(self.rates), tuple(self.losses), self.rates[int(np.argmin(slopes))])
+
+
+def _fit_and_restore(model: keras.Model, x: Any, arguments: Mapping[str, Any], trial: _Trial) -> None:
+    optimizer: Any = model.optimizer
+    history = getattr(model, "history", None)
+    with models.strategy_scope(model):
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        variables = [*model.variables, *optimizer.variables]
+        before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    try:
+        model.fit(x, epochs=trial.steps, callbacks=[trial], **{"verbose": 0, **arguments})
+    finally:
+        with models.strategy_scope(model):
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+        model.stop_training = False
+        model.history = history
+
+
+def _check(model: keras.Model, start: float, end: float, steps: int) -> None:
+    check_compiled(model)
+    if not model.built:
+        raise TrainingError(
+            "The model has no weights yet.",
+            expected="a model that is built",
+            received="a model that has not seen an input",
+            fix="model(x[:1])   # builds it; or begin it with keras.Input(shape)",
+        )
+    if not 0 < start < end or steps < 10:
+        raise TrainingError(
+            "These are no rising learning rates.",
+            expected="0 < start < end, and at least 10 steps",
+            received=f"start={start!r}, end={end!r}, steps={steps!r}",
+            fix="finetuning.lr_find(model, data, start=1e-7, end=10.0, steps=100)",
+        )
+    check_learning_rate(model)
