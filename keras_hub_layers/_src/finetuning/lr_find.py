@@ -132,8 +132,9 @@ class _Trial(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.rates.append(self.start * self.factor ** len(self.rates))
-        self.model.optimizer.learning_rate = self.rates[-1]
-        self.model.reset_metrics()  # or the logs have the mean of the epoch
+        model: Any = self.model
+        model.optimizer.learning_rate = self.rates[-1]
+        model.reset_metrics()  # or the logs have the mean of the epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loss = float((logs or {}).get("loss", math.nan))
@@ -145,7 +146,8 @@ class _Trial(keras.callbacks.Callback):
         else:
             self.losses.append(smoothed)
         if is_over or len(self.rates) >= self.steps:
-            self.model.stop_training = True
+            model: Any = self.model
+            model.stop_training = True
 
     def result(self) -> LearningRates:
         """What was measured, with the rate at which the loss falls most steeply."""
