@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import filelock
-
 from keras_hub_layers._src.files.deadline import Deadline
 
 PATIENCE = 60.0  # seconds without a sign of life from whoever holds a lock
@@ -26,6 +24,8 @@ def hold(path: str, signs_of_life: Callable[[], object], deadline: Deadline | No
         deadline: That of the call that waits: half of its seconds are the patience, and a sign of life of the
             holder is progress of the call. Defaults to `None`.
     """
+    import filelock  # not at the top: most processes find what they want and need no lock
+
     lock = None
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

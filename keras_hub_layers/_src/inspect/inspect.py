@@ -54,7 +54,8 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
     directory = resolve.resolve(obj)
     graph = meta_graphs.select_graph(directory, os.fspath(obj), tags)
     source = describe_source(directory, os.fspath(obj), tags, graph)
-    return _without_files(_describe(source, object_graph.read(graph)), missing_files.missing_files(directory, [graph]))
+    interface = _describe(source, object_graph.read(graph, source.custom_ops))
+    return _without_files(interface, missing_files.missing_files(directory, [graph]))
 
 
 def of_piece(obj: Any, name: str) -> Interface:

@@ -67,9 +67,9 @@ def library_of(graph_def: Any, unsaved_gradients: frozenset[str] = frozenset()) 
 
 def unsaved_gradients(graph_def: Any) -> frozenset[str]:
     """The custom gradients that the functions in a file ask for and that are not in it."""
-    nodes = (node for function in graph_def.library.function for node in function.node_def)
     saved = {gradient.registered_op_type for gradient in graph_def.library.registered_gradients}
-    return frozenset(filter(None, map(custom_gradient, nodes))) - saved
+    asked = {custom_gradient(node) for function in graph_def.library.function for node in function.node_def}
+    return frozenset(asked) - saved - {""}
 
 
 def custom_gradient(node: Any) -> str:

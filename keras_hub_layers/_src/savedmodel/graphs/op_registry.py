@@ -4,9 +4,9 @@
 """
 
 import functools
+import os
 import sys
 from collections.abc import Mapping
-from importlib import resources
 
 from keras_hub_layers._src.compat import tensorflow as tensorflow_compat
 
@@ -64,8 +64,8 @@ def listed_ops(version: str) -> Mapping[str, str] | None:
 
 def _read_list() -> tuple[list[str], list[str]]:
     """The versions, and a line for each op: name, kind of gradient, first and last version unless all have it."""
-    text = resources.files(__name__.rpartition(".")[0]).joinpath("tensorflow_ops.txt").read_text("utf-8")
-    first, *lines = [line for line in text.splitlines() if not line.startswith("#")]
+    with open(os.path.join(os.path.dirname(__file__), "tensorflow_ops.txt"), encoding="utf-8") as file:
+        first, *lines = [line for line in file if not line.startswith("#")]
     return first.split(), lines
 
 

@@ -7,6 +7,7 @@ is there also for a SavedModel that TensorFlow cannot load.
 import functools
 import inspect
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from keras_hub_layers._src.savedmodel import input_losses
@@ -21,9 +22,14 @@ from keras_hub_layers._src.savedmodel.traces import gather_variables, make_trace
 _CONTAINERS = ("trackable_list_wrapper", "trackable_tuple_wrapper", "trackable_dict_wrapper")
 
 
-def read(meta_graph: Any) -> Contents:
-    """Describe one graph, a protobuf of type `MetaGraphDef`."""
-    missing = ops.missing_ops(ops.custom(meta_graph))
+def read(meta_graph: Any, custom_ops: Iterable[str] | None = None) -> Contents:
+    """Describe one graph.
+
+    Args:
+        meta_graph: A protobuf of type `MetaGraphDef`.
+        custom_ops: Its ops that TensorFlow itself does not offer. Defaults to `None`: they are looked up.
+    """
+    missing = ops.missing_ops(ops.custom(meta_graph) if custom_ops is None else custom_ops)
     if not meta_graph.HasField("object_graph_def"):
         return tf1_graph.read(meta_graph, missing)
     return _Objects(meta_graph, missing).contents(0)
@@ -75,7 +81,8 @@ class _Objects:
 
         if "keras_api" in root:
             return input_losses.verdict(call, losses_function(self._children(root["keras_api"])))
-        layers = [self._children(self._children(node).get("keras_api")) for node in range(len(self._nodes))]
+        children = (child for node in self._nodes for child in node.children)
+        layers = [self._children(child.node_id) for child in children if child.local_name == "keras_api"]
         is_lost = call is not None and any(
             input_losses.REGULARIZER in layer or input_losses.count(losses_function(layer)) for layer in layers
         )
