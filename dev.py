@@ -27,6 +27,8 @@ CORE = (
     "executors/test_executors.py",
     "inspect/test_inspect.py",
     "savedmodel/test_load.py",
+    "savedmodel/test_op_registry.py",
+    "savedmodel/test_protos.py",
     "compat/test_*.py",
     "export/test_export.py",
     "whole/test_zoo.py",
