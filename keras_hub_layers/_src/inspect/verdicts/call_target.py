@@ -94,7 +94,7 @@ class CallTarget:
         if function is None or not function.is_restored:  # in the process that made it, it runs
             return ()
         bodies = [self._read_body(trace) for trace in function.usable_traces]
-        return tuple(sorted({op for body in bodies if body is not None for op in body.ops()} & ops.PYTHON))
+        return tuple(sorted({op for body in bodies if body is not None for op in body.ops} & ops.PYTHON))
 
     def pixel_range(self) -> str:
         """The values that the target takes for pixels, in words; `""` if unknown."""

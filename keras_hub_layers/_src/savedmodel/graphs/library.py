@@ -1,5 +1,6 @@
 """The graph of one trace: its nodes, the functions that they call, and the variables behind its inputs."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,22 +15,32 @@ class Library:
         unsaved_gradients: The custom gradients that the nodes ask for and that were not saved with them. Their names
             are numbers, and this process may know another gradient under the same one.
         flows: A place for results per function, so that each is looked at once.
+        calls: The same for the functions that each function calls.
     """
 
     functions: Mapping[str, Any]
     unsaved_gradients: frozenset[str] = frozenset()
     flows: dict[str, Any] = field(default_factory=dict)
+    calls: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def nodes(self, nodes: Iterable[Any]) -> Iterator[Any]:
         """Nodes, and those of all functions that they call, each function once."""
-        waiting, seen = list(nodes), set()
+        own = list(nodes)
+        yield from own
+        waiting, seen = list(self._called_by(own)), set()
         while waiting:
-            node = waiting.pop()
-            yield node
-            for name in called_functions(node):
-                if name in self.functions and name not in seen:
-                    seen.add(name)
-                    waiting += self.functions[name].node_def
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                inner = self.functions[name].node_def
+                yield from inner
+                if name not in self.calls:
+                    self.calls[name] = self._called_by(inner)
+                waiting += self.calls[name]
+
+    def _called_by(self, nodes: Iterable[Any]) -> frozenset[str]:
+        """Names of the functions that nodes call."""
+        return frozenset(name for node in nodes for name in called_functions(node) if name in self.functions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +61,11 @@ class Body:
     variables: Mapping[str, Any]
     library: Library
 
-    def ops(self) -> set[str]:
+    @functools.cached_property
+    def ops(self) -> frozenset[str]:
         """Names of all ops that run, those of called functions too."""
-        return {node.op for node in self.library.nodes(self.nodes)} - set(self.library.functions)
+        functions = self.library.functions
+        return frozenset(node.op for node in self.library.nodes(self.nodes) if node.op not in functions)
 
 
 def library_of(graph_def: Any, unsaved_gradients: frozenset[str] = frozenset()) -> Library:

@@ -1,5 +1,6 @@
 """Which ops of a SavedModel XLA cannot compile."""
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -41,10 +42,15 @@ def hindrances(function: Function, read_body: Callable[[Trace], Body | None]) ->
     return tuple(sorted(names | ({"string inputs"} if any(spec.dtype.name == "string" for spec in specs) else set())))
 
 
+@functools.cache
+def _is_not_compiled(op: str) -> bool:
+    return _NOT_COMPILED.fullmatch(op) is not None or op_packages.package_of(op) is not None
+
+
 def _hinders(node: Any, body: Body) -> bool:
     if node.op in body.library.functions:
         return False
-    if _NOT_COMPILED.fullmatch(node.op) or op_packages.package_of(node.op):
+    if _is_not_compiled(node.op):
         return True
     types = [value.type for value in node.attr.values() if value.WhichOneof("value") == "type"]
     return _STRING in types and node.op not in _HARMLESS
