@@ -5,10 +5,11 @@ from keras_hub_layers._src.finetuning.features import features
 from keras_hub_layers._src.finetuning.fine_tune import fine_tune
 from keras_hub_layers._src.finetuning.groups import Group, groups
 from keras_hub_layers._src.finetuning.layerwise import LayerwiseOptimizer, layerwise
-from keras_hub_layers._src.finetuning.lr_find import LearningRates, lr_find
+from keras_hub_layers._src.finetuning.lr_find import lr_find
 from keras_hub_layers._src.finetuning.patterns import patterns
 from keras_hub_layers._src.finetuning.summary import summary
 from keras_hub_layers._src.finetuning.unfreeze import unfreeze
+from keras_hub_layers._src.plots.learning_rates import LearningRates
 from keras_hub_layers._src.plots.plot_history import plot_history
 
 __all__ = [

@@ -1,5 +1,8 @@
 """A model card says what is known, and a card that somebody edited is theirs."""
 
+import dataclasses
+import math
+
 import keras
 import numpy as np
 import producers
@@ -15,13 +18,14 @@ FACTS = model_card.Facts(
     inputs={"x": "float32 (None, 1)"},
     outputs={"y": "float32 (None, 1)"},
     traces=("training=False",),
-    tuning="yes: 1 of 2 variables are trainable",
+    fine_tunable=True,
+    reason="1 of 2 variables are trainable",
     losses=1,
 )
 
 
 def test_a_card_says_what_is_known_and_leaves_out_what_is_not():
-    text = model_card.make_card(FACTS, {"val_loss": 0.123456789})
+    text = model_card.make_card(FACTS, model_card.Training({"val_loss": 0.123456789}))
     for line in ["# half_plus_one", "Fine-tuned from `owner/half_plus_one/2`.", "- `x`: float32 (None, 1)",
                  "- yes: 1 of 2 variables are trainable", "- regularization losses: 1", "- val_loss: 0.123457",
                  'layer = layers.HubLayer("path/to/this/directory", trainable=True)']:  # fmt: skip
@@ -30,8 +34,48 @@ def test_a_card_says_what_is_known_and_leaves_out_what_is_not():
     assert "## Notes" not in text
 
 
+def test_the_head_names_the_base_model_and_its_licence_for_the_hubs(tmp_path):
+    facts = dataclasses.replace(
+        FACTS, origin="hf://owner/repo", parts=("hf://owner/other/folder",), licences=("mit", "")
+    )
+    assert model_card.make_card(facts, model_card.Training()).startswith(
+        "---\nlibrary_name: tensorflow\ntags: [saved-model, keras-hub-layers]\n"
+        "base_model:\n- owner/repo\n- owner/other\nlicense: mit\n---\n"
+    )
+    (tmp_path / model_card.NAME).write_text("---\nlicense: apache-2.0\ntags: [x]\n---\n# Title\nlicense: none\n")
+    assert model_card.licence_of(str(tmp_path)) == "apache-2.0"
+    assert model_card.licence_of(str(tmp_path / "nothing")) == ""
+
+
+def test_licences_that_differ_are_left_to_the_author():
+    facts = dataclasses.replace(FACTS, licences=("mit", "gpl-3.0"))
+    assert "license:" not in model_card.make_card(facts, model_card.Training())
+
+
+def test_the_epochs_are_a_table_with_a_curve():
+    epochs = [{"loss": 4.0 - number, "mae": math.nan} for number in range(4)]
+    text = model_card.make_card(FACTS, model_card.Training(epochs[-1], epochs, {"optimizer": "Adam"}), 2_500_000)
+    for line in [
+        "- optimizer: Adam",
+        "| epoch | loss | mae |",
+        "| 1 | 4 | nan |",
+        "| 4 | 1 | nan |",
+        "|  | █▅▃▁ | ···· |",
+    ]:
+        assert line in text.splitlines(), line
+    assert "2.5 MB, written with keras_hub_layers" in text
+
+
+def test_of_many_epochs_the_first_and_the_last_are_shown():
+    text = model_card.make_card(FACTS, model_card.Training({}, [{"loss": float(number)} for number in range(100)]))
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) == 10 + 1 + 10 + 1
+    assert (rows[9], rows[10], rows[11]) == ("| 10 | 9 |", "| … | … |", "| 91 | 90 |")
+    assert len(rows[-1]) == len("|  |  |") + 20
+
+
 def test_an_edit_is_noticed():
-    text = model_card.make_card(FACTS, {})
+    text = model_card.make_card(FACTS, model_card.Training())
     assert model_card.is_untouched(text)
     assert not model_card.is_untouched(text.replace("half_plus_one", "my model"))
     assert not model_card.is_untouched("# My model\n")
@@ -59,6 +103,17 @@ def test_the_card_of_a_callback_has_the_handle_and_the_metrics(tmp_path):
     text = (tmp_path / "out" / model_card.NAME).read_text()
     assert f"Fine-tuned from `{source}`." in text
     assert f"- loss: {history.history['loss'][0]:.6g}" in text
+    assert "- optimizer: SGD\n- learning rate at the end: 0.01\n- loss: mse\n- epochs: 1" in text
+
+
+def test_the_card_of_a_model_names_the_savedmodels_in_it_and_is_not_called_sequential(tmp_path):
+    source = producers.half_plus_one(tmp_path / "source")
+    (tmp_path / "source" / model_card.NAME).write_text("---\nlicense: mit\n---\n")
+    khl.export(keras.Sequential([keras.Input((1,)), layers.HubLayer(source)]), tmp_path / "numbers", trainable=False)
+    text = (tmp_path / "numbers" / model_card.NAME).read_text()
+    assert "# numbers\n" in text
+    assert f"## Contains\n\n- `{source}`\n" in text
+    assert "license: mit" in text
 
 
 def test_a_card_of_the_source_or_the_destination_is_never_overwritten(tmp_path):

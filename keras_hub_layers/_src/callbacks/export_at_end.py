@@ -13,9 +13,10 @@ import numpy as np
 
 from keras_hub_layers._src.callbacks import best_epoch, checks
 from keras_hub_layers._src.compat import fit
-from keras_hub_layers._src.export import destinations
+from keras_hub_layers._src.export import destinations, model_card
 from keras_hub_layers._src.export import export as export_lib
 from keras_hub_layers._src.export.verification import NotFinite
+from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
 from keras_hub_layers.errors import add_place, warn
 
 __all__ = ["ExportAtEnd"]
@@ -34,6 +35,7 @@ class FitState:
         best: The best score.
         best_weights: The weights of that epoch.
         logs: The logs of that epoch, or of the last one.
+        rows: The logs of each epoch.
         losses: What counted as a regularization loss in the last epoch; `None` before the first.
         paths: What was exported.
     """
@@ -46,6 +48,7 @@ class FitState:
     best: float | None = None
     best_weights: list[np.ndarray] | None = None
     logs: dict[str, float] = field(default_factory=dict)
+    rows: list[dict[str, float]] = field(default_factory=list)
     losses: frozenset[str] | None = None
     paths: list[str] = field(default_factory=list)
 
@@ -136,6 +139,7 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs, state = logs or {}, self._state
+        state.rows.append(_numbers(logs))
         if self.monitor is None:
             state.logs = _numbers(logs)
             return
@@ -177,7 +181,20 @@ class ExportAtEnd(keras.callbacks.Callback):
         made = exports[destination]
         export_lib.check_finite(made)
         self._check_training(destination, target)
-        return export_lib.write_export(made, destination, versions=self.versioned, metrics=self._state.logs)
+        return export_lib.write_export(made, destination, versions=self.versioned, training=self._training())
+
+    def _training(self) -> model_card.Training:
+        """What the model card says of this `fit`."""
+        model: Any = self.model
+        epochs, loss = self._state.rows, getattr(model, "loss", None)
+        settings = {"optimizer": type(model.optimizer).__name__} if model.optimizer is not None else {}
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            settings["learning rate at the end"] = f"{learning_rate_of(model):.6g}"
+        if loss is not None and not isinstance(loss, (dict, list)):
+            settings["loss"] = loss if isinstance(loss, str) else getattr(loss, "name", None) or type(loss).__name__
+        if epochs:
+            settings["epochs"] = f"{len(epochs)}"
+        return model_card.Training(self._state.logs, epochs, settings)
 
     def _by_chief(self, write: Callable[[], Any], variables: Sequence[Any] = ()) -> Any:
         """Do in one process what concerns the destination, among several workers; `variables`: what it reads."""

@@ -1,6 +1,8 @@
 """export(target, directory): write a Reusable SavedModel, verify it, and only then let it take its place."""
 
+import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +25,10 @@ from keras_hub_layers._src.text import words
 from keras_hub_layers.errors import ExportError, HubError, LoadError, add_place, warn
 
 __all__ = ["check_finite", "export", "make_export", "variables_of", "write_export"]
+
+
+# Names that Keras and KerasTuner count out, which say nothing to a reader of the card.
+_NAMED_BY_KERAS = re.compile(r"(sequential|functional|model|trial_model|hub_layer)(_\d+)?")
 
 
 @public()
@@ -169,7 +175,7 @@ def write_export(
     *,
     versions: bool = False,
     verify: bool = True,
-    metrics: Mapping[str, float] | None = None,
+    training: model_card.Training | None = None,
 ) -> str:
     """Write and verify an export beside its destination, and let it take its place.
 
@@ -178,7 +184,7 @@ def write_export(
         directory: The destination.
         versions: Whether to write `directory/<largest number + 1>` instead. Defaults to `False`.
         verify: Whether to read the export back before. Defaults to `True`.
-        metrics: Names and values for the model card. Defaults to none.
+        training: What the model card says of the training. Defaults to `None`: nothing.
 
     Returns:
         Path of the export, a `str`.
@@ -190,7 +196,12 @@ def write_export(
     def write(path: str) -> None:
         _write_and_check(made, path, verify)
         earlier = "" if versions else directory
-        model_card.write_card(path, earlier, model_card.make_card(made.facts(), metrics or {}))
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+        size = sum(os.path.getsize(file) for file in files if os.path.basename(file) != model_card.NAME)
+        facts = made.facts()
+        if _NAMED_BY_KERAS.fullmatch(facts.title):
+            facts = dataclasses.replace(facts, title=os.path.basename(directory.rstrip("/")) or facts.title)
+        model_card.write_card(path, earlier, model_card.make_card(facts, training or model_card.Training(), size))
 
     try:
         if destinations.is_remote(directory):

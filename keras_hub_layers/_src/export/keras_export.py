@@ -21,6 +21,8 @@ from keras_hub_layers._src.export import (
 from keras_hub_layers._src.export.loaded_export import LoadedExport
 from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.layers.access import hub_layers
+from keras_hub_layers._src.resolve import handles
+from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import compare
 from keras_hub_layers._src.savedmodel.graphs import pixel_range
 from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
@@ -120,10 +122,13 @@ class KerasExport:
         return model_card.Facts(
             title=root.layer.name,
             origin="",
+            parts=tuple(dict.fromkeys(handles.display(source.handle) for source in self._sources())),
+            licences=tuple(model_card.licence_of(source.directory) for source in self._sources()),
             inputs={name: str(spec) for name, spec in inputs.items()},
             outputs={name: str(specs_lib.spec_of(tensor)) for name, tensor in outputs.items()},
             traces=("training=False", "training=True"),
-            tuning=f"{'yes' if trainable else 'no'}: {trainable} of {every} variables are trainable",
+            fine_tunable=bool(trainable),
+            reason=f"{trainable} of {every} variables are trainable",
             losses=len(root.object.regularization_losses),
             pieces=tuple(root.pieces),
             assets=tuple(sorted(advice.assets(root.object._resources))),
@@ -131,6 +136,11 @@ class KerasExport:
             preprocessing=tuple(advice.preprocessing(root.layer)),
             notes=tuple(root.notes),
         )
+
+    def _sources(self) -> list[source_lib.Source]:
+        """Where the SavedModels inside the model came from."""
+        sources = [source_lib.source_of(layer.resolved_object) for layer in hub_layers(self._root.layer)]
+        return [source for source in sources if source is not None]
 
     def _pixel_range(self) -> str:
         """The values that the model takes for pixels, in words; `""` if unknown."""

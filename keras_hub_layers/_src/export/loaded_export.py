@@ -1,5 +1,6 @@
 """LoadedExport: how a loaded object is written: as a copy of its source with a new checkpoint, or saved anew."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -107,7 +108,8 @@ class LoadedExport:
 
     def facts(self) -> model_card.Facts:
         """What the model card says."""
-        return _describe(inspect.inspect(self._object), self.name)
+        licence = model_card.licence_of(self._source.directory) if self._source else ""
+        return dataclasses.replace(_describe(inspect.inspect(self._object), self.name), licences=(licence,))
 
     def _signatures(self) -> dict[str, Any]:
         given = {name: signatures.trace_signature(name, function) for name, function in self._given.items()}
@@ -158,7 +160,8 @@ def _describe(info: interface.Interface, name: str) -> model_card.Facts:
         inputs={name: str(spec) for name, spec in signature.inputs.items()} if signature else {},
         outputs={name: str(spec) for name, spec in signature.outputs.items()} if signature else {},
         traces=tuple(map(str, info.traces)),
-        tuning=("yes: " if info.fine_tunable else "no: ") + info.reason,
+        fine_tunable=info.fine_tunable,
+        reason=info.reason,
         losses=info.regularization_losses,
         pieces=info.pieces,
         assets=info.assets,
