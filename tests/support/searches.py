@@ -32,7 +32,7 @@ def hypermodel_of(*handles, **kwargs):
 def tuner_of(hypermodel, directory, kind="RandomSearch", trials=4, **kwargs):
     size = {"max_epochs": 2, "factor": 2} if kind == "Hyperband" else {"max_trials": trials}
     return getattr(keras_tuner, kind)(
-        hypermodel, "val_loss", directory=str(directory), project_name="search", seed=1, **{**size, **kwargs}
+        hypermodel, "val_loss", directory=str(directory), project_name="search", **{"seed": 1, **size, **kwargs}
     )
 
 

@@ -47,8 +47,15 @@ def check_monitor(callback: keras.callbacks.Callback, monitor: str) -> None:
             "The monitored value will never be there: fit() has no validation data.",
             expected="validation_data= or validation_split= in fit(), or a value of the training data",
             received=f"monitor={monitor!r}",
-            fix=f"monitor={monitor.removeprefix('val_')!r}",
+            fix=f"monitor={_training_value(callback.model, monitor.removeprefix('val_'))!r}",
         )
+
+
+def _training_value(model: Any, wanted: str) -> str:
+    """The value of the training data that is meant, by the names that `compile` was given; `"loss"` if unknown."""
+    given = keras.tree.flatten((model.get_compile_config() or {}).get("metrics"))
+    names = ["loss", "data_loss", *(metric for metric in given if isinstance(metric, str))]
+    return words.nearest(wanted, names, 0.4) or "loss"
 
 
 def check_logs(model: Any, monitor: str, logs: Any) -> None:
@@ -99,7 +106,7 @@ def refuse_scores(monitor: str) -> NotFinite:
         f"No epoch had a finite {monitor!r}, so there is no best one to export; what was there before is untouched.",
         expected=f"a finite {monitor!r} in at least one epoch",
         received="NaN or infinite ones only",
-        fix="lower the learning rate: keras.optimizers.Adam(1e-4, clipnorm=1.0)",
+        fix="model.compile(keras.optimizers.Adam(1e-4, clipnorm=1.0), loss)   # a lower learning rate, and fit again",
     )
 
 

@@ -94,7 +94,7 @@ class ExportFinetuned(ExportAtEnd):
                 "The model has no HubLayer of that name.",
                 expected=f"one of {names}",
                 received=f"layer={name!r}",
-                fix=f"ExportFinetuned({self.directory!r}, layer={words.nearest(name, names)!r})",
+                fix=f"callbacks.ExportFinetuned({self.directory!r}, layer={words.nearest(name, names)!r})",
             )
         return layers[names.index(name)]
 

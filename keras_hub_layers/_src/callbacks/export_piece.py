@@ -83,14 +83,14 @@ class ExportPiece(ExportAtEnd):
                 "A Keras file has no versions.",
                 expected="a directory for versioned=True",
                 received=f"versioned=True, {self.directory!r}",
-                fix=f"ExportPiece({os.path.splitext(self.directory)[0]!r}, versioned=True)",
+                fix=f"callbacks.ExportPiece({os.path.splitext(self.directory)[0]!r}, versioned=True)",
             )
         if self.include_optimizer and not self._is_file:
             raise ExportError(
                 "A SavedModel never holds the optimizer.",
                 expected="a path that ends in .keras or .h5",
                 received=f"include_optimizer=True, {self.directory!r}",
-                fix=f"ExportPiece({self.directory + '.keras'!r}, include_optimizer=True)",
+                fix=f"callbacks.ExportPiece({self.directory + '.keras'!r}, include_optimizer=True)",
             )
 
     @property
@@ -118,7 +118,7 @@ class ExportPiece(ExportAtEnd):
             "Several layers have that name." if layers else "The model has no layer of that name.",
             expected=f"one of {paths}",
             received=f"layer={name!r}",
-            fix=f"ExportPiece({self.directory!r}, layer={words.nearest(name, paths)!r})",
+            fix=f"callbacks.ExportPiece({self.directory!r}, layer={words.nearest(name, paths)!r})",
         )
 
     def _check_target(self, destination: str, target: Any) -> None:
@@ -131,7 +131,7 @@ class ExportPiece(ExportAtEnd):
                 "Only a model can be saved to a Keras file.",
                 expected="a keras.Model",
                 received=f"{type(target).__name__} {target.name!r}",
-                fix=f"ExportPiece({os.path.splitext(self.directory)[0]!r}, layer={self.layer!r})   # a SavedModel",
+                fix=f"callbacks.ExportPiece({os.path.splitext(self.directory)[0]!r}, layer={self.layer!r})",
             )
         else:
             destinations.check_scheme(destination, "khl.save(model, {})")

@@ -58,14 +58,13 @@ def cut(model: keras.Model, inputs: Any = None, outputs: Any = None) -> keras.Mo
                 "Only a functional model has a graph that can be cut.",
                 expected="a functional model, or a Sequential one that has an Input or was called",
                 received=type(model).__name__,
-                fix="compose it from layers, keras.Model(x, head(encoder(x))), and export one: "
-                'callbacks.ExportPiece("directory", layer="encoder")',
+                fix='callbacks.ExportPiece("directory", layer="encoder")   # exports a layer of the model',
             )
         finder = EndFinder(list_steps(functional))
         start = finder.find(inputs, Step.inputs, functional.input, "inputs")
         end = finder.find(outputs, Step.outputs, functional.output, "outputs")
         graph = Graph(functional, finder.opened)
-        steps = _steps_between(graph, start, end, check_unused=inputs is not None)
+        steps = _steps_between(graph, start, end, check_unused=inputs is not None, has_outputs=outputs is not None)
         return _build(model, graph, steps, start, end)
 
 
@@ -103,7 +102,7 @@ def _input_like(model: Any, end: End, taken: set[str]) -> Any:
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name, **kind)
 
 
-def _steps_between(graph: Graph, start: Any, end: Any, check_unused: bool) -> list[Step]:
+def _steps_between(graph: Graph, start: Any, end: Any, check_unused: bool, has_outputs: bool) -> list[Step]:
     """The steps between the two sides, in order.
 
     Raises:
@@ -137,17 +136,19 @@ def _steps_between(graph: Graph, start: Any, end: Any, check_unused: bool) -> li
             fix='khl.cut(model, inputs="first_layer", outputs="last_layer")',
         )
     if missing:
-        raise _not_closed_error(list(inputs.values()), sorted(missing))
+        raise _not_closed_error(list(inputs.values()), flatten_ends(end) if has_outputs else None, sorted(missing))
     return steps[::-1]
 
 
-def _not_closed_error(inputs: list[End], missing: list[str]) -> CutError:
+def _not_closed_error(inputs: list[End], outputs_given: list[End] | None, missing: list[str]) -> CutError:
+    several = [each.code for each in outputs_given or ()]
+    outputs = "" if not several else f", outputs={several[0] if len(several) == 1 else '[' + ', '.join(several) + ']'}"
     every = ", ".join([*(each.code for each in inputs), *map(repr, missing)])
     return CutError(
         "The piece is not closed: its outputs depend on more than its inputs.",
         expected=f"these inputs too: {missing} (a mask is an input as well)",
         received=f"inputs {[each.label for each in inputs]}",
-        fix=f"khl.cut(model, inputs=[{every}], outputs=...)",
+        fix=f"khl.cut(model, inputs=[{every}]{outputs})",
     )
 
 

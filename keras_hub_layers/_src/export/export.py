@@ -96,6 +96,8 @@ def export(
     layer = khl.layers.HubLayer("my_model", trainable=True)
     ```
     """
+    if isinstance(target, (str, os.PathLike)) and not isinstance(directory, (str, os.PathLike)):
+        raise _swapped(target, directory)
     directory = destinations.local_path(directory)
     destinations.check_scheme(directory)
 
@@ -108,6 +110,17 @@ def export(
 
     with add_place(name_target(target)):
         return destinations.by_chief(write, variables_of(target), (verification.NotFinite,))
+
+
+def _swapped(target: Any, directory: Any) -> ExportError:
+    name = "model" if isinstance(directory, keras.Model) else "layer"
+    return ExportError(
+        "The directory stands before what is exported.",
+        expected="khl.export(target, directory)",
+        received=f"khl.export({target!r}, {name_target(directory)})",
+        where="khl.export",
+        fix=f"khl.export({name}, {os.fspath(target)!r})",
+    )
 
 
 def _exists(directory: str) -> ExportError:
@@ -151,7 +164,9 @@ def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
         "Nothing that can be exported.",
         expected="a HubLayer, a keras.Model or keras.layers.Layer, or a loaded object",
         received=f"an object of type {type(target).__name__}: {str(target)[:80]!r}",
-        fix='khl.export(model, "directory")',
+        fix=f'khl.export(khl.load({os.fspath(target)!r}), "directory")   # it takes no handle'
+        if isinstance(target, (str, os.PathLike))
+        else 'khl.export(model, "directory")',
     )
 
 

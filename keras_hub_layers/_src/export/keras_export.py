@@ -177,8 +177,7 @@ class KerasExport:
             return signatures.refuse_signatures(list(self._given), error)
         fix = 'khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))   # what it takes'
         if self._is_described:
-            fix = "a SavedModel holds a graph, so the model must run in one; keras.ops instead of NumPy does. Try it:\n"
-            fix += "tf.function(model)(x[:1])"
+            fix = "tf.function(model)(x[:1])   # must run: a SavedModel holds a graph. keras.ops do it, NumPy does not"
         return ExportError(
             "The model cannot be traced for export.",
             expected=f"a model that can be called with {tf.nest.map_structure(str, self._root.specs)}",
@@ -228,5 +227,5 @@ def _check_built(layer: Any) -> None:
             "The model was never built, so it has no weights to export.",
             expected="a model that has an Input, or was called or trained once",
             received=f"{type(layer).__name__} {layer.name!r}, built=False",
-            fix="call it on one batch first: model(x[:1])",
+            fix="model(x[:1])   # builds it: once, before the export",
         )

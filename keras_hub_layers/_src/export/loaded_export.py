@@ -187,8 +187,8 @@ def _unchangeable(options: Iterable[str], source: interface.Interface) -> Export
         "A re-export keeps exactly the interface of its source, its signatures too.",
         expected="none of trainable, input_spec, signatures, assets",
         received=", ".join(f"{name}=" for name in options),
-        fix=f"wrap it in a model, whose interface is yours (layer: the HubLayer, or HubLayer(loaded)):\n{code}\n"
-        f'khl.export(model, "directory", {next(iter(options))}=...)',
+        fix=f"{code}   # layer: the HubLayer, or HubLayer(loaded)\n"
+        f'khl.export(model, "directory")   # its interface is yours: {", ".join(f"{name}=..." for name in options)}',
     )
 
 

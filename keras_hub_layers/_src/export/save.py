@@ -55,8 +55,10 @@ def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bo
     again = keras.saving.load_model("model.keras")
     ```
     """
-    target = destinations.local_path(path)
-    _check(model, target)
+    if not isinstance(path, keras.Model):  # which is the wrong way round
+        path = destinations.local_path(path)
+    _check(model, path)
+    target = str(path)
     parts = [*model.variables, *(model.optimizer.variables if include_optimizer and model.optimizer else ())]
     return destinations.by_chief(
         lambda: write_here(model, target, include_optimizer), [variable.value for variable in parts]
@@ -106,7 +108,7 @@ def _check(model: Any, path: str) -> None:
         problem = f"an object of type {type(model).__name__}"
     elif not model.built:
         problem = f"{type(model).__name__} {model.name!r}, which was never built: call it on one batch first"
-    elif not path.endswith(SUFFIXES):
+    elif not str(path).endswith(SUFFIXES):
         problem = f"the path {path!r}"
     if problem is not None:
         raise ExportError(
@@ -114,5 +116,14 @@ def _check(model: Any, path: str) -> None:
             expected="a built keras.Model, and a path that ends in .keras, .h5 or .weights.h5",
             received=problem,
             where="khl.save",
-            fix='khl.save(model, "model.keras"), or for a SavedModel khl.export(model, "directory")',
+            fix=_example(model, path),
         )
+
+
+def _example(model: Any, path: Any) -> str:
+    if isinstance(model, (str, os.PathLike)) and isinstance(path, keras.Model):  # the wrong way round
+        return f"khl.save(model, {os.fspath(model)!r})"
+    if isinstance(model, keras.Model) and not model.built:
+        return f"model(x[:1])   # builds it; then: khl.save(model, {path!r})"
+    name = path if isinstance(path, str) and path.endswith(SUFFIXES) else "model.keras"
+    return f'khl.save(model, {name!r})\n# for a SavedModel: khl.export(model, "directory")'

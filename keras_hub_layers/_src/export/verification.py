@@ -47,8 +47,8 @@ def refuse_values(names: Sequence[str]) -> NotFinite:
         "Weights are NaN or infinite, so they are not exported; what was there before is untouched.",
         expected="finite weights",
         received=words.join_names(names),
-        fix="export the best epoch instead, and lower the learning rate:\n"
-        'ExportFinetuned(directory, monitor="val_loss"), keras.optimizers.Adam(1e-4, clipnorm=1.0)',
+        fix="model.compile(keras.optimizers.Adam(1e-4, clipnorm=1.0), loss)   # a lower learning rate, and fit again\n"
+        '# callbacks.ExportFinetuned(directory, monitor="val_loss") exports the best epoch',
     )
 
 
@@ -80,8 +80,8 @@ def refuse_python(names: Sequence[str]) -> ExportError:
         "It calls Python functions, so it would run in this process only; what was there before is untouched.",
         expected="TensorFlow and Keras operations: a SavedModel holds no Python",
         received=f"tf.numpy_function or tf.py_function at {words.join_names(names)}",
-        fix="write that function with keras.ops or TensorFlow; or leave it outside, and export what comes before or "
-        'behind it:\nkhl.export(khl.cut(model, outputs="layer_before"), "directory")',
+        fix='khl.export(khl.cut(model, outputs="layer_before"), "directory")   # leaves out what comes behind\n'
+        "# or write that function with keras.ops or TensorFlow",
     )
 
 

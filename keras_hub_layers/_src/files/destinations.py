@@ -18,9 +18,9 @@ def check_replaceable(destination: str) -> None:
         expected="a path that is free, an empty directory, or an earlier export (it has a saved_model.pb)",
         received=f"a directory with {words.join_names(sorted(os.listdir(final)), 3)}" if is_directory else "a file",
         where=destination,
-        fix=f"choose a directory of its own: khl.export(target, {os.path.join(destination, 'export')!r})"
+        fix=f"khl.export(target, {os.path.join(destination, 'export')!r})   # a directory of its own"
         if is_directory
-        else f"choose another path: khl.export(target, {destination + '_export'!r})",
+        else f"khl.export(target, {destination + '_export'!r})   # another path",
     )
 
 
@@ -33,7 +33,7 @@ def check_versionable(directory: str) -> None:
         expected="a directory of numbered versions, or a path that is free",
         received="a SavedModel itself" if os.path.isdir(directory) else "a file",
         where=directory,
-        fix=f"choose another directory: ExportFinetuned({directory + '_versions'!r}, versioned=True)",
+        fix=f"callbacks.ExportFinetuned({directory + '_versions'!r}, versioned=True)   # another directory",
     )
 
 
@@ -46,7 +46,7 @@ def check_file(destination: str) -> None:
             expected="a path for one file",
             received="a directory",
             where=destination,
-            fix=f"choose a name inside: {os.path.join(destination, name)!r}",
+            fix=f"khl.save(model, {os.path.join(destination, name)!r})   # a name inside",
         )
 
 

@@ -2,15 +2,16 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays, as_pair, batches_of, refusal
+from keras_hub_layers._src.finetuning.arguments.targets import check_layer
 from keras_hub_layers._src.finetuning.feature_storage import feature_digests, feature_stores
-from keras_hub_layers._src.finetuning.fit_data import as_arrays, batches_of, refusal
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import TrainingError, add_place
@@ -20,7 +21,12 @@ __all__ = ["features"]
 
 @public("finetuning")
 def features(
-    layer: keras.layers.Layer, data: Any, *, cache: str | os.PathLike[str] | None = None, batch_size: int = 32
+    layer: keras.layers.Layer,
+    data: Any,
+    y: Any = None,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    batch_size: int = 32,
 ) -> Any:
     """Compute the outputs of a frozen layer once, so that training what follows it never computes them again.
 
@@ -32,8 +38,11 @@ def features(
 
     Args:
         layer: A `HubLayer`, or a Keras layer or model around one, with nothing to train and nothing random inside.
-        data: Inputs as an array or a list or dict of arrays, or a tuple `(x, y)` or `(x, y, sample_weight)` of them;
-            or a dataset of batches of the same that can be read again and ends (`tf.data.Dataset`, `PyDataset`).
+        data: Inputs as an array, a data frame, or a list or dict of arrays, or a tuple `(x, y)` or `(x, y,
+            sample_weight)` of them; or a dataset of batches of the same that can be read again and ends
+            (`tf.data.Dataset`, `PyDataset`).
+        y: Targets, where the data are inputs alone: `features(layer, x, y)` is `features(layer, (x, y))`. Defaults to
+            `None`.
         cache: Directory in which the result is kept and found again by other processes, under a key of the data and of
             the layer: its SavedModels, config and weights, but not the code of layers of your own. Defaults to `None`:
             the result is in memory only.
@@ -58,6 +67,8 @@ def features(
     model = keras.Sequential([layer, head])
     ```
     """
+    check_layer(layer, "finetuning.features(layer, data)")
+    data = as_pair(data, y)
     with add_place(f"features of {layer.name!r}"):
         return _compute_or_find(layer, batches_of(data, batch_size), data, cache)
 
@@ -139,11 +150,22 @@ def _check_layer(layer: keras.layers.Layer) -> None:
             "The features of a layer that is trained change with it.",
             "a frozen layer",
             f"trainable: {tuned or [weight.path for weight in layer.trainable_weights][:5]}",
-            "layer.trainable = False",
+            _frozen_part(layer, inside),
         )
     random = [sublayer.name for sublayer in inside if any(map(_is_random, vars(sublayer).values()))]
     if random:
         raise _random_layer(f"{random}")
+
+
+def _frozen_part(layer: keras.layers.Layer, inside: Sequence[keras.layers.Layer]) -> str:
+    """The lines for the frozen part of a layer: of a model that ends in a head, what comes before it."""
+    hubs = [sublayer.name for sublayer in inside if isinstance(sublayer, hub_layer.HubLayer)]
+    if not isinstance(layer, keras.Model) or len(hubs) != 1 or models.graph_of(layer) is None:
+        return "layer.trainable = False   # before this line"
+    return (
+        f"body = khl.cut(model, outputs={hubs[0]!r})   # without what follows it\n"
+        "body.trainable = False\nfeatures, *rest = finetuning.features(body, data)"
+    )
 
 
 def _check_rows(x: Any, outputs: Any) -> None:

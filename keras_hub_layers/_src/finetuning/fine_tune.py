@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
+from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays, as_pair, as_validation
+from keras_hub_layers._src.finetuning.arguments.targets import check_model
 from keras_hub_layers._src.finetuning.data_loss import callbacks_with_data_loss
-from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.finetuning.optimizer_slots import check_compiled, learning_rate_of
 from keras_hub_layers._src.finetuning.unfreeze_callback import Unfreeze
 from keras_hub_layers._src.layers import access
@@ -22,7 +23,8 @@ __all__ = ["fine_tune"]
 def fine_tune(
     model: keras.Model,
     data: Any,
-    epochs: int,
+    y: Any = None,
+    epochs: Any = None,
     *,
     head_epochs: int = 1,
     which: Any = "all",
@@ -42,9 +44,11 @@ def fine_tune(
     Args:
         model: A compiled model with at least one `HubLayer` and something behind it to train; its optimizer has a
             float learning rate.
-        data: What `fit` takes as `x` (a dataset), or a tuple `(x, y)` or `(x, y, sample_weight)`, where lists and NumPy
-            arrays of texts are welcome.
-        epochs: Number of epochs in all, those for the head included.
+        data: What `fit` takes as `x` (a dataset, or inputs), or a tuple `(x, y)` or `(x, y, sample_weight)`, where
+            lists and NumPy arrays of texts, and data frames, are welcome.
+        y: Targets, where the data are inputs alone. Defaults to `None`. An integer here is the number of epochs:
+            `fine_tune(model, data, 5)`.
+        epochs: Number of epochs in all, those for the head included; it is needed.
         head_epochs: Number of epochs with frozen HubLayers. Defaults to 1, as `freeze_epochs` of fastai's `fine_tune`.
         which: What is unfrozen then, as `finetuning.patterns` takes it. Defaults to `"all"`.
         learning_rate: Learning rate of the head's epochs. Defaults to `None`: that of the optimizer now, which a
@@ -85,27 +89,32 @@ def fine_tune(
     - [Transfer learning and fine-tuning](https://www.tensorflow.org/tutorials/images/transfer_learning).
     - [Classify text with BERT](https://www.tensorflow.org/text/tutorials/classify_text_with_bert).
     """
+    check_model(model, "finetuning.fine_tune(model, data, epochs=5)")
+    if epochs is None and _is_integer(y):
+        y, epochs = None, y
+    count: Any = epochs
+    data = as_pair(data, y)
     with add_place(f"fine_tune, model {model.name!r}"):
-        _check(model, data, epochs, head_epochs)
+        _check(model, data, count, head_epochs)
     rate = learning_rate_of(model) if learning_rate is None else learning_rate
     schedule: Mapping[int, Any] = {0: None, head_epochs: which} if head_epochs else {0: which}
     rates = {0: rate, head_epochs: rate * rate_factor} if head_epochs else {0: rate * rate_factor}
     x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
     names = ("y", "sample_weight")[: len(rest)]
-    batches = _batches_per_epoch(x, kwargs) * (epochs - head_epochs)
+    batches = _batches_per_epoch(x, kwargs) * (count - head_epochs)
     schedule_callback = Unfreeze(
         schedule, learning_rates=rates, warmup=round(warmup * batches), verbose=int(kwargs.get("verbose", 1) != 0)
     )
     arguments = {**dict(zip(names, rest, strict=True)), **kwargs}
     arguments.update({name: as_validation(kwargs[name]) for name in ("validation_data",) if name in kwargs})
     return model.fit(
-        x, epochs=epochs, callbacks=callbacks_with_data_loss(model, [schedule_callback, *callbacks]), **arguments
+        x, epochs=count, callbacks=callbacks_with_data_loss(model, [schedule_callback, *callbacks]), **arguments
     )
 
 
 def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None:
     is_pair = isinstance(data, list) and len(data) == 2 and len(getattr(model, "inputs", None) or [0]) == 1
-    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or is_pair:
+    if not _is_integer(epochs) or is_pair:
         raise _other_arguments(data, epochs)
     check_compiled(model)
     layers = access.hub_layers(model)
@@ -123,10 +132,14 @@ def _check(model: keras.Model, data: Any, epochs: int, head_epochs: int) -> None
         )
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def _other_arguments(data: Any, epochs: Any) -> TrainingError:
     return TrainingError(
-        "Data and targets are one argument, and the number of epochs follows.",
-        expected="a dataset or a tuple (x, y), and an integer",
+        "The data, or the number of epochs, are of another kind.",
+        expected="a dataset, (x, y) or x and y, and an integer: epochs=5",
         received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
         fix="finetuning.fine_tune(model, (x, y), epochs=5)",
     )

@@ -6,14 +6,14 @@ from typing import Any
 
 import keras
 
+from keras_hub_layers._src.finetuning.arguments.targets import only_hub_layer
 from keras_hub_layers._src.inspect import variable_groups
 from keras_hub_layers._src.inspect.records import VariableInfo
 from keras_hub_layers._src.inspect.variable_infos import group_fields
 from keras_hub_layers._src.layers import access, hub_layer
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError
 
-__all__ = ["Group", "groups", "moving_averages", "only_hub_layer", "steps_from_output"]
+__all__ = ["Group", "groups", "moving_averages", "steps_from_output"]
 
 
 _MOVING = re.compile(r"moving_?(mean|var|avg|average|std)|running_?(mean|var)|ema", re.I)
@@ -66,7 +66,7 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
     [group.name for group in finetuning.groups(layer)]   # ["stem", "block_1", …, "block_16", "head"]
     ```
     """
-    layer = only_hub_layer(layer)
+    layer = only_hub_layer(layer, "finetuning.groups({})")
     names = access.weight_names(layer)
     candidates = {id(weight) for weight in access.trainable_candidates(layer)}
     trained = {id(weight) for weight in layer.trainable_weights}
@@ -101,23 +101,6 @@ def _weights_of_groups(layer: hub_layer.HubLayer) -> dict[str, list[Any]]:
 def moving_averages(layer: hub_layer.HubLayer, group: Group) -> list[str]:
     """Names of a group's averages that training mode moves: those of batch normalization."""
     return [name for name in group.variables if name not in group.tunable and _MOVING.search(name.rsplit("/", 1)[-1])]
-
-
-def only_hub_layer(target: keras.layers.Layer) -> hub_layer.HubLayer:
-    """A `HubLayer` as it is, or the only one in a model."""
-    if isinstance(target, hub_layer.HubLayer):
-        return target
-    layers = access.hub_layers(target) if isinstance(target, keras.layers.Layer) else []
-    if len(layers) == 1:
-        return layers[0]
-    names = [layer.name for layer in layers]
-    raise TrainingError(
-        "It is not said which HubLayer is meant.",
-        expected="a HubLayer, or a model with exactly one",
-        received=f"a {type(target).__name__} with the HubLayers {names}",
-        where="keras_hub_layers.finetuning",
-        fix=f"finetuning.summary(model.get_layer({names[0]!r}))" if names else "finetuning.summary(hub_layer)",
-    )
 
 
 def steps_from_output(layer: hub_layer.HubLayer) -> dict[str, int]:

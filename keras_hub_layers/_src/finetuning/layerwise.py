@@ -7,6 +7,7 @@ import keras
 
 from keras_hub_layers._src.compat import optimizers
 from keras_hub_layers._src.finetuning import groups
+from keras_hub_layers._src.finetuning.arguments.targets import check_layer
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import TrainingError, add_place
@@ -163,6 +164,7 @@ def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> Layerwi
     - [ELECTRA, Clark et al. 2020](https://arxiv.org/abs/2003.10555): layer-wise learning rate decay.
     - [Universal language model fine-tuning, Howard and Ruder 2018](https://arxiv.org/abs/1801.06146): the idea.
     """
+    check_layer(model, "finetuning.layerwise(layer, keras.optimizers.Adam(1e-4), decay=0.8)")
     layers = access.hub_layers(model)
     with add_place(f"layerwise, model {model.name!r}"):
         if not layers or not 0 < decay <= 1:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
-from keras_hub_layers._src.finetuning.fit_data import as_arrays
+from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays
 from keras_hub_layers._src.finetuning.optimizer_slots import check_compiled, check_learning_rate
 from keras_hub_layers._src.plots.learning_rates import LearningRates
 from keras_hub_layers._src.public import public

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers._src.finetuning.groups import Group, groups, only_hub_layer
+from keras_hub_layers._src.finetuning.arguments.targets import only_hub_layer
+from keras_hub_layers._src.finetuning.groups import Group, groups
 from keras_hub_layers._src.layers import access, hub_layer, unfreeze_patterns
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import TrainingError, add_place, warn
@@ -71,7 +72,7 @@ def select(layer: keras.layers.Layer, which: Any) -> Selection:
     Raises:
         errors.TrainingError: As `patterns`.
     """
-    layer = only_hub_layer(layer)
+    layer = only_hub_layer(layer, f"finetuning.patterns({{}}, {which!r})")
     with add_place(access.place(layer), lambda unfreeze: f"finetuning.unfreeze(layer, {unfreeze[0]!r})"):
         tunable = [group for group in groups(layer) if group.tunable]
         if not tunable:
@@ -86,7 +87,7 @@ def select(layer: keras.layers.Layer, which: Any) -> Selection:
 
 def _select(layer: hub_layer.HubLayer, tunable: Sequence[Group], which: Any) -> Selection:
     if isinstance(which, bool) or not isinstance(which, (int, str)):
-        raise _unknown_kind(which)
+        raise _unknown_kind(which, len(tunable))
     names = [name for group in tunable for name in group.tunable]
     if isinstance(which, int):
         if not 1 <= which <= len(tunable):
@@ -126,12 +127,13 @@ def _select_names(names: Sequence[str]) -> Selection:
     return Selection(list(names), [unfreeze_patterns.pattern_of(name) for name in names])
 
 
-def _unknown_kind(which: Any) -> TrainingError:
+def _unknown_kind(which: Any, count: int) -> TrainingError:
+    meant = repr("all" if which else None) if isinstance(which, bool) else min(3, count)
     return TrainingError(
         "It is not said in a known way what to train.",
         expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
         received=repr(which),
-        fix="finetuning.unfreeze(layer, 3)",
+        fix=f"finetuning.unfreeze(layer, {meant})",
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers._src.finetuning.groups import Group, groups, only_hub_layer
+from keras_hub_layers._src.finetuning.arguments.targets import only_hub_layer
+from keras_hub_layers._src.finetuning.groups import Group, groups
 from keras_hub_layers._src.public import public
 
 __all__ = ["summary"]

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.finetuning import patterns
-from keras_hub_layers._src.finetuning.groups import only_hub_layer
+from keras_hub_layers._src.finetuning.arguments.targets import only_hub_layer
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
 
@@ -34,7 +34,7 @@ def unfreeze(layer: keras.layers.Layer, which: Any) -> None:
     model.compile("adam", "mse")
     ```
     """
-    layer = only_hub_layer(layer)
+    layer = only_hub_layer(layer, f"finetuning.unfreeze({{}}, {which!r})")
     if which is None:
         access.freeze(layer)
         return

@@ -27,8 +27,8 @@ def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
             expected="the handle of an archive, or no sha256",
             received=what,
             where=display(handle.text),
-            fix="leave out sha256=, or pack the directory and pin that:\n"
-            f"keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
+            fix=f"HubLayer({display(handle.text)!r})   # without sha256; to pin it, pack it and pin the archive:\n"
+            f"# keras-hub-layers pack {display(handle.text)} model.tar.gz && sha256sum model.tar.gz",
         )
 
 

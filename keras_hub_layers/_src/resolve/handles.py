@@ -287,5 +287,5 @@ def _unknown(received: object, problem: str) -> HandleError:
         expected=f"one of these forms\n{FORMS}",
         received=shown,
         where="the handle",
-        fix="give one of these forms, for example\nHubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')",
+        fix="HubLayer('https://tfhub.dev/google/nnlm-en-dim50/2')   # for example",
     )

@@ -106,7 +106,8 @@ def no_saved_model(
         received, fix = f"{other.what}: {received}", other.fix
     if children:
         separator = "/" if "://" in path else os.sep
-        fix = f"choose one, for example\nHubLayer({path.rstrip(separator) + separator + children[0]!r})"
+        others = "   # the newest" if versions else f"   # or {words.join_names(children[1:], 2)}" * (len(children) > 1)
+        fix = f"HubLayer({path.rstrip(separator) + separator + children[0]!r}){others}"
     return ResolveError(
         problem, expected=f"one of {', '.join(SAVED_MODEL_FILES)}", received=received, where=path, fix=fix
     )
@@ -139,10 +140,14 @@ def _meant(handle: Handle, path: str) -> str | None:
     if near := _nearest(path):
         return f"HubLayer({near!r})"
     parts = handle.text.split("/")
+    if re.fullmatch(r"[a-z][a-z0-9-]*/[A-Za-z0-9][\w.-]*(/[\w.-]+)*/[1-9]\d*", handle.text) and handle.kaggle is None:
+        framework = nearest(parts[2].lower(), [name.lower() for name in FRAMEWORKS], 0.6)
+        if not framework and not os.path.isdir(parts[0]):  # the end of an address, as code for tensorflow_hub has it
+            return f"HubLayer('https://tfhub.dev/{handle.text}')"
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", handle.text) and not os.path.isdir(parts[0]):
         return (
-            f"a Hugging Face repository: HubLayer('hf://{handle.text}')\n"
-            f"a Kaggle model: HubLayer('{handle.text}/tensorFlow2/VARIATION/1')"
+            f"HubLayer('hf://{handle.text}')   # a Hugging Face repository\n"
+            f"HubLayer('{handle.text}/tensorFlow2/VARIATION/1')   # a Kaggle model"
         )
     if os.path.isabs(handle.text) or handle.text.startswith((".", "~")) or not 3 <= len(parts) <= 5:
         return None
@@ -152,7 +157,7 @@ def _meant(handle: Handle, path: str) -> str | None:
     parts[2] = next(name for name in FRAMEWORKS if name.lower() == framework)
     variation = parts[3] if len(parts) > 3 else "VARIATION"
     shorthand = "/".join([*parts[:3], variation, *parts[4:]])
-    return f"Kaggle's shorthand is owner/model/framework/variation[/version]:\nHubLayer({shorthand!r})"
+    return f"HubLayer({shorthand!r})   # Kaggle's shorthand: owner/model/framework/variation[/version]"
 
 
 def _nearest(path: str) -> str | None:

@@ -54,7 +54,8 @@ def tags_error(directory: str, handle: str, tags: list[str] | None, meta: list[A
         expected=f"the tags of one of its graphs: {available}",
         received=f"tags={tags!r}",
         where=f"{directory} (handle {shown!r})",
-        fix=f"HubLayer({shown!r}, tags={available[0]!r})\nkeras-hub-layers inspect {shlex.quote(shown)} --tags {words}",
+        fix=f"HubLayer({shown!r}, tags={available[0]!r})\n"
+        f"# keras-hub-layers inspect {shlex.quote(shown)} --tags {words}",
     )
 
 

@@ -111,6 +111,17 @@ def as_candidates(given: Any) -> list[Candidate]:
             expected="at least one handle; a label for each where handles repeat",
             received=f"{names}",
             where="hub_choice(hp, candidates)",
-            fix='tuners.Candidate("path/to/model", label="pinned", arguments={"training": False})',
+            fix=_example(candidates),
         )
     return candidates
+
+
+def _example(candidates: list[Candidate]) -> str:
+    """The line for candidates that differ in name."""
+    if not candidates:
+        return "candidates = ['path/to/one', 'path/to/another']"
+    labelled = ", ".join(
+        f"tuners.Candidate({handles.display(str(candidate.handle))!r}, label={str(number)!r})"
+        for number, candidate in enumerate(candidates, 1)
+    )
+    return f"candidates = [{labelled}]"

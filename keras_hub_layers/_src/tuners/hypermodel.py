@@ -258,7 +258,7 @@ def _wrong(name: str, expected: str, received: str) -> TrainingError:
         expected=expected,
         received=received,
         where=f"HubHyperModel({name}=...)",
-        fix=f"tuners.HubHyperModel(candidates, ..., {right[name]})",
+        fix=right[name],
     )
 
 

@@ -244,8 +244,16 @@ def _check_objective(objective: Any, reported: set[str], kwargs: Any) -> None:
         where="preflight, on the first batch",
         fix="tuners.search(tuner, x, y, epochs=5, validation_split=0.2)"
         if from_validation
-        else f"keras_tuner.RandomSearch(hypermodel, {nearest(missing[0], sorted(names)) or 'loss'!r}, max_trials=20)",
+        else f"keras_tuner.RandomSearch(hypermodel, {_objective_meant(missing[0], names)}, max_trials=20)",
     )
+
+
+def _objective_meant(wanted: str, names: set[str]) -> str:
+    """The code of the objective that is spelt like the one given, or else of one that compares all arms fairly."""
+    near = nearest(wanted, sorted(names), 0.75)
+    if near is not None:
+        return repr(near)
+    return f'keras_tuner.Objective("{"val_" * ("val_data_loss" in names)}data_loss", "min")'
 
 
 def _may_add_to_logs(callback: Any) -> bool:

@@ -6,13 +6,15 @@ from typing import Any
 
 import keras
 
+from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.finetuning.data_loss import DataLoss
-from keras_hub_layers._src.finetuning.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.tuners.arms.coverage import try_each_first
+from keras_hub_layers._src.tuners.arms.table import print_table
 from keras_hub_layers._src.tuners.export_best import no_trial
 from keras_hub_layers._src.tuners.model_pool import SHARED
 from keras_hub_layers._src.tuners.preflight import brief, keras_tuner, preflight
-from keras_hub_layers.errors import warn
+from keras_hub_layers.errors import TrainingError, warn
 
 __all__ = ["search"]
 
@@ -21,6 +23,10 @@ __all__ = ["search"]
 def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
     """Try every arm on one batch, search, say which trials have failed, and release the SavedModels at the end.
 
+    Where the tuner begins at random (`RandomSearch`, `BayesianOptimization`, `Hyperband`), its first trials have each
+    arm once, as far as there are trials enough. At the end a table has the best score of each arm; `verbose=0` leaves
+    it out, as does an output that is neither a terminal nor a notebook.
+
     `tuner.search(...)` of a `HubHyperModel` tries its arms as well, within the first trial. The logs of each trial have
     `data_loss` and `val_data_loss` besides (`callbacks.DataLoss`). With regularization losses in the SavedModels,
     `keras_tuner.Objective("val_data_loss", "min")` is the fair objective, since `val_loss` holds them in fine-tuned
@@ -28,14 +34,17 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
 
     Args:
         tuner: A tuner of KerasTuner, with a `HubHyperModel` or a hypermodel or `build` function of your own.
-        *args: Arguments of `tuner.search`; lists and NumPy arrays of texts are welcome.
+        *args: Arguments of `tuner.search`: `x, y`, a tuple `(x, y)`, or a dataset; lists and NumPy arrays of texts, and
+            data frames, are welcome.
         **kwargs: Likewise.
 
     Raises:
         PreflightError: An arm cannot be trained, or the objective will not be among what `fit` reports.
         errors.TrainingError: All trials have failed. Where some have, an `errors.HubWarning` names the first.
     """
+    _check_tuner(tuner)
     hypermodel = tuner.hypermodel
+    args, kwargs = _spread(args, kwargs)
     args = (*map(as_arrays, args[:2]), *args[2:])
     convert = {"x": as_arrays, "y": as_arrays, "sample_weight": as_arrays, "validation_data": as_validation}
     kwargs = {name: convert[name](value) if name in convert else value for name, value in kwargs.items()}
@@ -48,13 +57,39 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
             if not getattr(hypermodel, "checked", False) and not _is_chief():
                 with nullcontext() if tuner.distribution_strategy is None else tuner.distribution_strategy.scope():
                     preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
-        tuner.search(*args, **kwargs)
+        with nullcontext() if _is_worker() else try_each_first(tuner):
+            tuner.search(*args, **kwargs)
         if not _is_worker():
+            print_table(tuner, kwargs.get("verbose", "auto"))
             _check_trials(tuner)
     finally:
         SHARED.release()
         if hasattr(hypermodel, "release"):
             hypermodel.release()
+
+
+def _spread(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `fit`, where data and targets were given as one tuple."""
+    data = args[0] if args else kwargs.get("x")
+    if not isinstance(data, tuple) or len(data) not in (2, 3) or len(args) > 1 or "y" in kwargs:
+        return args, kwargs
+    kwargs = {name: value for name, value in kwargs.items() if name != "x"}
+    return (), {**dict(zip(("x", "y", "sample_weight"), data, strict=False)), **kwargs}
+
+
+def _check_tuner(tuner: Any) -> None:
+    if hasattr(tuner, "hypermodel") and hasattr(tuner, "oracle"):
+        return
+    is_hypermodel = isinstance(tuner, keras_tuner.HyperModel)
+    made = "" if is_hypermodel else "hypermodel = tuners.HubHyperModel([handle], head, loss=loss)\n"
+    raise TrainingError(
+        "A search needs a tuner.",
+        expected="a tuner of KerasTuner, such as keras_tuner.RandomSearch(hypermodel, ...)",
+        received=f"an object of type {type(tuner).__name__}",
+        where="tuners.search",
+        fix=f'{made}tuner = keras_tuner.RandomSearch(hypermodel, "val_loss", max_trials=20)\n'
+        "tuners.search(tuner, x, y, epochs=5, validation_split=0.2)",
+    )
 
 
 def _check_trials(tuner: Any) -> None:

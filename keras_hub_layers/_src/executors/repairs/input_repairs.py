@@ -191,6 +191,8 @@ def _repair_dense(value: Any, spec: tf.TensorSpec, name: str, is_for_bytes: Call
     known = look(value)
     if known is None:
         return _assemble(value, spec, name)
+    if spec.dtype == tf.string != known.dtype and not known.is_declared:
+        return Fix(tuple(cast(replace(known, is_symbolic=False), spec.dtype, name)[0]))
     if not isinstance(value, (np.generic, str, list, tuple, tf.TypeSpec)) and not _is_array(value):
         lines += [f"{name} = np.asarray({name})"] if not isinstance(value, (int, float, bytes)) else []
     if known.dtype == tf.string and is_image(spec) and spec.dtype.is_floating and len(known.shape) == 0:

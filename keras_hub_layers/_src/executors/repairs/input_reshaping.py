@@ -72,7 +72,7 @@ def has_bytes(known: Known) -> bool:
 def reshape(known: Known, spec: tf.TensorSpec, name: str) -> tuple[list[str], Known]:
     """The lines that turn one shape into the other, for the cases that people meet."""
     lines = []
-    for repair in (_repair_batch, _repair_rank, _repair_channels, _repair_size, _repair_length):
+    for repair in (_repair_batch, _repair_rank, _repair_channels, _repair_size, _repair_length, _repair_columns):
         result = repair(known, spec, name)
         if result is not None:
             new, shape = result
@@ -134,6 +134,9 @@ def _repair_rank(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any
             line = f"{name} = {name}[0]   # it takes one example at a time. Of all: tf.vectorized_map(layer, {name})"
             return line, given[1:]
         if known.fits([None, None, *wanted[1:]]):
+            is_loop = known.is_symbolic and not known.is_declared
+            if is_loop and spec.dtype == tf.string and len(wanted) == 1 and given[-1] is not None:
+                return _texts(name), given[:1]  # Keras says of numbers too that they are texts
             if known.is_declared:
                 return _declaration(given[2:], spec, name), [None, *given[2:]]
             if known.is_symbolic:
@@ -200,6 +203,22 @@ def _repair_length(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, A
     return line, [known.shape[0], spec.shape[1]]
 
 
+def _repair_columns(known: Known, spec: tf.TensorSpec, name: str) -> tuple[Any, Any] | None:
+    """Tables with a few columns too many or too few."""
+    if spec.shape.rank != 2 or len(known.shape) != 2 or not spec.dtype.is_floating or known.dtype == tf.string:
+        return None
+    given, wanted = known.shape[1], spec.shape[1]
+    if given is None or wanted is None or given == wanted or 2 * given < wanted:
+        return None
+    shape = [known.shape[0], wanted]
+    if known.is_declared:
+        return _declaration(shape[1:], spec, name), shape
+    if given > wanted:
+        return f"{name} = {name}[:, :{wanted}]   # of {given} columns: better those that it was trained with", shape
+    line = f"{name} = keras.ops.pad({name}, [[0, 0], [0, {wanted - given}]])   # the model takes {wanted} columns"
+    return f"{line}, and there are {given}: better add what is missing", shape
+
+
 def cast(known: Known, dtype: tf.DType, name: str) -> tuple[list[str], Known]:
     """The line for a cast that is not made unasked."""
     if is_castable(known.dtype, dtype):
@@ -208,7 +227,7 @@ def cast(known: Known, dtype: tf.DType, name: str) -> tuple[list[str], Known]:
         shape = ", ".join(map(str, known.shape[1:])) + "," * (len(known.shape) == 2)
         return [f"{name} = keras.Input(shape=({shape}), dtype={dtype.name!r})"], replace(known, dtype=dtype)
     if dtype == tf.string:
-        return [f'{name} = tf.constant(["a text", "another"])   # the texts themselves: the model splits them'], known
+        return [_texts(name)], known
     if known.dtype == tf.string:
         return [], known
     if dtype == tf.uint8 and known.dtype.is_floating and known.values and 0 <= known.values[0] <= known.values[1] <= 1:
@@ -218,6 +237,10 @@ def cast(known: Known, dtype: tf.DType, name: str) -> tuple[list[str], Known]:
         shape = ", ".join(map(str, known.shape[1:])) + "," * (len(known.shape) == 2)
         also = f"   # or declare keras.Input(shape=({shape}), dtype={dtype.name!r})"
     return [f"{name} = keras.ops.cast({name}, {dtype.name!r}){also}"], replace(known, dtype=dtype)
+
+
+def _texts(name: str) -> str:
+    return f'{name} = tf.constant(["a text", "another"])   # the texts themselves: the model splits them'
 
 
 def is_castable(given: tf.DType, wanted: tf.DType) -> bool:

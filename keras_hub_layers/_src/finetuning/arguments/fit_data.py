@@ -9,16 +9,19 @@ import numpy as np
 
 from keras_hub_layers.errors import TrainingError
 
-__all__ = ["as_arrays", "as_validation", "batches_of", "refusal"]
+__all__ = ["as_arrays", "as_pair", "as_validation", "batches_of", "refusal"]
 
 
 def as_arrays(data: Any) -> Any:
     """Data as `fit` takes it: Keras itself refuses NumPy arrays of texts, and lists of texts or numbers.
 
     Args:
-        data: One input or target: an array, a list of values, or a list or dict of these; anything else, such as a
-            dataset, is left as it is.
+        data: One input or target: an array, a list of values, a data frame or a column of pandas, or a list or dict of
+            these; anything else, such as a dataset, is left as it is. A frame of numbers is one array, and one with
+            other columns a dict of its columns; a single column is that column.
     """
+    if type(data).__module__.partition(".")[0] == "pandas":
+        return _of_pandas(data)
     if isinstance(data, dict):
         return {key: as_arrays(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
@@ -31,6 +34,33 @@ def as_arrays(data: Any) -> Any:
     if isinstance(data, np.ndarray) and (data.dtype.kind in "US" or _holds_texts(data)):
         return keras.ops.convert_to_tensor(data)
     return data
+
+
+def as_pair(data: Any, y: Any) -> Any:
+    """Data and targets as one: `(x, y)`, if there are targets beside the data."""
+    return data if y is None else (data, y)
+
+
+def _of_pandas(data: Any) -> Any:
+    """A column, or a frame, of pandas, which is optional here."""
+    if getattr(data, "ndim", 1) == 2:
+        columns = [data[name] for name in data.columns]
+        if all(column.dtype.kind in "biuf" for column in columns):
+            return data.to_numpy()
+        if len(columns) == 1:
+            return _of_pandas(columns[0])
+        return {str(column.name): _of_pandas(column) for column in columns}
+    values = data.to_numpy()
+    if values.dtype.kind in "biuf":
+        return values
+    if data.hasnans:
+        raise refusal(
+            "The column has gaps.",
+            "a value in each row",
+            f"{int(data.isna().sum())} of {len(data)} rows of {data.name!r} without one",
+            f"x = x[x[{data.name!r}].notna()]   # leaves these rows out, of y too",
+        )
+    return as_arrays(data.to_numpy(dtype=object))
 
 
 def as_validation(data: Any) -> Any:
@@ -57,7 +87,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
         while len(given) > 1 and given[-1] is None:
             given.pop()
         data = tuple(given) if len(given) > 1 else given[0] if given else given
-    elif isinstance(data, (list, dict, np.ndarray)):
+    else:
         data = as_arrays(data)
     if isinstance(data, (tuple, list, dict)) or hasattr(data, "shape"):
         leaves = keras.tree.flatten(data)
@@ -74,7 +104,8 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
         return lambda: (keras.tree.map_structure(lambda leaf, rows=rows: leaf[rows], data) for rows in parts)
     cardinality = getattr(data, "cardinality", None)
     if cardinality is not None and int(cardinality()) == -1:
-        raise refusal("The data have no end.", "a dataset that ends", "repeat()", "dataset.take(batches)")
+        fix = "dataset = dataset.take(100)   # as many batches as the data have once, before this line"
+        raise refusal("The data have no end.", "a dataset that ends", "repeat()", fix)
     if isinstance(data, keras.utils.PyDataset):
         if data.num_batches is None:
             raise refusal(

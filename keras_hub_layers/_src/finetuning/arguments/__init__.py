@@ -1,0 +1,1 @@
+"""What the tools of fine-tuning are given: data, models and layers. Keras, no TensorFlow."""
