@@ -157,7 +157,7 @@ def _meant(handle: Handle, path: str) -> str | None:
     parts[2] = next(name for name in FRAMEWORKS if name.lower() == framework)
     variation = parts[3] if len(parts) > 3 else "VARIATION"
     shorthand = "/".join([*parts[:3], variation, *parts[4:]])
-    return f"HubLayer({shorthand!r})   # Kaggle's shorthand: owner/model/framework/variation[/version]"
+    return f"# Kaggle's shorthand: owner/model/framework/variation[/version]\nHubLayer({shorthand!r})"
 
 
 def _nearest(path: str) -> str | None:

@@ -44,7 +44,7 @@ def check_layer(target: Any, call: str) -> None:
     raise TrainingError(
         "This is no Keras layer.",
         expected="a HubLayer, or a model with one",
-        received=_describe(target),
+        received=f"{_describe(target)}, with the HubLayers []",
         where=call.partition("(")[0],
         fix=f"layer = {_new_layer(target)}\n{call}",
     )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
-from keras_hub_layers._src.finetuning import fit_data
+from keras_hub_layers._src.finetuning.arguments import fit_data
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers.errors import TrainingError
