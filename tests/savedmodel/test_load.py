@@ -148,7 +148,8 @@ def test_a_directory_of_versions_on_a_remote_file_system_names_the_versions(prod
                 target = f"ram://versions/{version}/" + os.path.relpath(os.path.join(folder, name), source)
                 tf.io.gfile.makedirs(os.path.dirname(target))
                 tf.io.gfile.copy(os.path.join(folder, name), target, overwrite=True)
-    with pytest.raises(errors.ResolveError, match=r"versions 2, 10(?s:.*)HubLayer\('ram://versions/10'\)   # the newest$"):
+    newest = r"versions 2, 10(?s:.*)HubLayer\('ram://versions/10'\)   # the newest$"
+    with pytest.raises(errors.ResolveError, match=newest):
         load_module.load("ram://versions")
     assert layers.HubLayer("ram://versions/10")(np.array([4.0], "float32")).numpy().tolist() == [8.0]
 
