@@ -1,6 +1,7 @@
 """Private names of Keras around saving files, each with its versions, its reason and a test."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 import keras
@@ -27,6 +28,15 @@ def is_saving_a_file() -> bool:
     in the config that `clone_model` and users read.
     """
     return global_state.get_global_attribute("shared_objects/id_to_config_map") is not None
+
+
+def is_walking_attributes() -> bool:
+    """Whether a property that asks this is read by Keras while it goes through all attributes of a layer.
+
+    Keras 3.8 to 3.15: `saving_lib._walk_saveable` evaluates each property of each layer whenever weights are saved or
+    loaded, to find what holds weights: one that takes long is to do nothing then. No public name says so.
+    """
+    return sys._getframe(2).f_code.co_name == "_walk_saveable"
 
 
 def pass_on(error: type[Exception]) -> None:

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from keras_hub_layers._src.compat.workers import workers_of
 from keras_hub_layers._src.layers import access
-from keras_hub_layers._src.savedmodel.source import source_of
 from keras_hub_layers.errors import DistributionError
 
 __all__ = ["check_workers"]
@@ -53,7 +52,7 @@ def _facts(model: keras.Model) -> dict[str, str]:
         "tensorflow": tf.__version__,
     }
     for number, layer in enumerate(access.hub_layers(model)):
-        source = source_of(layer.resolved_object)
+        source = access.source(layer)
         name = f"HubLayer {layer.name!r}" if number < 100 else "other HubLayers"
         facts[f"{name}, graph"] = facts.get(f"{name}, graph", "") + ("" if source is None else source.digest[:12])
         facts[f"{name}, weights"] = _hash(layer, facts.get(f"{name}, weights", ""))

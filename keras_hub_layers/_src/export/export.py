@@ -16,6 +16,7 @@ from keras_hub_layers._src.export.keras_export import KerasExport
 from keras_hub_layers._src.export.loaded_export import LoadedExport
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
@@ -139,7 +140,9 @@ def variables_of(target: Any) -> list[Any]:
         return keys.live_variables(target) if _is_trackable(target) else []
     variables = [weight.value for weight in target.variables]
     if any(isinstance(variable, tf.distribute.DistributedValues) for variable in variables):
-        variables += [variable for hub in hub_layers(target) for variable in keys.live_variables(hub.resolved_object)]
+        variables += [
+            variable for hub in hub_layers(target) for variable in keys.live_variables(access.loaded_object(hub))
+        ]
     return list({id(variable): variable for variable in variables}.values())
 
 
@@ -155,7 +158,7 @@ def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
     """
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(target, HubLayer):
-        return LoadedExport(target.resolved_object, name_target(target), **given)
+        return LoadedExport(access.loaded_object(target), name_target(target), **given)
     if isinstance(target, keras.layers.Layer):
         return KerasExport(target, **given)
     if isinstance(target, tf.Module) or _is_trackable(target):

@@ -20,6 +20,7 @@ from keras_hub_layers._src.export import (
 )
 from keras_hub_layers._src.export.loaded_export import LoadedExport
 from keras_hub_layers._src.inspect import specs as specs_lib
+from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.access import hub_layers
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import source as source_lib
@@ -79,7 +80,7 @@ class KerasExport:
         """Whether a variable that is not finite is exported as it is: a HubLayer has it and does not use it."""
         for hub in hub_layers(self._root.layer):
             if any(weight.value is variable for weight in hub.variables):
-                return LoadedExport(hub.resolved_object, hub.name).may_stay(variable)
+                return LoadedExport(access.loaded_object(hub), hub.name).may_stay(variable)
         return False
 
     def is_copy(self, directory: str) -> bool:

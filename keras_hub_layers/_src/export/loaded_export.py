@@ -11,6 +11,7 @@ from keras_hub_layers._src.inspect import inspect, interface
 from keras_hub_layers._src.savedmodel import live_object
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import compare, keys, rewrite
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers.errors import ExportError, ExportWriteError, HubError, warn
 
 __all__ = ["LoadedExport"]
@@ -51,9 +52,10 @@ class LoadedExport:
         """
         if self._source is None:
             return False
-        if not any(each is variable for each in _variables_in_use(self._object)):
+        whole = pruned_object.whole_object(self._object)
+        if not any(each is variable for each in _variables_in_use(whole)):
             return True
-        published = live_object.variables(self._object, ())
+        published = live_object.variables(whole, ())
         if any(each is variable for each in published.trainable) or not published.has_lists:
             return False
         return not bool(tf.reduce_any(tf.math.is_nan(variable))) and self._is_as_loaded(variable)
@@ -82,7 +84,7 @@ class LoadedExport:
         try:
             rewrite.rewrite(source.directory, self._object, directory, variables=self._variables)
         except rewrite.SourceGone:
-            if source.format != "tf2" or _has_assets(self._object):
+            if source.format != "tf2" or inspect.inspect(self._object).assets:
                 raise
             warn(
                 f"{self.name}: the SavedModel at {source.directory!r} is gone, so the object is saved anew with its "
@@ -113,13 +115,14 @@ class LoadedExport:
 
     def _signatures(self) -> dict[str, Any]:
         given = {name: signatures.trace_signature(name, function) for name, function in self._given.items()}
-        return {**dict(getattr(self._object, "signatures", None) or {}), **given}
+        return {**dict(getattr(pruned_object.whole_object(self._object), "signatures", None) or {}), **given}
 
     def _save_anew(self, directory: str) -> None:
         """Without `signatures=`, TensorFlow picks any function that it finds as `serving_default`."""
+        whole = pruned_object.whole_object(self._object)
         try:
             with tf.init_scope():
-                tf.saved_model.save(self._object, directory, signatures=self._signatures())
+                tf.saved_model.save(whole, directory, signatures=self._signatures())
         except (HubError, OSError, tf.errors.OpError):
             raise
         except Exception as err:
@@ -167,10 +170,6 @@ def _describe(info: interface.Interface, name: str) -> model_card.Facts:
         assets=info.assets,
         pixel_range=info.pixel_range,
     )
-
-
-def _has_assets(obj: Any) -> bool:
-    return any(isinstance(node, tf.saved_model.Asset) for node in tf.train.TrackableView(obj).descendants())
 
 
 def _unchangeable(options: Iterable[str], source: interface.Interface) -> ExportError:

@@ -66,16 +66,22 @@ def of_piece(obj: Any, name: str) -> Interface:
         name: Dotted name of the piece.
     """
     from keras_hub_layers._src.savedmodel import live_object
+    from keras_hub_layers._src.savedmodel.pruning import pruned_object
 
+    graph = pruned_object.saved_graph(obj)
+    if graph is not None:
+        return _describe(source_of(obj), object_graph.read(graph).piece(name), name)
     return _describe(source_of(obj), live_object.read(live_object.piece(obj, name)), name)
 
 
 def _inspect_object(obj: Any) -> Interface:
-    from keras_hub_layers._src.savedmodel import live_object  # not at the top: it imports TensorFlow
+    from keras_hub_layers._src.savedmodel import live_object  # not at the top: they import TensorFlow
+    from keras_hub_layers._src.savedmodel.pruning import pruned_object
 
     if not live_object.is_object(obj) or kind_of(obj):
         handles.parse(obj)  # says which forms there are
-    source, contents = source_of(obj), live_object.read(obj)
+    graph = pruned_object.saved_graph(obj)
+    source, contents = source_of(obj), live_object.read(obj) if graph is None else object_graph.read(graph)
     if source is not None and source.format != "tf2":
         nodes = [op.node_def for op in obj.graph.get_operations() if op.type in tf1_graph.REFERENCES]
         contents = dataclasses.replace(contents, variables=tf1_graph.with_references(contents.variables, nodes))

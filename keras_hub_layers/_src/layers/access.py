@@ -9,16 +9,28 @@ from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.layers import trainability
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
+from keras_hub_layers._src.savedmodel.source import Source, source_of
 
 __all__ = [
-    "fixed_arguments", "freeze", "function", "has_losses", "has_no_gradient", "hub_layers", "place",
-    "train_only", "trainable_candidates", "weight_names", "weights",
+    "fixed_arguments", "freeze", "function", "has_losses", "has_no_gradient", "hub_layers", "loaded_object", "place",
+    "source", "train_only", "trainable_candidates", "weight_names", "weights",
 ]  # fmt: skip
 
 
 def hub_layers(layer: keras.layers.Layer) -> list[HubLayer]:
     """Each `HubLayer` in a layer or model, at any depth, each once."""
     return [sublayer for sublayer in models.flatten_layers(layer) if isinstance(sublayer, HubLayer)]
+
+
+def loaded_object(layer: HubLayer) -> Any:
+    """What is loaded of a layer's SavedModel: the `resolved_object` once it was asked for, before maybe a part."""
+    return pruned_object.whole_object_if_loaded(layer._loaded)
+
+
+def source(layer: HubLayer) -> Source | None:
+    """Where the loaded object of a layer came from; `None` if it was not loaded by this package."""
+    return source_of(layer._loaded)
 
 
 def weights(layer: HubLayer) -> list[Any]:

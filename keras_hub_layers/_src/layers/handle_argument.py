@@ -12,6 +12,7 @@ from keras_hub_layers._src.layers.call_argument import describe_value
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import live_object
 from keras_hub_layers._src.savedmodel import load as load_lib
+from keras_hub_layers._src.savedmodel.pruning.reach import Use
 from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError
 
 __all__ = ["check_safe_mode", "load"]
@@ -35,7 +36,7 @@ def check_safe_mode(handle: Any) -> None:
     )
 
 
-def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
+def load(handle: Any, tags: Any, load_options: Any, sha256: str | None, piece: Any, signature: Any) -> Any:
     """The loaded object of a layer: what its handle leads to, or the object that the handle is.
 
     Args:
@@ -43,17 +44,20 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None) -> Any:
         tags: As `layers.HubLayer` takes it, like the following.
         load_options: Likewise.
         sha256: Likewise.
+        piece: Likewise.
+        signature: Likewise. Of what it and `piece` do not reach, much may be left out.
 
     Raises:
         errors.HandleError, errors.ResolveError, errors.LoadError: As `keras_hub_layers.load` raises them.
         errors.InterfaceError: An object with arguments for loading, or one that is a layer or a tensor.
     """
+    use = Use(None if piece is None else str(piece), signature)
     if isinstance(handle, serialization.LoadedHandle):
         return handle.obj
     if isinstance(handle, serialization.EmbeddedHandle):
-        return serialization.load(handle, tags, load_options)
+        return serialization.load(handle, tags, load_options, use)
     if isinstance(handle, (str, os.PathLike)):
-        return load_lib.load(handle, tags=tags, options=load_options, sha256=sha256)
+        return load_lib.load_handle(handle, tags, load_options, sha256, use)
     if keras.ops.is_tensor(handle) or isinstance(handle, keras.KerasTensor) or hasattr(handle, "__array_interface__"):
         raise _input_as_handle(handle)
     if not live_object.is_object(handle):

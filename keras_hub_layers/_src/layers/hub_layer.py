@@ -23,6 +23,7 @@ from keras_hub_layers._src.layers import (
 )
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import source as source_lib
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
 
 __all__ = ["HubLayer"]
 
@@ -131,7 +132,7 @@ class HubLayer(layers.OwnLosses):
         layers.take_inputs_as_they_are(self)
         self.supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
         # An attribute is tracked by TensorFlow, so that exports of a whole model find tables and assets.
-        self._loaded = handle_argument.load(handle, tags, load_options, sha256)
+        self._loaded = handle_argument.load(handle, tags, load_options, sha256, piece, signature)
         source = source_lib.source_of(self._loaded)
         if source is not None and source.format == "tf1_hub":
             signature = signature or "default"
@@ -181,8 +182,11 @@ class HubLayer(layers.OwnLosses):
 
     @property
     def resolved_object(self) -> Any:
-        """The loaded object; its variables are the layer's weights."""
-        return self._loaded
+        """The loaded object; its variables are the layer's weights. What the layer does not use is loaded now."""
+        if saving.is_walking_attributes():
+            return self._loaded
+        with self._add_place():
+            return pruned_object.whole_object(self._loaded)
 
     @property
     def interface(self) -> interface.Interface:

@@ -6,6 +6,7 @@ from typing import Any
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_functions, live_object
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import InterfaceError, Line
 
@@ -17,6 +18,8 @@ _FROZEN = {"trainable": None, "unfreeze": None}  # a signature cannot be tuned
 def choose(obj: Any, settings: Settings) -> tuple[Any, contents.Function]:
     """The object whose variables and losses count, and the function to call.
 
+    An error speaks of the whole object, also where only a part of it is loaded.
+
     Args:
         obj: The loaded object.
         settings: What the user asked for.
@@ -24,6 +27,16 @@ def choose(obj: Any, settings: Settings) -> tuple[Any, contents.Function]:
     Raises:
         errors.InterfaceError: It does not offer what was asked for, or nothing that can be called.
     """
+    try:
+        return _choose(obj, settings)
+    except InterfaceError:
+        whole = pruned_object.whole_object(obj)
+        if whole is obj:
+            raise
+        return _choose(whole, settings)
+
+
+def _choose(obj: Any, settings: Settings) -> tuple[Any, contents.Function]:
     if settings.piece is not None:
         name = str(settings.piece)
         piece = live_object.piece(obj, name)

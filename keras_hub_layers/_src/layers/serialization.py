@@ -14,6 +14,8 @@ from keras_hub_layers._src.inspect import code
 from keras_hub_layers._src.savedmodel import load as load_lib
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import rewrite
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
+from keras_hub_layers._src.savedmodel.pruning.reach import Use
 from keras_hub_layers.errors import ConfigError, LoadError, warn
 
 
@@ -109,14 +111,14 @@ def pack(obj: Any, weights: Iterable[Any]) -> str:
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="keras_hub_layers_") as folder:
         model = os.path.join(folder, "model")
-        rewrite.rewrite(source.directory, obj, model, blank=weights)
+        rewrite.rewrite(source.directory, pruned_object.whole_object_if_loaded(obj), model, blank=weights)
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for path in sorted(_files(model)):
                 archive.write(path, os.path.relpath(path, model))
     return base64.b85encode(buffer.getvalue()).decode("ascii")
 
 
-def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
+def load(handle: EmbeddedHandle, tags: Any, options: Any, use: Use) -> Any:
     """Load an embedded SavedModel; its files stay for as long as the object (re-exports copy them).
 
     Raises:
@@ -126,7 +128,7 @@ def load(handle: EmbeddedHandle, tags: Any = None, options: Any = None) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(base64.b85decode(handle.packed))) as archive:
             archive.extractall(directory)
-        obj = load_lib.load_directory(directory, handle=str(handle), tags=tags, options=options)
+        obj = load_lib.load_directory(directory, handle=str(handle), tags=tags, options=options, use=use)
     except (ValueError, zipfile.BadZipFile, OSError) as err:
         shutil.rmtree(directory, ignore_errors=True)
         if isinstance(err, LoadError):

@@ -18,6 +18,7 @@ from keras_hub_layers._src.layers import unfreeze_patterns
 from keras_hub_layers._src.layers.arguments import Settings
 from keras_hub_layers._src.savedmodel import contents, live_functions, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers._src.savedmodel.source import source_of
 from keras_hub_layers._src.text.words import join_names
 from keras_hub_layers.errors import Line, TrainingError
@@ -65,6 +66,7 @@ def _tunable_line(obj: Any, settings: Settings, is_tf1: bool, patterns: Any, lin
     frozen = f"{line(trainable=None, unfreeze=None)}   # frozen"
     if is_tf1:
         return frozen + "; of a TF1 model there may be a TF2 version that can be tuned"
+    obj = pruned_object.whole_object(obj)
     interface = inspect.inspect(obj)
     if not interface.fine_tunable:
         return frozen
@@ -160,7 +162,7 @@ def _gradient_warnings(layer: Any, choice: base.Choice, executor: base.Executor)
     Raises:
         errors.TrainingError: The gradient of an op is lost.
     """
-    read_body = BodyReader(source_of(layer.resolved_object))
+    read_body = BodyReader(source_of(layer._loaded))
     weights = layer.trainable_weights
     losses, values = live_object.loss_traces(choice.target), [weight.value for weight in weights]
     is_training = choice.arguments.get("training") is not False

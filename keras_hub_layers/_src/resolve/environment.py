@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Literal
 
 from keras_hub_layers.errors import HandleError, ResolveError
 
@@ -48,6 +49,13 @@ def max_members() -> int | None:
     """`KERAS_HUB_LAYERS_MAX_MEMBERS`: files and directories in an archive."""
     number = _number("KERAS_HUB_LAYERS_MAX_MEMBERS", "members", "1000000")
     return None if number is None else int(number)
+
+
+def pruning() -> Literal["auto", "never", "always"]:
+    """Whether `KERAS_HUB_LAYERS_PRUNE` lets a layer load what it uses, and no more: where that pays (the default),
+    never (`0`), or `always`."""
+    text = os.environ.get("KERAS_HUB_LAYERS_PRUNE", "auto").strip().lower()
+    return "never" if text in ("never", *_OFF[1:]) else "always" if text == "always" else "auto"
 
 
 def mirrors() -> dict[str, str]:

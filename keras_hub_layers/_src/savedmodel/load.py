@@ -1,5 +1,6 @@
 """load(handle) -> loaded object: the only caller of `tf.saved_model.load`."""
 
+import functools
 import os
 from typing import Any
 
@@ -25,6 +26,8 @@ from keras_hub_layers._src.savedmodel.meta_graphs import (
     tags_error,
     with_tags,
 )
+from keras_hub_layers._src.savedmodel.pruning.pruned_object import load_used
+from keras_hub_layers._src.savedmodel.pruning.reach import Use
 from keras_hub_layers._src.savedmodel.source import attach_source, describe_source
 from keras_hub_layers.errors import HubError, LoadError, MissingOpError
 
@@ -65,17 +68,38 @@ def load(handle: Any, tags: Any = None, options: Any = None, *, sha256: str | No
     return load_directory(directory, handle=os.fspath(handle), tags=tags, options=options)
 
 
-def load_directory(directory: str, *, handle: str, tags: Any = None, options: Any = None) -> Any:
-    """Load a directory; the object carries where it came from: see `source.source_of`."""
+def load_handle(handle: Any, tags: Any, options: Any, sha256: str | None, use: Use) -> Any:
+    """As `load`; of what a layer does not use, as much may be left out as `load_directory` says."""
+    directory = resolve.resolve(handle, sha256=sha256)
+    return load_directory(directory, handle=os.fspath(handle), tags=tags, options=options, use=use)
+
+
+def load_directory(
+    directory: str, *, handle: str, tags: Any = None, options: Any = None, use: Use | None = None
+) -> Any:
+    """Load a directory; the object carries where it came from: see `source.source_of`.
+
+    Args:
+        directory: The directory.
+        handle: What led to it.
+        tags: As in `load`, like `options`.
+        options: Likewise.
+        use: What of it a layer calls. Then the object may be a part, with all variables but those of optimizers:
+            `pruned_object.whole_object` gives the whole. Defaults to `None`: the whole is loaded.
+    """
     meta = read_meta_graphs(directory, saved_model_pb2.SavedModel)
     hub_format = exists(join(directory, TF1_HUB_MARKER))
     wanted = tag_list(tags, hub_format)
-    obj = _load(directory, handle, wanted, load_options(options), meta)
+    options, load_from = load_options(options), functools.partial(_load, directory, handle, wanted)
+    obj = None if use is None or hub_format else load_used(meta, directory, use, options, load_from)
+    if obj is None:
+        obj = load_from(directory, options, meta)
     attach_source(obj, describe_source(directory, handle, tags, (with_tags(meta, wanted) or meta)[0]))
     return obj
 
 
-def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> Any:
+def _load(directory: str, handle: str, tags: Any, path: str, options: Any, meta: Any) -> Any:
+    """Load a directory, or the files for it that stand at `path`."""
     nodes = (node for graph in meta for node in graph.object_graph_def.nodes)
     if any(node.user_object.identifier == "optimizer" for node in nodes):
         from keras_hub_layers._src.compat import tensorflow  # not at the top: it needs Keras, and `inspect` does not
@@ -84,7 +108,7 @@ def _load(directory: str, handle: str, tags: Any, options: Any, meta: Any) -> An
     tried: set[str] = set()
     while True:
         try:
-            return tf.saved_model.load(directory, tags=tags, options=options)
+            return tf.saved_model.load(path, tags=tags, options=options)
         except HubError:
             raise
         except Exception as err:

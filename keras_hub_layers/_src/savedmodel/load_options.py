@@ -31,6 +31,12 @@ def load_options(options: Any) -> Any:
     return tf.saved_model.LoadOptions(**options)
 
 
+def skip_checkpoint(options: Any) -> Any:
+    """Load options that leave all variables as they are, and are else those given, or the defaults for `None`."""
+    given = {} if options is None else {name: getattr(options, name) for name in _OPTIONS}
+    return tf.saved_model.LoadOptions(**{**given, "experimental_skip_checkpoint": True})
+
+
 def options_config(options: Any) -> dict[str, Any] | None:
     """The JSON form of load options: what differs from the defaults; `None` for none."""
     if options is None or isinstance(options, Mapping):

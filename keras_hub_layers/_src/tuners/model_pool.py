@@ -58,7 +58,7 @@ class ModelPool:
             if models and not is_path:
                 raise _object_in_use(handle)
             layer = hub_layer.HubLayer(handle, **kwargs)
-            models.append(_PooledModel(layer.resolved_object, _values(layer), weakref.ref(layer)))
+            models.append(_PooledModel(access.loaded_object(layer), _values(layer), weakref.ref(layer)))
             return layer
         if is_path:  # config and error texts go on naming the handle
             handle = serialization.LoadedHandle(os.fspath(handle), free.obj)

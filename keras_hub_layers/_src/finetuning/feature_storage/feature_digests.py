@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.finetuning.arguments import fit_data
-from keras_hub_layers._src.layers import hub_layer
+from keras_hub_layers._src.layers import access, hub_layer
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers.errors import TrainingError
 
@@ -101,7 +101,7 @@ def of_layer(layer: keras.layers.Layer) -> str:
             fix="finetuning.features(layer, data)   # without cache: in memory",
         ) from err
     for entry in parts:
-        source = source_lib.source_of(entry.resolved_object) if isinstance(entry, hub_layer.HubLayer) else None
+        source = access.source(entry) if isinstance(entry, hub_layer.HubLayer) else None
         if source is not None:
             digest.update(f"{source.digest} {source_lib.digest_of_assets(source)}".encode())
     for weight in layer.weights:

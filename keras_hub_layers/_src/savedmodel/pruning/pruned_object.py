@@ -1,0 +1,242 @@
+"""Objects of which only a part is loaded: how the part is loaded, and how the whole is when somebody asks for it."""
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
+from keras_hub_layers import errors
+from keras_hub_layers._src.resolve import environment
+from keras_hub_layers._src.savedmodel import source as source_lib
+from keras_hub_layers._src.savedmodel.checkpoints.keys import PREFIX
+from keras_hub_layers._src.savedmodel.checkpoints.restore import restore
+from keras_hub_layers._src.savedmodel.graphs import ops
+from keras_hub_layers._src.savedmodel.load_options import skip_checkpoint
+from keras_hub_layers._src.savedmodel.protos.messages import message
+from keras_hub_layers._src.savedmodel.pruning.prune import Pruned, copy_part, prune
+from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood, Use, children, without_optimizers
+
+__all__ = ["load_used", "saved_graph", "whole_object", "whole_object_if_loaded"]
+
+
+# (directory, `tf.saved_model.LoadOptions` or `None`, protobufs of type `MetaGraphDef`) -> loaded object
+Loader = Callable[[str, Any, list[Any]], Any]
+
+_ATTRIBUTE = "_keras_hub_layers_whole"
+_log = logging.getLogger("keras_hub_layers")
+_lock = threading.RLock()
+
+
+class _Whole:
+    """The whole of which an object is a part.
+
+    Args:
+        obj: The part.
+        variables: Number of a node of the whole -> the variable of the part which that node is.
+        content: The graph of the whole, a serialized `MetaGraphDef`: the file may be gone when it is needed.
+        options: The `tf.saved_model.LoadOptions` of the part, or `None`.
+        load: What loads a directory.
+    """
+
+    def __init__(self, obj: Any, variables: dict[int, Any], content: bytes, options: Any, load: Loader) -> None:
+        self.part = obj
+        self.obj: Any = None  # once it is loaded
+        self._variables = variables
+        self._content = content
+        self._options = options
+        self._load = load
+
+    def graph_of(self, kind: Any) -> Any:
+        """The graph of the whole, in a class of protobufs of type `MetaGraphDef`."""
+        return kind.FromString(self._content)
+
+    def load(self) -> Any:
+        """Load the whole with the variables of the part, which keep their values."""
+        source = source_lib.source_of(self.part)
+        assert source is not None
+        graph, options = self.graph_of(meta_graph_pb2.MetaGraphDef), self._options
+        nodes = graph.object_graph_def.nodes
+        others = [n for n, node in enumerate(nodes) if node.HasField("variable") and n not in self._variables]
+        if source_lib.has_changed(source) and source.assets:
+            raise _replaced_error(source)
+        if others and (source_lib.has_changed(source) or not os.path.isdir(source.directory)):
+            errors.warn(_lost_optimizer(source))
+            pruned = copy_part(graph, without_optimizers(graph), source.directory)
+            others = []
+        else:
+            pruned = Pruned(graph, tuple(range(len(nodes))))
+            for asset in graph.asset_file_def:
+                asset.filename = os.path.join(os.path.abspath(source.directory), "assets", asset.filename)
+        values = [variable.read_value() for variable in self._variables.values()] if others else []
+        try:
+            with _hand_out(pruned, self._variables):
+                whole = _load_graph(pruned, options, self._load)
+            if others and not getattr(options, "experimental_skip_checkpoint", False):
+                prefix = os.path.join(source.directory, PREFIX)
+                tf.train.Checkpoint(root=whole).read(prefix).assert_existing_objects_matched()
+        finally:
+            for variable, value in zip(self._variables.values(), values, strict=False):
+                variable.assign(value)
+        source_lib.attach_source(whole, source)
+        return whole
+
+
+def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loader) -> Any | None:
+    """Load the part of a SavedModel that a layer uses; `None` where the whole has to be loaded, or may as well be.
+
+    Args:
+        meta: The graphs of the SavedModel, protobufs of type `MetaGraphDef`.
+        directory: The SavedModel.
+        use: What the layer calls.
+        options: A `tf.saved_model.LoadOptions`, or `None`.
+        load: What loads a directory.
+    """
+    try:
+        _check_can_be_pruned(meta, directory, options)
+        pruned = prune(meta[0], use, directory, is_forced=environment.pruning() == "always")
+        obj = _load_graph(pruned, options, load)
+        variables = _variables_of(obj, pruned)
+        if not getattr(options, "experimental_skip_checkpoint", False):
+            _restore(obj, directory, variables.values())
+    except NotUnderstood as reason:
+        _log.debug("%s is loaded whole: %s.", directory, reason)
+        return None
+    except Exception as err:
+        _log.debug("%s is loaded whole, since its part could not be loaded.", directory, exc_info=err)
+        return None
+    setattr(obj, _ATTRIBUTE, _Whole(obj, variables, meta[0].SerializeToString(), options, load))
+    return obj
+
+
+def whole_object(obj: Any) -> Any:
+    """The whole of which an object is a part, loaded when it is first asked for; of any other object itself.
+
+    Raises:
+        errors.LoadError: It cannot be loaded, since its files were changed.
+    """
+    whole = _whole_of(obj)
+    if whole is None:
+        return obj
+    with _lock:
+        if whole.obj is None:
+            with tf.init_scope():
+                whole.obj = whole.load()
+            setattr(whole.obj, _ATTRIBUTE, whole)  # files that live as long as the part are its own too
+    return whole.obj
+
+
+def whole_object_if_loaded(obj: Any) -> Any:
+    """The whole of which an object is a part, if somebody has asked for it; else the object."""
+    whole = _whole_of(obj)
+    return obj if whole is None or whole.obj is None else whole.obj
+
+
+def saved_graph(obj: Any) -> Any | None:
+    """The graph of the whole of which an object is a part, in the schema of `messages`; `None` for any other object."""
+    whole = _whole_of(obj)
+    return None if whole is None or whole.obj is obj else whole.graph_of(message("MetaGraphDef"))
+
+
+def _whole_of(obj: Any) -> _Whole | None:
+    whole = getattr(obj, _ATTRIBUTE, None)
+    return whole if isinstance(whole, _Whole) else None
+
+
+def _check_can_be_pruned(meta: list[Any], directory: str, options: Any) -> None:
+    """Refuse what TensorFlow loads in another way, or where a directory of links would not do."""
+    if environment.pruning() == "never":
+        raise NotUnderstood("KERAS_HUB_LAYERS_PRUNE says so")
+    if len(meta) != 1 or not meta[0].HasField("object_graph_def"):
+        raise NotUnderstood("it has the form of TensorFlow 1")
+    if not os.path.isdir(directory):
+        raise NotUnderstood("it is on a remote file system")
+    if tf.distribute.has_strategy():
+        raise NotUnderstood("it is loaded in the scope of a distribution strategy")
+    if getattr(options, "experimental_io_device", None) or getattr(options, "experimental_load_function_aliases", None):
+        raise NotUnderstood("its options speak of devices or aliases")
+    missing = ops.missing_ops(ops.custom(meta[0]))
+    if missing:
+        raise NotUnderstood(f"it has ops that are not registered: {missing}")
+
+
+def _load_graph(pruned: Pruned, options: Any, load: Loader) -> Any:
+    """Load a graph whose variables get no values yet."""
+    with tempfile.TemporaryDirectory(prefix="keras_hub_layers_") as folder:
+        with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
+            model = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[pruned.meta_graph])
+            file.write(model.SerializeToString())
+        return load(folder, skip_checkpoint(options), [pruned.meta_graph])
+
+
+def _restore(obj: Any, directory: str, variables: Iterable[Any]) -> None:
+    """Give variables the values of the checkpoint, all of them.
+
+    Raises:
+        NotUnderstood: The checkpoint has no value for one.
+    """
+    with tf.init_scope():
+        restored = {id(variable) for variable in restore(directory, obj)}
+    if any(id(variable) not in restored for variable in variables):
+        raise NotUnderstood("its checkpoint has no value for a variable at the place of that")
+
+
+def _variables_of(obj: Any, pruned: Pruned) -> dict[int, Any]:
+    """Number of a node of the whole graph -> the variable of the loaded part which that node is."""
+    nodes, live, waiting = pruned.meta_graph.object_graph_def.nodes, {0: obj}, [0]
+    while waiting:
+        place = waiting.pop()
+        below = tf.train.TrackableView.children(live[place])
+        for name, child in children(nodes[place]).items():
+            if child not in live and name in below:
+                live[child] = below[name]
+                waiting.append(child)
+    variables = {
+        number: live[place]
+        for place, number in enumerate(pruned.numbers)
+        if nodes[place].HasField("variable") and isinstance(live.get(place), tf.Variable)
+    }
+    if len(variables) < sum(node.HasField("variable") for node in nodes):
+        raise NotUnderstood("a variable of its part is at no place of its own")
+    return variables
+
+
+@contextlib.contextmanager
+def _hand_out(pruned: Pruned, variables: dict[int, Any]) -> Iterator[None]:
+    """Have TensorFlow take these variables, by the numbers of their nodes, where it would make new ones."""
+    by_name = {}
+    for node, number in zip(pruned.meta_graph.object_graph_def.nodes, pruned.numbers, strict=True):
+        if number in variables:
+            node.variable.name = f"keras_hub_layers_variable_{number}"
+            by_name[node.variable.name] = variables[number]
+
+    def creator(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
+        variable = by_name.get(kwargs.get("name", ""))
+        return next_creator(**kwargs) if variable is None else variable
+
+    with tf.variable_creator_scope(creator):
+        yield
+
+
+def _replaced_error(source: source_lib.Source) -> errors.LoadError:
+    return errors.LoadError(
+        "The SavedModel that the layer was made from has been replaced by another one, so that what the layer does "
+        "not use cannot be loaded any more.",
+        expected="the saved_model.pb and assets that were loaded",
+        received="other ones",
+        where=f"{source.directory} (handle {source.handle!r})",
+        fix="obj = keras_hub_layers.load(handle)   # loads the whole at once, before it is replaced\n"
+        "layer = HubLayer(obj)",
+    )
+
+
+def _lost_optimizer(source: source_lib.Source) -> str:
+    return (
+        f"The SavedModel at {source.directory!r} is gone, and with it the state of its optimizer: the object that is "
+        "loaded now has none."
+    )
