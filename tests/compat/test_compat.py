@@ -45,6 +45,23 @@ def test_the_writing_of_a_file_is_seen_and_get_config_is_not_told_of_it(tmp_path
     assert list(inspect.signature(keras.layers.Layer.get_config).parameters) == ["self"]
 
 
+def test_keras_still_reads_every_property_of_a_layer_when_weights_are_saved(tmp_path):
+    seen = []
+
+    class Layer(keras.layers.Layer):
+        @property
+        def takes_long(self):
+            seen.append(saving.is_walking_attributes())
+
+    model = keras.Sequential([keras.Input((1,)), Layer()])
+    _ = model.layers[-1].takes_long
+    assert seen == [False]
+    model.save_weights(tmp_path / "model.weights.h5")
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert len(seen) > 1
+    assert set(seen[1:]) == {True}
+
+
 def test_keras_still_puts_the_arguments_behind_an_error_that_does_not_ask_to_be_left_alone():
     class Left(ValueError):
         pass

@@ -1,9 +1,7 @@
 """A layer that loads what it uses is the layer that loads all: outputs, gradients, losses, state, files, errors."""
 
 import logging
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import keras
@@ -28,7 +26,7 @@ TRAINED, ALL = {"trainable": True}, {"trainable": True, "unfreeze": "."}
 CASES = [
     (producers.half_plus_one, (False,), COLUMN, TRAINED),
     (producers.half_plus_one, (True,), COLUMN, TRAINED),
-    (producers.half_plus_one, (True,), {"input_1": COLUMN}, {"signature": "serving_default", "output_key": "plus_1"}),
+    (producers.half_plus_one, (True,), COLUMN, {"signature": "serving_default", "output_key": "plus_1"}),
     (producers.batch_norm, (False,), COLUMN, TRAINED),
     (producers.batch_norm, (True,), COLUMN, TRAINED),
     (producers.text_length, (False,), [["a"], ["bcd"]], TRAINED),
@@ -99,7 +97,12 @@ def measured(layer, inputs, directory):
 
 
 def files(directory):
-    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+    """Path -> bytes, without the card: what it says of a live object changes once a gradient was taken of that."""
+    return {
+        str(p.relative_to(directory)): p.read_bytes()
+        for p in sorted(directory.rglob("*"))
+        if p.is_file() and p.name != "README.md"
+    }
 
 
 def check_same(first, second):
@@ -272,12 +275,14 @@ def mutable_table(directory):
         (producers.multiply, {"load_options": {"experimental_io_device": "/job:localhost"}}, "its options speak of"),
     ],
 )
-def test_what_is_not_understood_is_loaded_whole_and_the_log_says_why(produced, pruning, caplog, producer, arguments, reason):
+def test_what_is_not_understood_is_loaded_whole_and_the_log_says_why(
+    produced, pruning, caplog, producer, arguments, reason
+):
     pruning("always")
     with caplog.at_level(logging.DEBUG, "keras_hub_layers"):
         layer = layers.HubLayer(produced(producer), **arguments)
     assert not is_part(layer)
-    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert [record.levelname for record in caplog.records if record.name == "keras_hub_layers"] == ["DEBUG"]
     assert reason in caplog.text
 
 
@@ -312,15 +317,17 @@ def test_variables_are_not_restored_where_the_options_say_so(produced, pruning):
 
 
 ZOO = [
-    ("mlperf_tiny_kws", (2, 49, 10, 1), TRAINED),
+    ("mlperf_tiny_kws", (2, 49, 10, 1), {"arguments": {"training": False}, **TRAINED}),  # its dropout has no seed
     ("bfcnn_resnet_1x6", (1, 16, 16, 3), {}),
-    ("serving_half_plus_two_tf2", (3, 1), {"signature": "serving_default", "output_key": "y"}),
+    ("serving_half_plus_two_tf2", (1,), {"signature": "serving_default", "output_key": "y"}),
 ]
 
 
 @pytest.mark.parametrize(("name", "shape", "arguments"), ZOO)
 def test_a_part_of_a_model_of_others_is_the_whole(zoo, pruning, tmp_path, name, shape, arguments):
     inputs, results = np.random.default_rng(0).random(shape).astype("float32"), []
+    if name == "bfcnn_resnet_1x6":
+        inputs = (255 * inputs).astype("uint8")
     for mode in ("auto", "never"):
         pruning(mode)
         keras.backend.clear_session()

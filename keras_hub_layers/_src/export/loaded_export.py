@@ -160,8 +160,8 @@ def _describe(info: interface.Interface, name: str) -> model_card.Facts:
     return model_card.Facts(
         title=info.handle.rstrip("/").rpartition("/")[2] or name,
         origin=info.handle,
-        inputs={name: str(spec) for name, spec in signature.inputs.items()} if signature else {},
-        outputs={name: str(spec) for name, spec in signature.outputs.items()} if signature else {},
+        inputs={name: str(spec) for name, spec in sorted(signature.inputs.items())} if signature else {},
+        outputs={name: str(spec) for name, spec in sorted(signature.outputs.items())} if signature else {},
         traces=tuple(map(str, info.traces)),
         fine_tunable=info.fine_tunable,
         reason=info.reason,

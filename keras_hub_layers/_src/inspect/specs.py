@@ -31,7 +31,7 @@ class Spec:
 def spec_of(spec: Any) -> Any:
     """The `Spec` form of a nest of tensors or specs of them, described or of TensorFlow; other values as they are."""
     if isinstance(spec, Mapping):
-        return {key: spec_of(value) for key, value in spec.items()}
+        return {key: spec_of(spec[key]) for key in sorted(spec, key=str)}  # a file keeps no order
     kind: Any = kind_of(spec)
     if kind:
         return Spec(lengths_of(spec.shape), spec.dtype.name, kind)

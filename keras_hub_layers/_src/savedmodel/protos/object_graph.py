@@ -52,7 +52,7 @@ class _Objects:
 
     def contents(self, node: int) -> Contents:
         """The contents of the object at a node, or of the function that it is."""
-        root = self._children(node)
+        root = {} if self._is_function(node) else self._children(node)  # the children of a function are its traces
         function = self._function(node)
         signatures = {name: self._signature(node) for name, node in self._children(root.get("signatures")).items()}
         trainable, published = (

@@ -1,0 +1,67 @@
+"""Hypothesis: constructing a `HubLayer` takes at most 0.30 × the processor time of `tf.saved_model.load`.
+
+    python benchmarks/load.py [mobilenet | bert | DIRECTORY ...]
+
+Three sides load the same directory in turns: TensorFlow, a HubLayer that loads all (`KERAS_HUB_LAYERS_PRUNE=0`), and
+one that loads what it uses. Processor seconds, since other programs may be running; what a turn left is collected before
+the next. A directory stands for any SavedModel; the limit for these is 1.0. One that has no usable `__call__` is used
+through its signature `serving_default`.
+"""
+
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+
+import common
+import loops
+import numpy as np
+import tensorflow as tf
+
+import keras_hub_layers as khl
+from keras_hub_layers import layers
+
+LIMIT, LIMIT_OF_OTHERS = 0.30, 1.0
+ROUNDS = 5
+SIDES = ("load", "0", "auto")
+
+
+def arguments(name: str, directory: str) -> dict:
+    """The arguments of a layer that uses a SavedModel."""
+    if name in loops.OUTPUT:
+        return {"output_key": loops.OUTPUT[name]}
+    return {key: value for key, value in (khl.inspect(directory).arguments or {}).items() if key != "handle"}
+
+
+def seconds(side: str, directory: str, given: dict) -> float:
+    """Processor seconds of one load."""
+    os.environ["KERAS_HUB_LAYERS_PRUNE"] = side
+    gc.collect()
+    start = time.process_time()
+    loaded = tf.saved_model.load(directory) if side == "load" else layers.HubLayer(directory, **given)
+    took = time.process_time() - start
+    del loaded
+    return took
+
+
+def main(names: list[str]) -> int:
+    verdicts = common.Verdicts()
+    for name in names:
+        directory = common.model(name) if name in common.NAMES else name
+        given = arguments(name, directory)
+        for side in SIDES:
+            seconds(side, directory, given)
+        took = {side: np.zeros(ROUNDS) for side in SIDES}
+        for number in range(ROUNDS):
+            for side in SIDES if number % 2 else reversed(SIDES):
+                took[side][number] = seconds(side, directory, given)
+        limit = LIMIT if name in common.NAMES else LIMIT_OF_OTHERS
+        short = Path(name).name
+        verdicts.timed(f"{short}: HubLayer(directory) that loads all, against load", took["load"], took["0"], None)
+        verdicts.timed(f"{short}: HubLayer(directory), against load", took["load"], took["auto"], limit)
+    return verdicts.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(common.NAMES)))
