@@ -2,10 +2,10 @@
 
     python benchmarks/load.py [mobilenet | bert | DIRECTORY ...]
 
-Three sides load the same directory in turns: TensorFlow, a HubLayer that loads all (`KERAS_HUB_LAYERS_PRUNE=0`), and
-one that loads what it uses. Processor seconds, since other programs may be running; what a turn left is collected before
-the next. A directory stands for any SavedModel; the limit for these is 1.0. One that has no usable `__call__` is used
-through its signature `serving_default`.
+Three sides load a directory in turns: TensorFlow, a HubLayer that loads all (`KERAS_HUB_LAYERS_PRUNE=0`), and one that
+loads what it uses. Processor seconds, since other programs may be running; what a turn left is collected before the
+next. A directory stands for any SavedModel, with the limit 1.0; one without a usable `__call__` is used through
+a signature.
 """
 
 import gc

@@ -30,13 +30,16 @@ def is_saving_a_file() -> bool:
     return global_state.get_global_attribute("shared_objects/id_to_config_map") is not None
 
 
-def is_walking_attributes() -> bool:
+def is_walking_attributes(depth: int = 2) -> bool:
     """Whether a property that asks this is read by Keras while it goes through all attributes of a layer.
 
     Keras 3.8 to 3.15: `saving_lib._walk_saveable` evaluates each property of each layer whenever weights are saved or
     loaded, to find what holds weights: one that takes long is to do nothing then. No public name says so.
+
+    Args:
+        depth: How many calls up the reader of the property is. Defaults to 2: the property itself asks.
     """
-    return sys._getframe(2).f_code.co_name == "_walk_saveable"
+    return sys._getframe(depth).f_code.co_name == "_walk_saveable"
 
 
 def pass_on(error: type[Exception]) -> None:

@@ -12,10 +12,11 @@ from keras_hub_layers._src.layers.call_argument import describe_value
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.savedmodel import live_object
 from keras_hub_layers._src.savedmodel import load as load_lib
+from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers._src.savedmodel.pruning.reach import Use
 from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError
 
-__all__ = ["check_safe_mode", "load"]
+__all__ = ["check_safe_mode", "load", "whole_object"]
 
 
 def check_safe_mode(handle: Any) -> None:
@@ -69,6 +70,15 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None, piece: A
     if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
         raise _layer_as_handle(handle)
     return handle
+
+
+def whole_object(obj: Any) -> Any:
+    """What a property gives for the loaded object of a layer: the whole, but not to Keras, which reads all properties.
+
+    Raises:
+        errors.LoadError: The files of the rest were changed.
+    """
+    return obj if saving.is_walking_attributes(depth=3) else pruned_object.whole_object(obj)
 
 
 def _already_loaded_error(obj: Any, given: dict[str, Any]) -> InterfaceError:

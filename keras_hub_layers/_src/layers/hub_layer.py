@@ -23,7 +23,6 @@ from keras_hub_layers._src.layers import (
 )
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import source as source_lib
-from keras_hub_layers._src.savedmodel.pruning import pruned_object
 
 __all__ = ["HubLayer"]
 
@@ -140,7 +139,7 @@ class HubLayer(layers.OwnLosses):
                 output_key = "default"
         self._where = f"layer {self.name!r}, handle {code.format_handle(handle)}"
         with errors.add_place(self._where):
-            self._settings = arguments_lib.Settings(
+            settings = self._settings = arguments_lib.Settings(
                 handle=handle,
                 arguments=arguments_lib.plain_arguments(arguments),
                 tags=tags,
@@ -157,7 +156,6 @@ class HubLayer(layers.OwnLosses):
         self._warned: frozenset[str] = frozenset()
         with self._add_place():
             target, function = selection.choose(self._loaded, self._settings)
-            settings = self._settings
             self._choice = base.Choice(target, function, settings.arguments, output_key, settings.output_shape)
             with keras.name_scope(self.name):
                 self._executor = executor_class(self._choice, self._warn)
@@ -183,10 +181,8 @@ class HubLayer(layers.OwnLosses):
     @property
     def resolved_object(self) -> Any:
         """The loaded object; its variables are the layer's weights. What the layer does not use is loaded now."""
-        if saving.is_walking_attributes():
-            return self._loaded
         with self._add_place():
-            return pruned_object.whole_object(self._loaded)
+            return handle_argument.whole_object(self._loaded)
 
     @property
     def interface(self) -> interface.Interface:
