@@ -140,7 +140,7 @@ class KerasExport:
 
     def _sources(self) -> list[source_lib.Source]:
         """Where the SavedModels inside the model came from."""
-        sources = [source_lib.source_of(layer.resolved_object) for layer in hub_layers(self._root.layer)]
+        sources = [access.source(layer) for layer in hub_layers(self._root.layer)]
         return [source for source in sources if source is not None]
 
     def _pixel_range(self) -> str:
