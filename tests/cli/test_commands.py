@@ -293,9 +293,12 @@ def test_without_tensorflow_what_loads_says_so_and_inspect_does_without(error, p
     def fail(name):
         raise error
 
+    path = str(produced(producers.half_plus_one, True))
     monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(terminal.importlib, "import_module", fail)
-    assert main.main(["demo", str(produced(producers.half_plus_one, True))]) == 1
+    assert main.main(["inspect", path]) == 0
+    assert "fine-tunable" in capsys.readouterr().out
+    assert main.main(["demo", path]) == 1
     printed = capsys.readouterr().err
     assert "TensorFlow cannot be imported." in printed
     assert f"Received: {type(error).__name__}: {error}" in printed
