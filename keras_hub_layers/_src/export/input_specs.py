@@ -11,7 +11,7 @@ from keras_hub_layers._src.compat import models
 from keras_hub_layers._src.export import signature_names, signatures
 from keras_hub_layers.errors import ExportError
 
-__all__ = ["describe_inputs"]
+__all__ = ["built_with", "describe_inputs"]
 
 
 def describe_inputs(layer: Any, input_spec: Any = None) -> tuple[Any, list[str]]:
@@ -25,14 +25,14 @@ def describe_inputs(layer: Any, input_spec: Any = None) -> tuple[Any, list[str]]
     Raises:
         errors.ExportError: The layer does not know what it takes, or two names become one.
     """
-    symbolic = _built_with(layer) if input_spec is None else input_spec
+    symbolic = built_with(layer) if input_spec is None else input_spec
     free_batch = not any(getattr(inner, "stateful", False) for inner in models.flatten_layers(layer))
     specs = signatures.name_specs(tf.nest.map_structure(lambda value: _spec(value, layer, free_batch), symbolic))
     names = signature_names.name_inputs(specs, [getattr(value, "name", None) for value in tf.nest.flatten(symbolic)])
     return specs, names
 
 
-def _built_with(layer: Any) -> Any:
+def built_with(layer: Any) -> Any:
     """The layer's one input as it was built: symbolic tensors, or specs of the shapes that Keras remembers."""
     if isinstance(layer, keras.Sequential):
         if getattr(layer, "inputs", None):

@@ -194,9 +194,10 @@ def check_names(layer: keras.layers.Layer) -> None:
     only when it was called.
     """
     try:
-        specs, names = input_specs.describe_inputs(layer)
+        symbolic = input_specs.built_with(layer)
     except ExportError:
         return
+    specs, names = input_specs.describe_inputs(layer, symbolic)
     signature_names.expand(names, tf.nest.flatten(specs))
     graph = models.graph_of(layer)
     if graph is not None:

@@ -178,4 +178,4 @@ def check_learning_rate(model: Any) -> None:
 
 def learning_rate_of(model: Any) -> float:
     """The learning rate of a compiled model now."""
-    return float(model.optimizer.learning_rate)
+    return float(keras.ops.convert_to_tensor(model.optimizer.learning_rate))  # under a strategy too
