@@ -178,4 +178,8 @@ def check_learning_rate(model: Any) -> None:
 
 def learning_rate_of(model: Any) -> float:
     """The learning rate of a compiled model now."""
-    return float(keras.ops.convert_to_tensor(model.optimizer.learning_rate))  # under a strategy too
+    rate = model.optimizer.learning_rate
+    try:
+        return float(rate)
+    except TypeError:  # the variable of a strategy
+        return float(np.asarray(keras.ops.convert_to_numpy(rate)))

@@ -252,8 +252,8 @@ class Unfreeze(keras.callbacks.Callback):
         if names and comparing and len(ahead | first) > 1:
             warn(
                 f"Unfreeze: the SavedModels of {names} publish regularization losses, which are part of 'loss' and "
-                f"'val_loss' only while they are trained, so {' and '.join(comparing)} compares epochs that are not "
-                "alike. To compare them by the loss of the data:\n"
+                f"'val_loss' only while they are trained, so {' and '.join(comparing)} "
+                "compares epochs that are not alike. To compare them by the loss of the data:\n"
                 "callbacks=[callbacks.DataLoss(), callbacks.Unfreeze(schedule), "
                 "keras.callbacks.EarlyStopping('val_data_loss', mode='min')]"
             )
