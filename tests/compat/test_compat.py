@@ -5,6 +5,7 @@ import copy
 import gc
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import layers
-from keras_hub_layers._src.compat import adopted_variables, fit, models, optimizers, saving, tensorflow
+from keras_hub_layers._src.compat import adopted_variables, fit, models, optimizers, saving, tensorflow, workers
 from keras_hub_layers._src.compat import layers as layers_module
 
 
@@ -348,6 +349,28 @@ def test_the_strategy_of_a_scope_and_of_a_model_are_known():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     assert models.strategy_scope(model) is not None
     assert tensorflow.current_strategy() is model.distribute_strategy
+
+
+def test_the_version_is_that_of_the_installed_tensorflow(monkeypatch):
+    tensorflow.installed_version.cache_clear()
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    assert tensorflow.installed_version() == tf.__version__
+
+
+def test_what_workers_tell_comes_back_in_their_order_and_a_strategy_alone_has_none():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    assert workers.workers_of(strategy) is None
+    alone = workers.Workers(strategy, index=0, count=1)
+    assert alone.is_chief
+    assert alone.gather(b"told") == [b"told"]
+    with strategy.scope():
+        mean = tf.Variable(
+            2.0, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.MEAN
+        )
+    with alone.read_once([mean]):
+        assert strategy.reduce is not type(strategy).reduce
+        assert float(mean.numpy()) == 2.0
+    assert "reduce" not in vars(strategy)  # the strategy's own again: still there, and still what a read calls
 
 
 def test_each_function_of_compat_says_its_versions_and_is_named_in_a_test():

@@ -45,14 +45,6 @@ def start_epoch(model: Any, initial_epoch: int) -> int:
     return getattr(model, "_initial_epoch", None) or initial_epoch
 
 
-def resume_at(model: Any, epoch: int | None) -> None:
-    """Have the next training loop of a model start at an epoch, as `BackupAndRestore` does (`start_epoch`).
-
-    Keras 3.8 to 3.15: `fit` reads `_initial_epoch`, and no public name sets it from outside of `fit`.
-    """
-    model._initial_epoch = epoch
-
-
 def _build_from_one_replica(build: Callable[..., None]) -> Callable[..., None]:
     def _maybe_symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
         strategy = self._distribute_strategy

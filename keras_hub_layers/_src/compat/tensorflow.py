@@ -233,9 +233,10 @@ _METADATA = re.compile(r"(?:tensorflow(?:_cpu|_macos|_rocm)?|tf_nightly)-(\d[^-]
 
 @functools.cache
 def installed_version() -> str:
-    """Version of the installed TensorFlow, where it has not been imported by the name of the folder with its metadata.
+    """Version of the installed TensorFlow: by the name of the folder with its metadata, where it was not imported.
 
-    `importlib.metadata` says the same in as much time as it takes to read a SavedModel.
+    TensorFlow 2.18 to 2.21, in each of its packages. `importlib.metadata` says the same in as much time as it takes to
+    read a SavedModel.
     """
     spec = None if "tensorflow" in sys.modules else importlib.util.find_spec("tensorflow")
     if spec is not None and spec.origin is not None:

@@ -17,6 +17,9 @@ _LONGEST = 8192  # bytes of what one worker may tell at once: all send equally m
 class Workers:
     """The workers of a strategy, of which this process is one.
 
+    TensorFlow 2.18 to 2.21: a variable that is synchronized on reading waits for all workers at each read, and nothing
+    public lets one worker read it alone. `read_once` puts its own `reduce` on the strategy for that.
+
     Attributes:
         strategy: The strategy.
         index: The number of this worker; the chief has 0.
