@@ -112,11 +112,18 @@ def trace_info(trace: Trace) -> TraceInfo:
     arguments = {name: spec_of(value) for name, value in trace.arguments.items()}
     training = arguments.pop("training", None)
     return TraceInfo(
-        inputs=spec_of(trace.inputs),
+        inputs=_inputs_of(trace),
         outputs=spec_of(trace.outputs),
         training="tensor" if isinstance(training, Spec) else training,
         arguments={name: value for name, value in arguments.items() if value is not None},
     )
+
+
+def _inputs_of(trace: Trace) -> Any:
+    """The specs of the inputs: a dict in the order of its keys, or of the function's own arguments."""
+    if trace.keywords:
+        return {name: spec_of(value) for name, value in trace.inputs.items()}
+    return spec_of(trace.inputs)
 
 
 def signature_info(function: Function) -> SignatureInfo:
