@@ -324,6 +324,7 @@ def read_only(tmp_path):
 def test_a_read_only_cache_answers_what_it_holds_and_says_what_it_cannot(read_only):
     code = f"""
 import os
+import filelock  # before the change of user, who may not be allowed to read Python's own files
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers.errors import ResolveError
 if os.getuid() == 0:
