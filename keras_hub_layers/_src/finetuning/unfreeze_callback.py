@@ -266,11 +266,9 @@ class Unfreeze(keras.callbacks.Callback):
         phase = {"epoch": epoch, "which": which, "parameters": count, "learning_rate": rate}
         vars(model.history).setdefault("phases", []).append(phase)
         if self.verbose:
-            names = ", ".join(repr(layer.name) for layer in self._layers())
-            trained = f"{names} is frozen" if which is None else f"{which!r} of {names} is trained"
             rising = f", after {self.warmup} batches" if self._is_rising else ""
             sys.stdout.write(
-                f"\nUnfreeze: epoch {epoch + 1}: {trained}; {count:,} parameters of the model are trained, "
+                f"\nUnfreeze: epoch {epoch + 1}: {which!r} of the layer, {count:,} parameters of the model train, "
                 f"learning rate {rate:.3g}{rising}\n"
             )
 
