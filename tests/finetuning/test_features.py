@@ -411,7 +411,7 @@ def test_long_rows_of_texts_are_read_to_their_end(counted):
 REPLICAS = """
 import sys
 import keras, numpy as np, tensorflow as tf
-from keras_hub_layers import errors, finetuning, layers
+from keras_hub_layers import finetuning, layers
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -420,15 +420,12 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     layer = layers.HubLayer(sys.argv[1])
     model = keras.Sequential([keras.Input((1,)), layer])
     for part in (layer, model):
-        try:
-            finetuning.features(part, x)
-        except errors.TrainingError as err:
-            print("after the block `with strategy.scope():`" in err.fix)
+        print(finetuning.features(part, x).ravel().tolist())
 print(finetuning.features(layer, x).ravel().tolist())
 """
 
 
-def test_within_the_scope_of_two_replicas_features_are_refused_and_after_it_they_are_right(produced):
+def test_within_the_scope_of_two_replicas_and_after_it_features_are_right(produced):
     command = [sys.executable, "-c", REPLICAS, produced(producers.half_plus_one)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-3:] == ["True", "True", "[1.0, 1.5, 2.0, 2.5]"]
+    assert done.stdout.splitlines()[-3:] == ["[1.0, 1.5, 2.0, 2.5]"] * 3

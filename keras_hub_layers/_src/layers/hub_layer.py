@@ -215,7 +215,7 @@ class HubLayer(layers.OwnLosses):
             with self._add_place():
                 matches = unfreeze_patterns.matcher(wanted, names)
         self._train_only(wanted, matches)
-        self._ignores_unfreeze = wanted is not None and not self.trainable
+        self._ignores_unfreeze = wanted is not None and not self.trainable and self._executor.has_lists
 
     def _train_only(self, patterns: tuple[str, ...] | None, matches: Callable[[str], bool] | None) -> None:
         """Set what is trained while `trainable`: the variables whose names match, which these patterns select."""
