@@ -178,7 +178,7 @@ class KerasExport:
             return signatures.refuse_signatures(list(self._given), error)
         fix = 'khl.export(model, "directory", input_spec=tf.TensorSpec([None, 8], tf.float32))   # what it takes'
         if self._is_described:
-            fix = "tf.function(model)(x[:1])   # must run: a SavedModel holds a graph. keras.ops do it, NumPy does not"
+            fix = "tf.function(model)(x[:1])   # must run in a graph: with keras.ops instead of NumPy"
         return ExportError(
             "The model cannot be traced for export.",
             expected=f"a model that can be called with {tf.nest.map_structure(str, self._root.specs)}",

@@ -40,8 +40,8 @@ def refuse_page(handle: Handle) -> None:
     if handle.kaggle is None and match and match[2] and not handle.is_archive:
         raise _page(
             handle,
-            f"HubLayer('https://www.kaggle.com/models/{match[3]}/{match[4]}/tensorFlow2/VARIATION/1')\n"
-            "# VARIATION: open the page, choose the framework TensorFlow 2, and take the address from there",
+            "# VARIATION: open the page, choose the framework TensorFlow 2, and take the address from there\n"
+            f"HubLayer('https://www.kaggle.com/models/{match[3]}/{match[4]}/tensorFlow2/VARIATION/1')",
         )
 
 
@@ -60,7 +60,7 @@ def refuse_framework(handle: Handle) -> None:
         expected="a variation for tensorFlow2, or for tensorFlow1 if it is to be used as it is",
         received=f"a variation for {model.framework}",
         where=repr(display(handle.text)),
-        fix=f"HubLayer({display(meant)!r})   # the model's page says whether there is such a variation, and its name",
+        fix=f"# the model's page says whether there is such a variation, and its name\nHubLayer({display(meant)!r})",
     )
 
 
