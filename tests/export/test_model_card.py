@@ -47,6 +47,13 @@ def test_the_head_names_the_base_model_and_its_licence_for_the_hubs(tmp_path):
     assert model_card.licence_of(str(tmp_path / "nothing")) == ""
 
 
+def test_a_handle_that_is_none_any_more_does_not_stop_the_card():
+    facts = dataclasses.replace(FACTS, origin="no scheme://of any kind", parts=("hf://owner/repo",))
+    text = model_card.make_card(facts, model_card.Training())
+    assert "Fine-tuned from `no scheme://of any kind`." in text
+    assert "base_model:\n- owner/repo\n" in text
+
+
 def test_licences_that_differ_are_left_to_the_author():
     facts = dataclasses.replace(FACTS, licences=("mit", "gpl-3.0"))
     assert "license:" not in model_card.make_card(facts, model_card.Training())

@@ -65,6 +65,16 @@ def test_the_trial_ends_where_the_loss_diverges(produced):
     assert 1e-4 <= found.suggestion < 10
 
 
+def test_targets_may_stand_beside_the_data(produced):
+    model, given = model_of(produced(producers.half_plus_one)), {"start": 1e-3, "end": 1e-1, "steps": 10}
+    assert finetuning.lr_find(model, X, Y, **given) == finetuning.lr_find(model, (X.tolist(), Y.tolist()), **given)
+
+
+def test_a_layer_alone_is_answered_with_a_model_around_it(produced):
+    with pytest.raises(errors.TrainingError, match=r"(?s)layer alone cannot be trained.*lr_find.*keras\.Sequential"):
+        finetuning.lr_find(layers.HubLayer(produced(producers.half_plus_one)), X)
+
+
 def test_a_frozen_layer_stays_frozen(produced):
     model = model_of(produced(producers.half_plus_one), trainable=False)
     assert len(finetuning.lr_find(model, (X, Y), start=1e-5, end=1e-3, steps=10).rates) == 10

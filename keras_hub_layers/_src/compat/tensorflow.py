@@ -41,7 +41,7 @@ def watch_variables(variables: Iterable[Any], is_trained: Callable[[Any], bool])
                     replica._trainable = before
 
 
-# id of a variable -> how many blocks are inside `watched`, and its own flag
+# id of a variable -> how many blocks are inside `watch_variables`, and its own flag
 _changed: dict[int, tuple[int, bool]] = {}
 
 

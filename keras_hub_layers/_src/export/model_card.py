@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from keras_hub_layers._src.resolve import handles
 from keras_hub_layers._src.text.words import readable
+from keras_hub_layers.errors import HandleError
 
 __all__ = ["NAME", "Facts", "Training", "is_untouched", "licence_of", "make_card", "write_card"]
 
@@ -150,8 +151,7 @@ def licence_of(directory: str) -> str:
 
 def _head(facts: Facts) -> str:
     """The metadata in YAML."""
-    repositories = [handles.parse(handle).hugging_face for handle in filter(None, (facts.origin, *facts.parts))]
-    bases = list(dict.fromkeys(model.repo for model in repositories if model))
+    bases = list(dict.fromkeys(filter(None, map(_repository, (facts.origin, *facts.parts)))))
     licences = list(dict.fromkeys(filter(None, facts.licences)))
     lines = [
         "library_name: tensorflow",
@@ -160,6 +160,15 @@ def _head(facts: Facts) -> str:
         *([f"license: {licences[0]}"] if len(licences) == 1 else []),
     ]
     return "\n".join(["---", *lines, "---"])
+
+
+def _repository(handle: str) -> str:
+    """The repository of Hugging Face in a handle; `""` for another handle, and for what is none any more."""
+    try:
+        model = handles.parse(handle).hugging_face
+    except HandleError:
+        return ""
+    return model.repo if model else ""
 
 
 def _epochs(epochs: Sequence[Mapping[str, float]], limit: int = 20) -> str:

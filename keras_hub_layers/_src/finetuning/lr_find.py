@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.compat import models
-from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays
+from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays, as_pair
+from keras_hub_layers._src.finetuning.arguments.targets import check_model
 from keras_hub_layers._src.finetuning.optimizer_slots import check_compiled, check_learning_rate
 from keras_hub_layers._src.plots.learning_rates import LearningRates
 from keras_hub_layers._src.public import public
@@ -24,6 +25,7 @@ _SMOOTHING = 0.9
 def lr_find(
     model: keras.Model,
     data: Any,
+    y: Any = None,
     *,
     start: float = 1e-7,
     end: float = 10.0,
@@ -38,8 +40,10 @@ def lr_find(
     Args:
         model: A compiled model; its optimizer has a float learning rate. What is trainable now is what is tried: call
             `finetuning.unfreeze` before, to find a rate for the time after unfreezing.
-        data: What `fit` takes as `x` (a dataset), or a tuple `(x, y)` or `(x, y, sample_weight)`. It is read again
-            from the start where it ends before `steps` batches.
+        data: What `fit` takes as `x` (a dataset, or inputs), or a tuple `(x, y)` or `(x, y, sample_weight)`; data
+            frames, and lists and arrays of texts, are welcome. It is read again from the start where it ends before
+            `steps` batches.
+        y: Targets, where the data are inputs alone. Defaults to `None`.
         start: The first learning rate. Defaults to 1e-7, as fastai's `lr_find`.
         end: The last one. Defaults to 10.
         steps: How many are tried, one for each batch; at least 10. Defaults to 100.
@@ -67,8 +71,10 @@ def lr_find(
     - [Cyclical learning rates for training neural networks, Smith 2017](https://arxiv.org/abs/1506.01186)
     - [fastai: `Learner.lr_find`](https://docs.fast.ai/callback.schedule.html#learner.lr_find)
     """
+    check_model(model, "finetuning.lr_find(model, data)")
     with add_place(f"lr_find, model {model.name!r}"):
         _check(model, start, end, steps)
+        data = as_pair(data, y)
         x, *rest = map(as_arrays, data) if isinstance(data, tuple) else (data,)
         arguments = {**dict(zip(("y", "sample_weight"), rest, strict=False)), **kwargs}
         trial = _Trial(start, (end / start) ** (1 / (steps - 1)), steps)

@@ -12,7 +12,7 @@ __all__ = ["arms_of", "holds", "try_each_first"]
 Arm = dict[str, Any]
 
 
-# Their first trials are random; a grid tries all arms itself, and another oracle may mean its choice.
+# Their first trials are random. A grid has an order of its own, and another oracle may mean its choice.
 _RANDOM = tuple(
     getattr(keras_tuner.oracles, name)
     for name in ("RandomSearchOracle", "BayesianOptimizationOracle", "HyperbandOracle")
