@@ -246,6 +246,35 @@ def test_doctor_of_the_installation_ends_with_a_count(monkeypatch, capsys):
     assert data["findings"][1] == {"topic": "cache", "level": "warning", "text": "full", "fix": "rm x"}
 
 
+def test_doctor_shows_each_finding_on_a_terminal_as_soon_as_it_is_known(monkeypatch, capsys):
+    def check():
+        yield Finding("Python", "ok", "3.11")
+        shown.append(capsys.readouterr().out)
+        yield Finding("tensorflow-text", "warning", "old", "pip install x")
+
+    shown = []
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(installation, "check", check)
+    monkeypatch.setattr(cache_and_network, "check", list)
+    assert main.main(["doctor"]) == 0
+    assert shown == ["ok       Python           3.11\n"]
+    assert capsys.readouterr().out == (
+        "warning  tensorflow-text  old\n                          pip install x\n\nno problems, 1 warning\n"
+    )
+
+
+def test_doctor_of_a_handle_shows_what_a_list_of_findings_would(produced, monkeypatch, capsys):
+    handle = produced(producers.half_plus_one, True)
+    main.main(["doctor", handle])
+    at_the_end = capsys.readouterr().out
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    main.main(["doctor", handle])
+    assert capsys.readouterr().out == at_the_end
+
+
 def test_doctor_sees_this_installation_in_a_process_of_its_own(monkeypatch):
     monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
     done = run("doctor", "--json")

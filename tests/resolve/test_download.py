@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -12,9 +13,12 @@ from contextlib import suppress
 import pytest
 import requests
 from faults import ETAG, FaultyServer
+from terminals import Terminal
 
+from keras_hub_layers._src.resolve import download as download_module
 from keras_hub_layers._src.resolve.download import download
 from keras_hub_layers._src.resolve.http.bounds import Bounds
+from keras_hub_layers._src.text import progress
 from keras_hub_layers.errors import ChecksumError, DownloadError, HandleNotFoundError, HubError
 
 PAYLOAD = b"\x1f\x8b" + random.Random(0).randbytes(300_000)
@@ -357,6 +361,17 @@ def test_a_bar_is_shown_when_asked_for_and_not_otherwise(server, path, capsys, m
     out, err = capsys.readouterr()
     assert out == ""
     assert "302.0/302.0" in err or "300.0/300.0" in err
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_terminal_shows_bar_size_and_speed_however_long_the_url_is(server, path, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(download_module, "_SHOW_AFTER", 0)
+    with progress.write_to(Terminal()) as terminal:
+        fetch(server, "ok/a-long-name/of-a-model" + "/and-a-part-of-it" * 5 + "?signature=1234", path)
+    state = terminal.screen()
+    assert len(state) < columns
+    assert re.fullmatch(r"127\S*…\S*-of-it  ━+  300\.0/300\.0 kB  [\d.]+ .?B/s  \d:\d\d", state)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is read from /proc")

@@ -3,6 +3,7 @@
 import pytest
 
 from keras_hub_layers._src.resolve import environment
+from keras_hub_layers._src.text import progress
 from keras_hub_layers.errors import HandleError, ResolveError
 
 NUMBERS = {
@@ -35,13 +36,13 @@ def test_what_is_no_positive_number_is_said(monkeypatch, name, value):
 
 
 def test_the_words_of_tensorflow_hub_are_understood(monkeypatch):
-    assert not any([environment.wants_uncompressed(), environment.unchecked_certificates(), environment.progress()])
+    assert not any([environment.wants_uncompressed(), environment.unchecked_certificates(), progress.asked()])
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
     monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
     assert environment.wants_uncompressed()
     assert environment.unchecked_certificates()
-    assert environment.progress()
+    assert progress.asked()
 
 
 def test_mirrors_are_json_or_the_path_of_a_file(monkeypatch, tmp_path):

@@ -17,6 +17,7 @@ from keras_hub_layers._src.export import destinations, model_card
 from keras_hub_layers._src.export import export as export_lib
 from keras_hub_layers._src.export.verification import NotFinite
 from keras_hub_layers._src.finetuning.optimizer_slots import learning_rate_of
+from keras_hub_layers._src.text.progress import silence
 from keras_hub_layers.errors import add_place, warn
 
 __all__ = ["ExportAtEnd"]
@@ -181,7 +182,8 @@ class ExportAtEnd(keras.callbacks.Callback):
         made = exports[destination]
         export_lib.check_finite(made)
         self._check_training(destination, target)
-        return export_lib.write_export(made, destination, versions=self.versioned, training=self._training())
+        with silence(not self.verbose):
+            return export_lib.write_export(made, destination, versions=self.versioned, training=self._training())
 
     def _training(self) -> model_card.Training:
         """What the model card says of this `fit`."""

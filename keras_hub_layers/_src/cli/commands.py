@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from keras_hub_layers._src.cli.terminal import hold_stderr, import_tensorflow, print_json, print_table
+from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers.errors import MissingPackageError
 
 
@@ -30,30 +31,47 @@ def run_inspect(chosen: argparse.Namespace) -> int:
 def run_doctor(chosen: argparse.Namespace) -> int:
     from keras_hub_layers._src.cli.doctor import finding
 
+    is_watched = sys.stdout.isatty() and not chosen.json  # then each finding is shown as soon as it is known
     if chosen.handle is None:
         if chosen.input or chosen.tags is not None:
             chosen.parser.error(f"{'--input' if chosen.input else '--tags'} is for doctor HANDLE")
-        from keras_hub_layers._src.cli.doctor import cache_and_network, installation
-
-        findings, result = [*installation.check(), *cache_and_network.check()], {}
+        findings, result = _check_installation(is_watched), {}
     else:
-        findings, result = _check_handle(chosen)
+        findings, result = _check_handle(chosen, is_watched)
     if chosen.json:
         print_json({**result, "ok": not finding.has_problem(findings), "findings": finding.to_dicts(findings)})
     else:
-        print_table(finding.table(findings))
+        if not is_watched:
+            print_table(finding.table(findings))
         print("\n" + finding.summary(findings))
         if result.get("code"):
             print(f"\nTo go on with:\n\n{result['code']}")
     return 1 if finding.has_problem(findings) else 0
 
 
-def _check_handle(chosen: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
+def _check_installation(is_watched: bool) -> list[Any]:
+    """The findings about the installation, the cache and the network."""
+    from keras_hub_layers._src.cli.doctor import cache_and_network, finding, installation
+
+    findings = []
+    for checks in (installation.check, cache_and_network.check):
+        for found in checks():
+            if is_watched:
+                print_table(finding.table([found], [installation.LONGEST_TOPIC]))
+            findings.append(found)
+    return findings
+
+
+def _check_handle(chosen: argparse.Namespace, is_watched: bool) -> tuple[list[Any], dict[str, str]]:
     """The findings about a handle, and what else goes into the JSON."""
-    from keras_hub_layers._src.cli.doctor import handle_check
+    from keras_hub_layers._src.cli.doctor import finding, handle_check
+
+    def report(found: finding.Finding) -> None:
+        if is_watched:
+            print_table(finding.table([found], [handle_check.LONGEST_TOPIC]))
 
     with hold_stderr():
-        checked = handle_check.check(chosen.handle, chosen.input, chosen.tags)
+        checked = handle_check.check(chosen.handle, chosen.input, chosen.tags, report)
     return list(checked.findings), {"handle": checked.handle, "code": checked.code}
 
 
@@ -157,7 +175,7 @@ def run_serve(chosen: argparse.Namespace) -> int:
 
 def run_demo(chosen: argparse.Namespace) -> int:
     import_tensorflow()
-    with hold_stderr():
+    with progress("loading Keras", after=0), hold_stderr():
         import keras
 
         from keras_hub_layers._src.cli.demo.demo import demo

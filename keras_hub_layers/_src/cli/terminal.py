@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from keras_hub_layers._src.text.progress import progress, write_to
 from keras_hub_layers.errors import MissingPackageError
 
 
@@ -31,7 +32,7 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules:
         try:
-            with hold_stderr():
+            with progress("loading TensorFlow", after=0), hold_stderr():
                 importlib.import_module("tensorflow")
         except Exception as error:  # it imports Keras, which refuses an unknown backend by a ValueError
             raise MissingPackageError(
@@ -57,8 +58,11 @@ def hold_stderr() -> Iterator[None]:
     except OSError:  # there is no standard error
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
         sys.stderr.flush()
+        if sys.stderr.isatty():  # our own lines are still shown
+            terminal = stack.enter_context(os.fdopen(os.dup(before), "w", encoding=sys.stderr.encoding))
+            stack.enter_context(write_to(terminal))
         os.dup2(held.fileno(), 2)
         try:
             yield

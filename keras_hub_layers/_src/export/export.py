@@ -23,6 +23,7 @@ from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import meta_graphs
 from keras_hub_layers._src.savedmodel.checkpoints import keys
 from keras_hub_layers._src.text import words
+from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers.errors import ExportError, HubError, LoadError, add_place, warn
 
 __all__ = ["check_finite", "export", "make_export", "variables_of", "write_export"]
@@ -238,7 +239,8 @@ def write_export(
 
 
 def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) -> None:
-    made.write(path)
+    with progress(f"writing the export of {made.name}"):
+        made.write(path)
     try:
         graphs = meta_graphs.read_meta_graphs(path, saved_model_pb2.SavedModel)  # TensorFlow runs them
     except LoadError as err:
@@ -252,8 +254,9 @@ def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) 
             f"{words.join_names(calls)}: in another process these calls fail, in the source and in the export."
         )
     if verify:
-        verification.check_files(path, graphs)
-        made.verify(path, graphs)
+        with progress(f"verifying the export of {made.name}: it is read back and run"):
+            verification.check_files(path, graphs)
+            made.verify(path, graphs)
 
 
 def _is_trackable(obj: Any) -> bool:

@@ -14,6 +14,7 @@ from keras_hub_layers._src.finetuning.arguments.targets import check_layer
 from keras_hub_layers._src.finetuning.feature_storage import feature_digests, feature_stores
 from keras_hub_layers._src.layers import hub_layer
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers.errors import TrainingError, add_place
 
 __all__ = ["features"]
@@ -81,8 +82,10 @@ def _compute_or_find(
             layer(_tensors(batch[0] if isinstance(batch, tuple) else batch), training=False)
     _check_layer(layer)
     before, after = feature_digests.Reading(), feature_digests.Reading()
-    for batch in batches():
-        before.add(batch)
+    with progress("reading the data", "examples") as advance:
+        for batch in batches():
+            before.add(batch)
+            advance(before.examples[1], None)
     if not before.examples[1]:
         raise refusal("There are no examples.", "at least one", "none", "finetuning.features(layer, (x, y))")
     key = "" if cache is None else feature_digests.of_layer(layer)
@@ -96,8 +99,10 @@ def _compute_or_find(
         data.on_epoch_end()  # as fit does: what it changes is seen by the second reading
     store = feature_stores.Memory() if cache is None else feature_stores.Files(os.fspath(cache))
     try:
-        for batch in _compute_into(store, layer, batches()):
-            after.add(batch)
+        with progress(f"computing the features of {layer.name}", "examples") as advance:
+            for batch in _compute_into(store, layer, batches()):
+                after.add(batch)
+                advance(after.examples[1], before.examples[1])
         _check_readings(before, after)
         if isinstance(store, feature_stores.Memory):
             return store.finish()

@@ -8,35 +8,33 @@ import os
 import queue
 import re
 import shutil
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import requests
 
 from keras_hub_layers._src.files.deadline import Deadline
-from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.resolve.checksums import check_pin
 from keras_hub_layers._src.resolve.handles import display
 from keras_hub_layers._src.resolve.http.bounds import Bounds
 from keras_hub_layers._src.resolve.http.refusals import refusal, retry_after
 from keras_hub_layers._src.resolve.http.request import Answer, Broken, get, retry, wire_errors
 from keras_hub_layers._src.resolve.http.session import session
+from keras_hub_layers._src.text.progress import Advance, progress
 from keras_hub_layers.errors import DownloadError
 
 _CHUNK = 1 << 18  # bytes
+
+
+_SHOW_AFTER = 0.3  # seconds: a file that is here at once needs no bar
 
 
 _ARCHIVE_STARTS = (b"\x1f\x8b", b"PK")
 
 
 _PAGE_TYPES = ("text/", "application/json", "application/xhtml", "application/xml")
-
-
-Advance = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ def download(
     sha256: str | None = None,
     bounds: Bounds | None = None,
     deadline: Deadline | None = None,
-    progress: bool | None = None,
 ) -> Download:
     """Fetch a URL into a file.
 
@@ -68,8 +65,6 @@ def download(
         sha256: Hexadecimal SHA-256 that the bytes must have. Defaults to None: any.
         bounds: The limits. Defaults to `Bounds.from_environment()`.
         deadline: That of the call. Defaults to None: it begins now.
-        progress: Whether to show a progress bar on stderr. Defaults to None: on a terminal, or when
-            `TFHUB_DOWNLOAD_PROGRESS` is set.
 
     Returns:
         A `Download`.
@@ -87,7 +82,7 @@ def download(
             closing(transfer),
             open(path, "wb") as file,
             session() as web,
-            _meter(display(url), progress) as advance,
+            progress(_title(url), "B", after=_SHOW_AFTER, keep=True) as advance,
         ):
             transfer.run(web, file, advance)
             done = Download(transfer.digest.finish(), transfer.received, transfer.final_url)
@@ -266,18 +261,6 @@ def _is_page(response: requests.Response, start: bytes) -> bool:
     return kind.startswith(_PAGE_TYPES) and not start.startswith(_ARCHIVE_STARTS) and start[257:262] != b"ustar"
 
 
-@contextmanager
-def _meter(title: str, wanted: bool | None) -> Iterator[Advance]:
-    """A progress bar on stderr, or nothing."""
-    if wanted is None:
-        wanted = environment.progress() or sys.stderr.isatty()
-    if not wanted:
-        yield lambda received, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda received, total: bar.update(task, completed=received, total=total)
+def _title(url: str) -> str:
+    """A URL without what says nothing to a reader: the scheme, and the signatures in a query."""
+    return re.sub(r"^https?://", "", display(url)).partition("?")[0]

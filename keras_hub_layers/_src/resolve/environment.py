@@ -24,11 +24,6 @@ def unchecked_certificates() -> bool:
     return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") == "true"
 
 
-def progress() -> bool:
-    """Whether `TFHUB_DOWNLOAD_PROGRESS` asks for a progress bar where there is no terminal, too."""
-    return bool(os.environ.get("TFHUB_DOWNLOAD_PROGRESS"))
-
-
 def timeout() -> float | None:
     """`KERAS_HUB_LAYERS_TIMEOUT`: seconds of silence; a call ends after twice that without progress."""
     return _number("KERAS_HUB_LAYERS_TIMEOUT", "seconds", "60")

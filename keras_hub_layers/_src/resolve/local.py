@@ -16,6 +16,7 @@ from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.checksums import check_pin, refuse_pin
 from keras_hub_layers._src.resolve.handles import FORMS, FRAMEWORKS, Handle
 from keras_hub_layers._src.text import words
+from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers.errors import HandleNotFoundError, ResolveError
 
@@ -67,7 +68,8 @@ def unpack_into(archive: str, work: str, source: str) -> str:
     """Unpack an archive into a work directory of the cache; the directory in it that holds the SavedModel."""
     tree = os.path.join(work, "tree")
     shutil.rmtree(tree, ignore_errors=True)  # of an archive that was damaged on its way
-    unpack(archive, tree, source=source)
+    with progress(f"unpacking {words.ending(source)}"):
+        unpack(archive, tree, source=source)
     model = find_saved_model(tree, source)
     _check_contents(model, source)
     return model

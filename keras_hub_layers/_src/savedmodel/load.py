@@ -29,6 +29,8 @@ from keras_hub_layers._src.savedmodel.meta_graphs import (
 from keras_hub_layers._src.savedmodel.pruning.pruned_object import load_used
 from keras_hub_layers._src.savedmodel.pruning.reach import Use
 from keras_hub_layers._src.savedmodel.source import attach_source, describe_source
+from keras_hub_layers._src.text import words
+from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers.errors import HubError, LoadError, MissingOpError
 
 
@@ -91,9 +93,10 @@ def load_directory(
     hub_format = exists(join(directory, TF1_HUB_MARKER))
     wanted = tag_list(tags, hub_format)
     options, load_from = load_options(options), functools.partial(_load, directory, handle, wanted)
-    obj = None if use is None or hub_format else load_used(meta, directory, use, options, load_from)
-    if obj is None:
-        obj = load_from(directory, options, meta)
+    with progress(f"loading {words.ending(handles.display(handle))}"):
+        obj = None if use is None or hub_format else load_used(meta, directory, use, options, load_from)
+        if obj is None:
+            obj = load_from(directory, options, meta)
     attach_source(obj, describe_source(directory, handle, tags, (with_tags(meta, wanted) or meta)[0]))
     return obj
 

@@ -32,6 +32,11 @@ def flag_meant(value: Any) -> bool:
     return str(value).strip().lower() not in ("false", "no", "off", "0", "0.0", "none", "")
 
 
+def ending(path: str) -> str:
+    """The last two names in a path or URL: enough to tell one model from another."""
+    return "/".join(path.rstrip("/").replace("\\", "/").split("/")[-2:])
+
+
 def readable(size: float) -> str:
     """A size in bytes, in words."""
     for unit in ("B", "kB", "MB", "GB"):

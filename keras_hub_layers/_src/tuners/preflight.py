@@ -11,6 +11,7 @@ import keras
 from keras_hub_layers._src.finetuning.data_loss import DataLoss
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text.progress import progress, silence
 from keras_hub_layers._src.text.words import nearest
 from keras_hub_layers._src.tuners.trial_model import free_memory
 from keras_hub_layers.errors import MissingPackageError, TrainingError, warn
@@ -73,16 +74,18 @@ def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, 
     failed, worked = [], []
     reported: set[str] = set()
     counted: set[frozenset[str]] = set()
-    for arm, hp in _each(hypermodel):
-        try:
-            model = hypermodel.build(hp)
-            counted.add(_models_whose_losses_count(model))
-            reported |= _train_on(model, batch)
-            worked.append({**arm, **_now(hp)})
-        except Exception as err:
-            failed.append(({**arm, **_now(hp)}, brief(f"{type(err).__name__}: {err}")))
-        model = None
-        free_memory()
+    with silence(kwargs.get("verbose") == 0), progress("trying each arm of the search on a batch", "arms") as advance:
+        for arm, hp in _each(hypermodel):
+            try:
+                model = hypermodel.build(hp)
+                counted.add(_models_whose_losses_count(model))
+                reported |= _train_on(model, batch)
+                worked.append({**arm, **_now(hp)})
+            except Exception as err:
+                failed.append(({**arm, **_now(hp)}, brief(f"{type(err).__name__}: {err}")))
+            model = None
+            free_memory()
+            advance(len(worked) + len(failed), None)
     if failed:
         raise _broken_arms(failed, worked, hasattr(hypermodel, "arms"))
     if objective is not None and reported:

@@ -9,6 +9,7 @@ import keras
 from keras_hub_layers._src.finetuning.arguments.fit_data import as_arrays, as_validation
 from keras_hub_layers._src.finetuning.data_loss import DataLoss
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text.progress import silence
 from keras_hub_layers._src.tuners.arms.coverage import try_each_first
 from keras_hub_layers._src.tuners.arms.table import print_table
 from keras_hub_layers._src.tuners.export_best import no_trial
@@ -49,16 +50,8 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
     convert = {"x": as_arrays, "y": as_arrays, "sample_weight": as_arrays, "validation_data": as_validation}
     kwargs = {name: convert[name](value) if name in convert else value for name, value in kwargs.items()}
     try:
-        if _runs_trials(tuner) and len(args) < 6:  # the sixth argument of fit would be the callbacks
-            callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
-            if not any(isinstance(callback, DataLoss) for callback in callbacks):
-                callbacks = [DataLoss(), *callbacks]
-            kwargs["callbacks"] = callbacks
-            if not getattr(hypermodel, "checked", False) and not _is_chief():
-                with nullcontext() if tuner.distribution_strategy is None else tuner.distribution_strategy.scope():
-                    preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
-        with nullcontext() if _is_worker() else try_each_first(tuner):
-            tuner.search(*args, **kwargs)
+        with silence(kwargs.get("verbose") == 0):
+            _search(tuner, hypermodel, args, kwargs)
         if not _is_worker():
             print_table(tuner, kwargs.get("verbose", "auto"))
             _check_trials(tuner)
@@ -66,6 +59,20 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
         SHARED.release()
         if hasattr(hypermodel, "release"):
             hypermodel.release()
+
+
+def _search(tuner: Any, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Try every arm, and search."""
+    if _runs_trials(tuner) and len(args) < 6:  # the sixth argument of fit would be the callbacks
+        callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
+        if not any(isinstance(callback, DataLoss) for callback in callbacks):
+            callbacks = [DataLoss(), *callbacks]
+        kwargs["callbacks"] = callbacks
+        if not getattr(hypermodel, "checked", False) and not _is_chief():
+            with nullcontext() if tuner.distribution_strategy is None else tuner.distribution_strategy.scope():
+                preflight(hypermodel, *args[:2], **{"objective": tuner.oracle.objective, **kwargs})
+    with nullcontext() if _is_worker() else try_each_first(tuner):
+        tuner.search(*args, **kwargs)
 
 
 def _spread(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -65,10 +65,16 @@ def to_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in findings]
 
 
-def table(findings: Iterable[Finding]) -> tables.Table:
-    """The findings as a table: level and topic on the left, text and fix on the right."""
+def table(findings: Iterable[Finding], topics: Iterable[str] = ()) -> tables.Table:
+    """The findings as a table: level and topic on the left, text and fix on the right.
+
+    Args:
+        findings: What was found, or a part of it.
+        topics: Topics of other parts, which have their column at the same place. Defaults to none.
+    """
     listed = list(findings)
-    labels = [f"{finding.level:<7}  {finding.topic}" for finding in listed]
+    room = max((len(topic) for topic in topics), default=0)
+    labels = [f"{finding.level:<7}  {finding.topic:<{room}}" for finding in listed]
     width = tables.WIDTH - 2 - max((len(label) for label in labels), default=0)
     rows = []
     for label, finding in zip(labels, listed, strict=True):

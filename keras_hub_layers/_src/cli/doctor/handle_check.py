@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from keras_hub_layers._src.cli.doctor.checked_model import CheckedModel, Step
@@ -15,7 +15,11 @@ from keras_hub_layers._src.inspect import inspect, table
 from keras_hub_layers._src.resolve import handles, resolve
 from keras_hub_layers._src.savedmodel import missing_files
 from keras_hub_layers._src.text import words
+from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers.errors import HubWarning
+
+LONGEST_TOPIC = "fine-tune"
+
 
 _KINDS = {
     "path": "a local path",
@@ -41,7 +45,12 @@ class HandleCheck:
     code: str
 
 
-def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = None) -> HandleCheck:
+def check(
+    handle: str,
+    inputs: Sequence[str] = (),
+    tags: Sequence[str] | None = None,
+    report: Callable[[Finding], None] = lambda finding: None,
+) -> HandleCheck:
     """Parse, resolve, inspect, load and call what a handle names, and look which variables get a gradient.
 
     TensorFlow and Keras are imported for the steps from loading on.
@@ -51,26 +60,28 @@ def check(handle: str, inputs: Sequence[str] = (), tags: Sequence[str] | None = 
         inputs: Sample inputs as `sample_inputs.read` takes them. Defaults to none: they are made up from the first
             trace.
         tags: Tags of the graph. Defaults to `None`, as in `keras_hub_layers.load`.
+        report: What is called with each finding as soon as it is known. Defaults to nothing.
 
     Returns:
         A `HandleCheck`.
     """
     model = CheckedModel(handle, inputs, tags)
-    findings = _run(_STEPS, model)
+    findings = _run(_STEPS, model, report)
     if not has_problem(findings):
         from keras_hub_layers._src.cli.doctor import layer_check
 
-        findings += _run(layer_check.STEPS, model)
+        findings += _run(layer_check.STEPS, model, report)
         if not has_problem(findings):
             return HandleCheck(model.display, tuple(findings), layer_check.write_code(model))
     return HandleCheck(model.display, tuple(findings), "")
 
 
-def _run(steps: Iterable[Step], model: CheckedModel) -> list[Finding]:
+def _run(steps: Iterable[Step], model: CheckedModel, report: Callable[[Finding], None]) -> list[Finding]:
     """What some steps find; a problem ends them."""
-    findings: list[Finding] = []
+    all_findings: list[Finding] = []
     for topic, step in steps:
-        with warnings.catch_warnings(record=True) as caught:
+        findings: list[Finding] = []
+        with progress(f"the step {topic!r}"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", HubWarning)
             try:
                 findings += step(model)
@@ -78,9 +89,12 @@ def _run(steps: Iterable[Step], model: CheckedModel) -> list[Finding]:
                 findings.append(of_error(error, topic))
         given = [warning for warning in caught if issubclass(warning.category, HubWarning)]
         findings += [Finding(topic, WARNING, str(warning.message)) for warning in given]
+        for finding in findings:
+            report(finding)
+        all_findings += findings
         if has_problem(findings):
             break
-    return findings
+    return all_findings
 
 
 def _parse(model: CheckedModel) -> Iterator[Finding]:

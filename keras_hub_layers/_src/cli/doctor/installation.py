@@ -10,6 +10,10 @@ from importlib import metadata
 from keras_hub_layers import __version__
 from keras_hub_layers._src.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
 from keras_hub_layers._src.cli.doctor.import_check import ImportResult, try_imports
+from keras_hub_layers._src.text.progress import progress
+
+LONGEST_TOPIC = "tensorflow-text"
+
 
 PYTHON = (3, 11)
 
@@ -38,29 +42,28 @@ _EXTRAS = {  # distribution -> what it is for, the extra that brings it
 }
 
 
-def check(run: Callable[[tuple[str, ...]], ImportResult] = try_imports) -> list[Finding]:
-    """Look at what is installed.
+def check(run: Callable[[tuple[str, ...]], ImportResult] = try_imports) -> Iterator[Finding]:
+    """Look at what is installed, one thing after the other.
 
     Args:
         run: Imports modules and says what happened. Defaults to `try_imports`.
 
-    Returns:
-        A list of `Finding`.
+    Yields:
+        A `Finding` as soon as it is known.
     """
+    yield _check_python()
+    yield Finding("this package", OK, f"keras_hub_layers {__version__}")
     modules = ("tensorflow", "keras", "keras_hub_layers.layers")
-    imports = run((*modules, "tensorflow_hub") if _version("tensorflow-hub") else modules)
-    return [
-        _check_python(),
-        Finding("this package", OK, f"keras_hub_layers {__version__}"),
-        *_check_tensorflow(imports),
-        *_check_keras(imports),
-        *_check_backend(imports),
-        *_check_legacy_keras(),
-        *_check_devices(imports),
-        *_check_tensorflow_text(),
-        *_check_tensorflow_hub(imports),
-        *_check_extras(),
-    ]
+    with progress("loading TensorFlow and Keras, in a process of their own", after=0):
+        imports = run((*modules, "tensorflow_hub") if _version("tensorflow-hub") else modules)
+    yield from _check_tensorflow(imports)
+    yield from _check_keras(imports)
+    yield from _check_backend(imports)
+    yield from _check_legacy_keras()
+    yield from _check_devices(imports)
+    yield from _check_tensorflow_text()
+    yield from _check_tensorflow_hub(imports)
+    yield from _check_extras()
 
 
 def _check_python() -> Finding:
