@@ -12,6 +12,7 @@ import pytest
 
 ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 SETTINGS = (
+    "COLUMNS",
     "TFHUB_CACHE_DIR",
     "TFHUB_DOWNLOAD_PROGRESS",
     "TFHUB_MODEL_LOAD_FORMAT",

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from keras_hub_layers._src.cli.doctor.finding import Finding
 from keras_hub_layers._src.files.manifests import sha256_of
 from keras_hub_layers._src.inspect import inspect as inspect_module
 from keras_hub_layers._src.publish.server import serve_in_thread
+from keras_hub_layers._src.resolve.cache import Cache, key_of
 
 FRAMEWORKS = ("tensorflow", "keras", "requests", "rich", "werkzeug")
 
@@ -86,6 +88,21 @@ def test_wrong_usage_leaves_with_2(words, capsys):
     assert "usage: keras-hub-layers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "command"), [([], "resolve"), (["cache"], "verify")])
+def test_without_a_command_the_whole_help_is_shown(words, command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(words)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"\n    {command} " in printed.err
+    assert "examples:" in printed.err or "where to begin:" in printed.err
+
+
+def test_download_is_another_name_of_resolve(model, capsys):
+    assert main.main(["download", str(model)]) == 0
+    assert capsys.readouterr().out == f"{model}\n"
+
+
 def test_wrong_usage_of_doctor_shows_the_usage_of_doctor(capsys):
     with pytest.raises(SystemExit, match="2"):
         main.main(["doctor", "--input", "1:float32"])
@@ -137,6 +154,43 @@ def test_the_cache_is_listed_verified_and_emptied(model, capsys):
     assert not os.path.exists(directory)
     assert main.main(["cache", "remove", f"{base}/encoder"]) == 1
     assert "not in the cache" in capsys.readouterr().err
+
+
+def test_the_list_has_a_short_key_on_a_terminal_and_handles_alone_for_scripts(model, capsys, monkeypatch):
+    with serve_in_thread(model.parent) as base:
+        main.main(["resolve", f"{base}/encoder"])
+        main.main(["resolve", f"{base}/encoder?{'x' * 60}"])
+    long, short = f"{base}/encoder?{'x' * 60}", f"{base}/encoder"
+    capsys.readouterr()
+    main.main(["cache", "list", "--quiet"])
+    assert capsys.readouterr().out == f"{long}\n{short}\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    main.main(["cache", "list"])
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert second == f"    {long}"
+    assert third.endswith(f"  {key_of(short)[:12]}  {short}")
+    assert main.main(["cache", "remove", first.split()[-1]]) == 0
+    assert main.main(["cache", "remove", short]) == 0
+
+
+@pytest.mark.parametrize(
+    ("handle", "folder"),
+    [
+        ("hf://owner/repo/text@main", "hf/hub/models--owner--repo"),
+        ("owner/model/tensorFlow2/small/2", "kaggle/models/owner/model/tensorFlow2/small/2"),
+        ("owner/model/tensorflow2/small", "kaggle/models/owner/model/tensorFlow2/small"),
+    ],
+)
+def test_what_another_cache_holds_is_not_removed_but_said(handle, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+    assert main.main(["cache", "remove", handle]) == 1
+    assert "This model is not in the cache." in capsys.readouterr().err
+    (tmp_path / folder).mkdir(parents=True)
+    assert main.main(["cache", "remove", handle]) == 1
+    assert f"What to do: rm -r {str(tmp_path / folder).rstrip('/')}" in capsys.readouterr().err
+    assert (tmp_path / folder).is_dir()
 
 
 def test_pack_prints_the_checksum_to_pin(model, tmp_path, capsys):
@@ -342,6 +396,41 @@ def test_completion_knows_the_commands_and_completes_files(shell, capsys):
     for word in ("inspect", "doctor", "verify", "sha256"):
         assert word in script
     assert {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "/f/"}[shell] in script
+
+
+@pytest.fixture
+def cached(model, tmp_path, monkeypatch):
+    """A cache with one entry whose handle a shell would run, if it could, and a program beside it."""
+    handle = "https://host/$(touch${IFS}ran)/encoder"
+    Cache().put(handle, lambda work: (str(shutil.copytree(model, os.path.join(work, "m"))), None))
+    program = tmp_path / "bin" / "keras-hub-layers"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m keras_hub_layers "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.chdir(tmp_path)
+    return handle
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_bash_completes_cached_handles_after_the_colon_too(cached, capsys):
+    pytest.importorskip("shtab")
+    main.main(["completion", "bash"])
+    script = capsys.readouterr().out
+    script += """
+complete_line() {
+  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+  _shtab_keras_hub_layers; echo "${COMPREPLY[@]}"
+}
+complete_line keras-hub-layers cache remove https://ho
+complete_line keras-hub-layers inspect h
+complete_line keras-hub-layers resolve mod
+[[ $COMP_WORDBREAKS == *:* ]] || echo whole
+"""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [cached, cached, "models", "whole"], done.stderr
+    assert not os.path.exists("ran")
 
 
 def test_completion_without_its_package_gives_the_line_that_installs_it(monkeypatch, capsys):

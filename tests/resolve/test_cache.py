@@ -274,6 +274,25 @@ def test_listing_tells_size_handle_and_date(cache):
     assert cache.select(first.key) == [first]
 
 
+def test_an_entry_is_chosen_by_whatever_resolve_takes_and_by_what_it_prints(cache, tmp_path, monkeypatch):
+    page = "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim50/1"
+    archive = str(tmp_path / "m.tar.gz")
+    cache.put(page, filler(b"kaggle"))
+    cache.put(f"{archive}#key", filler(b"archive"), label=archive)
+    cache.put("https://mirror/encoder/1", filler(b"mirrored"))
+    mirrored, packed, kaggle = sorted(cache.entries(), key=lambda entry: -entry.size)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HUB_LAYERS_MIRRORS", '{"https://tfhub.dev/google": "https://mirror"}')
+    for text in ("google/nnlm/tensorFlow2/en-dim50/1", page, kaggle.path, kaggle.key[:12]):
+        assert cache.select(text) == [kaggle]
+    for text in ("m.tar.gz", "./m.tar.gz", "~/m.tar.gz", f"file://{archive}"):
+        assert cache.select(text) == [packed]
+    assert cache.select("https://tfhub.dev/google/encoder/1") == [mirrored]
+    with pytest.raises(HandleNotFoundError, match="not in the cache"):
+        cache.select("")
+
+
 def test_listing_an_absent_cache_gives_nothing(tmp_path):
     assert Cache(tmp_path / "nothing").entries() == []
 

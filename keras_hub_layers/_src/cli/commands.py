@@ -8,9 +8,14 @@ import sys
 import time
 from typing import Any
 
-from keras_hub_layers._src.cli.terminal import hold_stderr, import_tensorflow, print_json, print_table
+from keras_hub_layers._src.cli.terminal import columns, hold_stderr, import_tensorflow, print_json, print_table
 from keras_hub_layers._src.text.progress import progress
-from keras_hub_layers.errors import MissingPackageError
+
+
+def run_help(chosen: argparse.Namespace) -> int:
+    """Where no command was given: wrong usage, answered by the help."""
+    chosen.parser.print_help(sys.stderr)
+    sys.exit(2)
 
 
 def run_inspect(chosen: argparse.Namespace) -> int:
@@ -24,25 +29,28 @@ def run_inspect(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print_json(interface.to_dict())
     else:
-        print_table(table(interface))
+        print_table(table(interface, columns()))
     return 0
 
 
 def run_doctor(chosen: argparse.Namespace) -> int:
     from keras_hub_layers._src.cli.doctor import finding
+    from keras_hub_layers._src.cli.doctor.script import is_script
 
     is_watched = sys.stdout.isatty() and not chosen.json  # then each finding is shown as soon as it is known
     if chosen.handle is None:
         if chosen.input or chosen.tags is not None:
             chosen.parser.error(f"{'--input' if chosen.input else '--tags'} is for doctor HANDLE")
         findings, result = _check_installation(is_watched), {}
+    elif is_script(chosen.handle):
+        return _check_script(chosen, is_watched)
     else:
         findings, result = _check_handle(chosen, is_watched)
     if chosen.json:
         print_json({**result, "ok": not finding.has_problem(findings), "findings": finding.to_dicts(findings)})
     else:
         if not is_watched:
-            print_table(finding.table(findings))
+            print_table(finding.table(findings, width=columns()))
         print("\n" + finding.summary(findings))
         if result.get("code"):
             print(f"\nTo go on with:\n\n{result['code']}")
@@ -57,7 +65,7 @@ def _check_installation(is_watched: bool) -> list[Any]:
     for checks in (installation.check, cache_and_network.check):
         for found in checks():
             if is_watched:
-                print_table(finding.table([found], [installation.LONGEST_TOPIC]))
+                print_table(finding.table([found], [installation.LONGEST_TOPIC], columns()))
             findings.append(found)
     return findings
 
@@ -68,11 +76,41 @@ def _check_handle(chosen: argparse.Namespace, is_watched: bool) -> tuple[list[An
 
     def report(found: finding.Finding) -> None:
         if is_watched:
-            print_table(finding.table([found], [handle_check.LONGEST_TOPIC]))
+            print_table(finding.table([found], [handle_check.LONGEST_TOPIC], columns()))
 
     with hold_stderr():
         checked = handle_check.check(chosen.handle, chosen.input, chosen.tags, report)
     return list(checked.findings), {"handle": checked.handle, "code": checked.code}
+
+
+def _check_script(chosen: argparse.Namespace, is_watched: bool) -> int:
+    """Check each handle that a script names, and print what is found."""
+    from keras_hub_layers._src.cli.doctor import finding, script
+
+    found = script.read(chosen.handle)
+    results = []
+    for mention in found.mentions:
+        chosen.handle = mention.handle
+        if not chosen.json:
+            print(f"line {mention.line}: {mention.code}\n")
+        findings, result = _check_handle(chosen, is_watched)
+        results.append((mention, findings, result))
+        if not chosen.json:
+            if not is_watched:
+                print_table(finding.table(findings, width=columns()))
+            print(f"\n{finding.summary(findings)}\n")
+    if found.findings and not chosen.json:
+        print_table(finding.table(found.findings, width=columns()))
+    problem = any(finding.has_problem(findings) for _, findings, _ in results)
+    if chosen.json:
+        handles = [
+            {"line": mention.line, **result, "findings": finding.to_dicts(findings)}
+            for mention, findings, result in results
+        ]
+        print_json(
+            {"script": found.path, "ok": not problem, "findings": finding.to_dicts(found.findings), "handles": handles}
+        )
+    return 1 if problem else 0
 
 
 def run_resolve(chosen: argparse.Namespace) -> int:
@@ -95,13 +133,24 @@ def run_cache_list(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print_json({"root": cache.root, "entries": [dataclasses.asdict(entry) for entry in entries]})
         return 0
-    from keras_hub_layers._src.text.words import readable
-
+    if chosen.quiet:
+        print("\n".join(entry.handle or entry.key for entry in entries), end="\n" if entries else "")
+        return 0
     for entry in entries:
-        day = time.strftime("%Y-%m-%d", time.localtime(entry.created))
-        print(f"{readable(entry.size):>9}  {day}  {entry.key}  {entry.handle or '(unknown handle)'}")
+        print(_describe_entry(entry))
     print(f"{len(entries)} in {cache.root}", file=sys.stderr)
     return 0
+
+
+def _describe_entry(entry: Any) -> str:
+    """One line; on a terminal with a short key, and in two lines where one is too long for it."""
+    from keras_hub_layers._src.text.words import readable
+
+    day, handle = time.strftime("%Y-%m-%d", time.localtime(entry.created)), entry.handle or "(unknown handle)"
+    if not sys.stdout.isatty():
+        return f"{readable(entry.size):>9}  {day}  {entry.key}  {handle}"
+    line = f"{readable(entry.size):>9}  {day}  {entry.key[:12]}"
+    return f"{line}  {handle}" if len(line) + 2 + len(handle) <= columns() else f"{line}\n    {handle}"
 
 
 def run_cache_verify(chosen: argparse.Namespace) -> int:
@@ -109,7 +158,8 @@ def run_cache_verify(chosen: argparse.Namespace) -> int:
 
     cache = Cache()
     checked = [
-        (entry, cache.verify(entry)) for entry in (cache.select(chosen.handle) if chosen.handle else cache.entries())
+        (entry, cache.verify(entry))
+        for entry in (cache.select(chosen.cached_handle) if chosen.cached_handle else cache.entries())
     ]
     bad = sum(bool(problems) for _, problems in checked)
     if chosen.json:
@@ -126,10 +176,12 @@ def run_cache_verify(chosen: argparse.Namespace) -> int:
 
 def run_cache_remove(chosen: argparse.Namespace) -> int:
     from keras_hub_layers._src.resolve.cache import Cache
+    from keras_hub_layers._src.resolve.clients import refuse_other_cache
     from keras_hub_layers._src.text.words import readable
 
     cache = Cache()
-    entries = cache.select(chosen.handle)
+    refuse_other_cache(chosen.cached_handle)
+    entries = cache.select(chosen.cached_handle)
     for entry in entries:
         cache.remove(entry)
         if not chosen.json:
@@ -182,23 +234,3 @@ def run_demo(chosen: argparse.Namespace) -> int:
 
         keras.ops.zeros(())  # TensorFlow finds its devices
     return demo(chosen.directory)
-
-
-def run_completion(chosen: argparse.Namespace) -> int:
-    try:
-        import shtab
-    except ImportError as error:
-        raise MissingPackageError(
-            "Completion needs a package that is not installed.",
-            expected="shtab",
-            received=str(error),
-            where=f"keras-hub-layers completion {chosen.shell}",
-            fix='pip install "keras-hub-layers[completion]"',
-        ) from error
-    for action in chosen.actions:
-        if action.dest in ("handle", "archive", "input"):
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
-        elif action.dest == "directory":
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-    print(shtab.complete(chosen.program, shell=chosen.shell))
-    return 0

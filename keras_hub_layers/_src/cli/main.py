@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_hub_layers._src.cli.parser import build_parser
+from keras_hub_layers._src.cli.terminal import print_error
 from keras_hub_layers.errors import HubError
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except HubError as error:
-        print(f"keras-hub-layers: {error}", file=sys.stderr)
+        print_error(error)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,22 +1,27 @@
 """The words of the command line: its commands, their arguments and their help, as an argparse parser."""
 
 import argparse
+import re
+import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras_hub_layers import __version__
-from keras_hub_layers._src.cli import commands
+from keras_hub_layers._src.cli import commands, completion
+from keras_hub_layers._src.cli.terminal import columns
 
 Argument = tuple[str, dict[str, Any]]
 
 
 class Command(NamedTuple):
-    """One command: the function that runs it, its arguments, one line of help, and what stands below the arguments."""
+    """One command: the function that runs it, its arguments, one line of help, what stands below the arguments, and
+    its other names."""
 
     run: Callable[[argparse.Namespace], int] | None
     arguments: tuple[Argument, ...]
     help: str
     examples: str
+    aliases: tuple[str, ...] = ()
 
 
 def _argument(name: str, metavar: str | None, help: str, **options: Any) -> Argument:
@@ -74,23 +79,25 @@ examples:
     "doctor": Command(
         commands.run_doctor,
         (
-            _argument("handle", "HANDLE", "a path, URL or hub id (none: the installation)", nargs="?"),
+            _argument("handle", "HANDLE", "a handle, or your script.py (none: the installation)", nargs="?"),
             _argument("--input", "[NAME=]INPUT", _INPUT, action="append", default=[]),
             _TAGS,
             _JSON,
         ),
         "find out why something does not work, and what to do",
         """\
-Without a handle it looks at the installation: versions, backend, GPU, extras,
-cache, network settings. With one it goes down the road, from parsing the handle
-to the gradients of a sample call, says at which step it fails and why, and ends
-with code to paste. Exit code 1 if it finds a problem.
+Without a handle it checks the installation: versions, backend, GPU, extras,
+cache, network settings. With a handle it tries each step, from parsing the
+handle to the gradients of a sample call. It says which step fails and why, and
+ends with code to paste. Of a script it checks each handle that it finds there;
+it does not run the script. Exit code 1 if it finds a problem.
 
 examples:
   keras-hub-layers doctor
   keras-hub-layers doctor ./my_saved_model
   keras-hub-layers doctor ./my_saved_model --input 1,224,224,3:float32
   keras-hub-layers doctor ./my_saved_model --input images.npy
+  keras-hub-layers doctor train.py
   keras-hub-layers doctor ./my_saved_model --input ids=1,128:int32 --input mask=1,128:int32""",
     ),
     "resolve": Command(
@@ -105,6 +112,7 @@ examples:
   keras-hub-layers resolve https://tfhub.dev/google/nnlm-en-dim50/2
   saved_model_cli show --all --dir "$(keras-hub-layers resolve HANDLE)"
   keras-hub-layers resolve https://example.com/encoder.tar.gz --sha256 9f86d08…""",
+        ("download",),
     ),
     "cache": Command(
         None,
@@ -121,19 +129,19 @@ examples:
     ),
     "cache list": Command(
         commands.run_cache_list,
-        (_JSON,),
+        (_flag("--quiet", "nothing but the handles, one in each line"), _JSON),
         "list what is in the cache, newest first",
         "examples:\n  keras-hub-layers cache list\n  keras-hub-layers cache list --json | jq -r '.entries[].path'",
     ),
     "cache verify": Command(
         commands.run_cache_verify,
-        (_argument("handle", "HANDLE", "only this model (all)", nargs="?"), _JSON),
+        (_argument("cached_handle", "HANDLE", "only this model (all)", nargs="?"), _JSON),
         "read every file and compare it with what was stored",
         "examples:\n  keras-hub-layers cache verify\n  keras-hub-layers cache verify HANDLE",
     ),
     "cache remove": Command(
         commands.run_cache_remove,
-        (_argument("handle", "HANDLE", "the handle, or the key that `list` shows"), _JSON),
+        (_argument("cached_handle", "HANDLE", "as `resolve` takes it, or the key that `list` shows"), _JSON),
         "delete a model from the cache",
         "examples:\n  keras-hub-layers cache remove https://tfhub.dev/google/nnlm-en-dim50/2",
     ),
@@ -199,9 +207,9 @@ examples:
   keras-hub-layers demo /tmp/my_demo""",
     ),
     "completion": Command(
-        commands.run_completion,
+        completion.run_completion,
         (_argument("shell", None, "for which shell", choices=("bash", "zsh", "tcsh")),),
-        "print a script that completes commands, options and files in your shell",
+        "print a script that completes commands, options, files and cached handles",
         """\
 It needs shtab: pip install "keras-hub-layers[completion]"
 
@@ -223,12 +231,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="keras-hub-layers", description=_ABOUT, epilog=_END, formatter_class=_Formatter
     )
     program.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    groups = {"": program.add_subparsers(title="commands", required=True, metavar="COMMAND")}
+    program.set_defaults(run=commands.run_help, parser=program)
+    groups = {"": program.add_subparsers(title="commands", metavar="COMMAND")}
     actions: list[argparse.Action] = []
     for name, command in COMMANDS.items():
         group, _, word = name.rpartition(" ")
         parser = groups[group].add_parser(
             word,
+            aliases=command.aliases,
             help=command.help,
             description=f"{command.help[0].upper()}{command.help[1:]}.",
             epilog=command.examples,
@@ -236,17 +246,17 @@ def build_parser() -> argparse.ArgumentParser:
         )
         actions += [parser.add_argument(argument, **options) for argument, options in command.arguments]
         if command.run is None:
-            groups[name] = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-        else:
-            parser.set_defaults(run=command.run, parser=parser, program=program, actions=actions)
+            groups[name] = parser.add_subparsers(title="commands", metavar="COMMAND")
+        run = command.run or commands.run_help
+        parser.set_defaults(run=run, parser=parser, program=program, actions=actions)
     return program
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of examples; in 80 columns wherever it is printed, so that they stay readable."""
+    """As wide as the terminal, from 60 to 200 columns: sentences are wrapped between words, and examples stay whole."""
 
     def __init__(self, prog: str, **kwargs: Any) -> None:
-        super().__init__(prog, **{**kwargs, "max_help_position": 24, "width": 80})
+        super().__init__(prog, **{**kwargs, "max_help_position": 24, "width": columns()})
 
     def add_argument(self, action: argparse.Action) -> None:
         """Make room for the names of commands: Python 3.11 to 3.14 forget that they are indented once more."""
@@ -254,3 +264,22 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         if isinstance(action, argparse._SubParsersAction):
             longest = max(map(len, action.choices)) + self._current_indent + self._indent_increment
             self._action_max_length = max(self._action_max_length, longest)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap a description: its sentences, and the right column of a list, but no example."""
+        return "\n\n".join(_fill_paragraph(paragraph, columns()) for paragraph in text.split("\n\n"))
+
+
+def _fill_paragraph(paragraph: str, width: int) -> str:
+    if not re.search("^  ", paragraph, re.MULTILINE):
+        return textwrap.fill(paragraph, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line for given in paragraph.splitlines() for line in _fill_row(given, width))
+
+
+def _fill_row(line: str, width: int) -> list[str]:
+    """A row of a list, its text wrapped in its column; any other line as it is."""
+    row = re.fullmatch(r"(  [^#]*?\S {3,})([^#\s].*)", line)
+    if not row or len(line) <= width:
+        return [line]
+    indent = " " * len(row[1])
+    return textwrap.wrap(row[2], width, initial_indent=row[1], subsequent_indent=indent, break_long_words=False)

@@ -1,16 +1,26 @@
-"""Output on terminals: JSON, tables, and a standard error that holds TensorFlow's notes back."""
+"""Output on terminals: JSON, tables, errors, and a standard error that holds TensorFlow's notes back."""
 
 import contextlib
 import importlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from keras_hub_layers._src.text import tables
 from keras_hub_layers._src.text.progress import progress, write_to
-from keras_hub_layers.errors import MissingPackageError
+from keras_hub_layers.errors import HubError, MissingPackageError
+
+_WIDTHS = (60, 200)  # narrower than that nothing is readable, and wider lines are not
+
+
+def columns() -> int:
+    """The width of the terminal, or of `COLUMNS`, from 60 to 200; 80 where there is neither."""
+    width = shutil.get_terminal_size((tables.WIDTH, 24)).columns
+    return min(max(width, _WIDTHS[0]), _WIDTHS[1])
 
 
 def print_json(data: Any) -> None:
@@ -18,13 +28,23 @@ def print_json(data: Any) -> None:
 
 
 def print_table(table: Any) -> None:
-    """Print a table; in colours on a terminal, unless `NO_COLOR` is set."""
+    """Print a `Table`; in colours on a terminal, unless `NO_COLOR` is set."""
     if not sys.stdout.isatty():  # rich need not be imported
         print(table)
         return
     from rich.console import Console
 
     Console().print(table.rich(), soft_wrap=True)
+
+
+def print_error(error: HubError) -> None:
+    """Print an error; on a terminal its sentences are wrapped between words, and its fix keeps its lines."""
+    text = f"keras-hub-layers: {error}"
+    if sys.stderr.isatty():
+        told, title, fix = text.rpartition("\n  What to do: ") if error.fix else (text, "", "")
+        lines = [part for line in told.splitlines() for part in tables.wrap_line(line, columns())]
+        text = "\n".join(lines) + title + fix
+    print(text, file=sys.stderr)
 
 
 def import_tensorflow() -> None:

@@ -1,6 +1,6 @@
 """An Interface in words: the rows of the table that `inspect` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_hub_layers._src.inspect.specs import describe, flatten
@@ -17,57 +17,62 @@ FORMATS = {
 }
 
 
-_TEXT = tables.WIDTH - 14  # beside the longest label, "fine-tunable"
+_LABEL = 14  # columns of the longest label, "fine-tunable", and of what stands between
 
 
 _FEW = 12  # variables that are listed one by one; more are folded into their groups
 
 
-_NAME = 48  # characters of a variable's or group's name
+_NAME = 51  # characters of a variable's or group's name in 80 columns
 
 
 _MANY = 30  # lines of one row
 
 
-def table(interface: Any) -> tables.Table:
-    """The table of an `Interface`."""
-    return tables.Table(_rows(interface))
+def table(interface: Any, width: int = tables.WIDTH) -> tables.Table:
+    """The table of an `Interface`.
+
+    Args:
+        interface: The `Interface`.
+        width: Columns that it may take. Lines of code stay whole, however long they are. Defaults to 80.
+    """
+    return tables.Table(_rows(interface, width - _LABEL))
 
 
-def _rows(info: Any) -> Iterator[Row]:
+def _rows(info: Any, width: int) -> Iterator[Row]:
     origin = producers.in_words(info.producer, info.tf_version)
     yield Row("handle", (info.handle or "(an object in this process)",))
-    yield Row("format", tables.wrap(", ".join(filter(None, (format_of(info), origin))), _TEXT))
+    yield Row("format", tables.wrap(", ".join(filter(None, (format_of(info), origin))), width))
     if info.tags:
         yield Row("tags", (", ".join(info.tags),))
     verdict = ("yes: " if info.fine_tunable else "no: ") + info.reason
-    yield Row("fine-tunable", tables.wrap(verdict, _TEXT), "good" if info.fine_tunable else "warn")
-    code = tables.wrap(info.code, _TEXT) if info.arguments is None else (info.code,)
+    yield Row("fine-tunable", tables.wrap(verdict, width), "good" if info.fine_tunable else "warn")
+    code = tables.wrap(info.code, width) if info.arguments is None else (info.code,)
     yield Row("use it as", code, "code")
     if info.fine_tuning_code not in ("", info.code):
         yield Row("tune it as", (info.fine_tuning_code,), "code")
     if info.python_ops:
-        yield Row("Python code", tables.wrap(_python(info.python_ops), _TEXT), "bad")
+        yield Row("Python code", tables.wrap(_python(info.python_ops), width), "bad")
     if info.missing_ops:
-        yield Row("missing ops", tables.wrap(", ".join(info.missing_ops), _TEXT), "bad")
+        yield Row("missing ops", tables.wrap(", ".join(info.missing_ops), width), "bad")
     for need in info.requires:
-        yield Row("needs", tables.wrap(f"{need.package}, for {', '.join((*need.ops, *need.types))}", _TEXT))
+        yield Row("needs", tables.wrap(f"{need.package}, for {', '.join((*need.ops, *need.types))}", width))
         yield Row("", (need.advice,), "code")
     yield Row("")
-    yield from _calls(info)
-    yield from _signatures(info)
+    yield from _calls(info, width)
+    yield from _signatures(info, width)
     if info.pixel_range:
-        yield Row("pixels", (info.pixel_range,))
-    yield Row("pieces", tables.wrap(", ".join(info.pieces) or "none", _TEXT))
+        yield Row("pixels", tables.wrap(info.pixel_range, width))
+    yield Row("pieces", tables.wrap(", ".join(info.pieces) or "none", width))
     if info.piece_traces:
-        yield Row("piece calls", _piece_calls(info))
-    yield Row("assets", tables.wrap(", ".join(info.assets) or "none", _TEXT))
+        yield Row("piece calls", _piece_calls(info, width))
+    yield Row("assets", tables.wrap(", ".join(info.assets) or "none", width))
     yield Row("losses", (f"{info.regularization_losses} for regularization" if info.regularization_losses else "none",))
-    yield Row("strings", tables.wrap(_strings(info), _TEXT))
+    yield Row("strings", tables.wrap(_strings(info), width))
     known = info.jit if info.jit != "unknown" else "unknown: no op is known to hinder it (HubLayer does not use XLA)"
-    yield Row("XLA", tables.wrap(known, _TEXT))
+    yield Row("XLA", tables.wrap(known, width))
     yield Row("")
-    yield from _variables(info)
+    yield from _variables(info, width)
 
 
 def format_of(info: Any) -> str:
@@ -75,11 +80,11 @@ def format_of(info: Any) -> str:
     return "pieces only" if info.format == "empty" and info.pieces else FORMATS[info.format]
 
 
-def _calls(info: Any) -> Iterator[Row]:
+def _calls(info: Any, width: int) -> Iterator[Row]:
     if not info.callable:
         yield Row("call", ("it cannot be called itself",))
         return
-    calls = dict.fromkeys((_flow(t.inputs, t.outputs), _arguments(t.arguments)) for t in info.traces)
+    calls = dict.fromkeys((_flow(t.inputs, t.outputs, width), _arguments(t.arguments)) for t in info.traces)
     lines = [line for flow, fixed in calls for line in (*flow, *((f"  with {fixed}",) if fixed else ()))]
     yield Row("call", tables.fold(lines, _MANY, "more lines") or ("any input: it was not traced yet",))
     if not info.accepts_training:
@@ -88,20 +93,20 @@ def _calls(info: Any) -> Iterator[Row]:
         mode = "a tensor: both modes"
     else:
         mode = "traced for " + (" and ".join(str(mode) for mode in info.training_modes) or "no mode")
-    yield Row("training", (mode,))
+    yield Row("training", tables.wrap(mode, width))
 
 
-def _signatures(info: Any) -> Iterator[Row]:
+def _signatures(info: Any, width: int) -> Iterator[Row]:
     lines: list[str] = []
     for name, signature in info.signatures.items():
-        lines += [name, *("  " + line for line in _flow(signature.inputs, signature.outputs, _TEXT - 2))]
+        lines += [name, *("  " + line for line in _flow(signature.inputs, signature.outputs, width - 2))]
     yield Row("signatures", tables.fold(lines, _MANY, "more lines") or ("none",))
 
 
-def _piece_calls(info: Any) -> tuple[str, ...]:
+def _piece_calls(info: Any, width: int) -> tuple[str, ...]:
     lines: list[str] = []
     for name, traces in info.piece_traces.items():
-        calls = dict.fromkeys(_flow(trace.inputs, trace.outputs, _TEXT - 2) for trace in traces)
+        calls = dict.fromkeys(_flow(trace.inputs, trace.outputs, width - 2) for trace in traces)
         lines += [name, *("  " + line for flow in calls for line in flow)]
     return tuple(tables.fold(lines, _MANY, "more lines"))
 
@@ -110,23 +115,31 @@ def _python(names: tuple[str, ...]) -> str:
     return f"{', '.join(names)}: works only in the process that saved the SavedModel"
 
 
-def _flow(inputs: Any, outputs: Any, width: int = _TEXT) -> tuple[str, ...]:
+def _flow(inputs: Any, outputs: Any, width: int) -> tuple[str, ...]:
     """Inputs and outputs in one line if they fit, else a line for each tensor."""
     line = f"{describe(inputs)} -> {describe(outputs)}"
     if len(line) <= width:
         return (line,)
-    entering = tables.fold(_entries(inputs), _FEW, "more")
-    leaving = tables.fold(_entries(outputs), _FEW, "more")
+    entering = tables.fold(_entries(inputs, width), _FEW, "more")
+    leaving = tables.fold(_entries(outputs, width - 3), _FEW, "more")
     return (*entering, *(("-> " if place == 0 else "   ") + line for place, line in enumerate(leaving)))
 
 
-def _entries(nest: Any) -> list[str]:
+def _entries(nest: Any, width: int) -> list[str]:
     if isinstance(nest, dict) and nest:
-        width = max(len(str(key)) for key in nest)
-        return [f"{key!s:<{width}}  {describe(value)}" for key, value in nest.items()]
+        named = {str(key): describe(value) for key, value in nest.items()}
+        longest = max(map(len, named))
+        return [line for name, text in named.items() for line in _entry(name, longest, text, width)]
     if isinstance(nest, (list, tuple)):
         return [f"[{place}]  {describe(value)}" for place, value in enumerate(nest)]
     return [describe(nest)]
+
+
+def _entry(name: str, longest: int, text: str, width: int) -> list[str]:
+    """A name and its text, in a column of its own where that fits, else behind or below the name."""
+    if longest + 2 + len(text) <= width:
+        return [f"{name:<{longest}}  {text}"]
+    return [f"{name}  {text}"] if len(name) + 2 + len(text) <= width else [name, f"  {text}"]
 
 
 def _arguments(arguments: dict[str, Any]) -> str:
@@ -145,7 +158,7 @@ def _takes_strings(inputs: Any) -> bool:
     return any(spec.dtype == "string" for spec in flatten(inputs))
 
 
-def _variables(info: Any) -> Iterator[Row]:
+def _variables(info: Any, width: int) -> Iterator[Row]:
     head = ("", "variables", "parameters", "MB")
     sizes = [(name, f"{s.variables:,}", f"{s.parameters:,}", megabytes(s.size)) for name, s in info.sizes.items()]
     yield Row("size", tables.align_columns([head, *sizes]))
@@ -154,31 +167,30 @@ def _variables(info: Any) -> Iterator[Row]:
     if len(info.variables) <= _FEW:
         states = {(True, True): "trainable", (False, True): "published", (False, False): "not published"}
         rows = [
-            (
-                _name(v.name),
-                f"{v.dtype} {format_shape(v.shape)}",
-                states[v.trainable, v.published] + _without_gradient(v),
-            )
+            (v.name, f"{v.dtype} {format_shape(v.shape)}", states[v.trainable, v.published] + _without_gradient(v))
             for v in info.variables
         ]
-        yield Row("variables", tables.align_columns(rows, left=3))
+        yield Row("variables", tables.align_columns(_with_short_names(rows, width), left=3))
         return
-    head = ("", "variables", "parameters", "MB", "trainable")
+    is_narrow = width < tables.WIDTH - _LABEL
+    head = ("", "vars", "params", "MB", "tuned") if is_narrow else ("", "variables", "parameters", "MB", "trainable")
     rows = [
-        (_name(g.name), f"{len(g.variables):,}", f"{g.parameters:,}", megabytes(g.size), f"{g.trainable:,}")
+        (g.name, f"{len(g.variables):,}", f"{g.parameters:,}", megabytes(g.size), f"{g.trainable:,}")
         for g in info.groups
     ]
-    first, *lines = tables.align_columns([head, *rows])
+    first, *lines = tables.align_columns(_with_short_names([head, *rows], width))
     yield Row("groups", (first, *tables.fold(lines, _MANY, "more groups (--json lists all)")))
+
+
+def _with_short_names(rows: Sequence[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
+    """Rows of which the first cells, names, are shortened: to what a narrow or a wide table leaves them."""
+    others = sum(2 + max(map(len, cells)) for cells in list(zip(*rows, strict=True))[1:])
+    limit = max(width - others, _NAME if width >= tables.WIDTH - _LABEL else 12)
+    return [(name if len(name) <= limit else words.shorten(name, limit - 3), *cells) for name, *cells in rows]
 
 
 def _without_gradient(variable: Any) -> str:
     return ", no gradient" if variable.trainable and not variable.gradient else ""
-
-
-def _name(name: str) -> str:
-    """A name that fits into a column."""
-    return words.shorten(name, _NAME)
 
 
 def format_shape(shape: Any) -> str:

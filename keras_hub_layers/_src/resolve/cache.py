@@ -25,8 +25,9 @@ from keras_hub_layers._src.files.locks import hold
 from keras_hub_layers._src.files.manifests import Manifest, contents, sizes
 from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.resolve import work_names
-from keras_hub_layers._src.resolve.handles import display
-from keras_hub_layers.errors import HandleNotFoundError, HubError, ResolveError
+from keras_hub_layers._src.resolve.environment import mirrors
+from keras_hub_layers._src.resolve.handles import display, mirror, parse
+from keras_hub_layers.errors import HandleError, HandleNotFoundError, HubError, ResolveError
 
 Fill = Callable[[str], tuple[str, str | None]]
 
@@ -147,13 +148,20 @@ class Cache:
         return sorted(found, key=lambda entry: -entry.created)
 
     def select(self, text: str) -> list[Entry]:
-        """The entries of a handle, or of a key as `entries` shows it.
+        """The entries of a handle, as `resolve` takes it; of a key, as `entries` shows it; or of an entry's path.
 
         Raises:
             HandleNotFoundError: There is none.
         """
         shown = display(text)
-        chosen = [entry for entry in self.entries() if entry.key in (key_of(text), text) or entry.handle == shown]
+        names = {text, *_stored_under(text)}
+        keys, handles, path = set(map(key_of, names)), set(map(display, names)), os.path.abspath(text)
+        start = text if re.fullmatch("[0-9a-f]{12,40}", text) else " "  # of a key, as a terminal shows it
+        chosen = [
+            entry
+            for entry in self.entries()
+            if entry.key in keys or entry.key.startswith(start) or entry.handle in handles or entry.path == path
+        ]
         if not chosen:
             known = sorted(entry.handle or entry.key for entry in self.entries())
             raise HandleNotFoundError(
@@ -274,6 +282,15 @@ class Cache:
             archive_sha256=manifest.archive_sha256 if manifest else None,
             verifiable=manifest is not None,
         )
+
+
+def _stored_under(text: str) -> Iterator[str]:
+    """The texts under which `resolve` may have stored what a handle names; nothing for a text that is no handle."""
+    with suppress(HandleError):
+        for handle in (parse(text), parse(mirror(text, mirrors()))):
+            yield from (handle.text, *handle.spellings)
+            if handle.kind in ("path", "kaggle"):
+                yield os.path.abspath(handle.location)  # an archive, whatever the directory was then
 
 
 def key_of(text: str) -> str:

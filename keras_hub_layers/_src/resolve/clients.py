@@ -6,6 +6,7 @@ that a half-deleted download is noticed, that processes wait for each other, and
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -16,10 +17,11 @@ from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_whole
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.checksums import refuse_pin
 from keras_hub_layers._src.resolve.environment import offline
-from keras_hub_layers._src.resolve.handles import Handle, HuggingFaceModel, KaggleModel
+from keras_hub_layers._src.resolve.handles import Handle, HuggingFaceModel, KaggleModel, parse
 from keras_hub_layers._src.resolve.local import check_directory
 from keras_hub_layers.errors import (
     DownloadError,
+    HandleError,
     HandleNotFoundError,
     MissingPackageError,
     OfflineError,
@@ -130,10 +132,42 @@ def not_cached_error(handle: Handle, where: str) -> OfflineError:
     )
 
 
+def refuse_other_cache(text: str) -> None:
+    """Refuse to remove what a client keeps in a cache of its own, which other programs may use.
+
+    Raises:
+        ResolveError: The client's cache has it; the message has the command that removes it there.
+    """
+    try:
+        handle = parse(text)
+    except HandleError:
+        return
+    folder, name = "", "kagglehub"
+    if handle.hugging_face is not None:
+        home = os.environ.get("HF_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "huggingface")
+        root = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
+        folder, name = os.path.join(root, f"models--{handle.hugging_face.repo.replace('/', '--')}"), "huggingface_hub"
+    elif handle.kind == "kaggle" and handle.kaggle is not None:
+        folder = os.path.join(_kaggle_folder(handle.kaggle), str(handle.kaggle.version or "")).rstrip(os.sep)
+    if folder and os.path.isdir(folder):
+        raise ResolveError(
+            f"The cache of {name} holds this model, and other programs may use it there.",
+            expected="a model in the cache of this package",
+            received=repr(text),
+            where=folder,
+            fix=f"rm -r {shlex.quote(folder)}",
+        )
+
+
+def _kaggle_folder(model: KaggleModel) -> str:
+    """Where kagglehub keeps the versions of a model."""
+    root = os.environ.get("KAGGLEHUB_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "kagglehub")
+    return os.path.join(root, "models", model.owner, model.model, model.framework, model.variation)
+
+
 def _in_kaggle_cache(model: KaggleModel) -> str | None:
     """The version asked for, or the newest that is there; kagglehub marks a finished download with a file."""
-    root = os.environ.get("KAGGLEHUB_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "kagglehub")
-    folder = os.path.join(root, "models", model.owner, model.model, model.framework, model.variation)
+    folder = _kaggle_folder(model)
     try:
         versions = sorted((int(name) for name in os.listdir(folder) if name.isdecimal()), reverse=True)
     except OSError:

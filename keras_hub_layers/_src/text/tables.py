@@ -92,6 +92,15 @@ def wrap(text: str, width: int, indent: str = "") -> tuple[str, ...]:
     return tuple(lines) or ("",)
 
 
+def wrap_line(line: str, width: int) -> tuple[str, ...]:
+    """A line in lines of at most so many characters, each indented as it is; words stay whole, and so does a line
+    that fits."""
+    if len(line) <= width:
+        return (line,)
+    indent = line[: len(line) - len(line.lstrip())]
+    return tuple(indent + part for part in wrap(line.strip(), width - len(indent)))
+
+
 def align_columns(rows: Sequence[Sequence[str]], left: int = 1) -> tuple[str, ...]:
     """Cells in columns.
 

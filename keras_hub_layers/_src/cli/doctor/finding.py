@@ -65,17 +65,18 @@ def to_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in findings]
 
 
-def table(findings: Iterable[Finding], topics: Iterable[str] = ()) -> tables.Table:
+def table(findings: Iterable[Finding], topics: Iterable[str] = (), width: int = tables.WIDTH) -> tables.Table:
     """The findings as a table: level and topic on the left, text and fix on the right.
 
     Args:
         findings: What was found, or a part of it.
         topics: Topics of other parts, which have their column at the same place. Defaults to none.
+        width: Columns that the text may take; a fix keeps its lines. Defaults to 80.
     """
     listed = list(findings)
     room = max((len(topic) for topic in topics), default=0)
     labels = [f"{finding.level:<7}  {finding.topic:<{room}}" for finding in listed]
-    width = tables.WIDTH - 2 - max((len(label) for label in labels), default=0)
+    width -= 2 + max((len(label) for label in labels), default=0)
     rows = []
     for label, finding in zip(labels, listed, strict=True):
         lines = [row for line in finding.text.splitlines() for row in tables.wrap(line, width)]
