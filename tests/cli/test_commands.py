@@ -320,10 +320,10 @@ def test_doctor_shows_each_finding_on_a_terminal_as_soon_as_it_is_known(monkeypa
 
 def test_doctor_of_a_handle_shows_what_a_list_of_findings_would(produced, monkeypatch, capsys):
     handle = produced(producers.half_plus_one, True)
+    monkeypatch.setenv("COLUMNS", "200")
     main.main(["doctor", handle])
     at_the_end = capsys.readouterr().out
     monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     main.main(["doctor", handle])
     assert capsys.readouterr().out == at_the_end

@@ -57,7 +57,7 @@ def test_the_table_of_a_savedmodel_fits_and_its_code_is_whole(width, produced):
 def test_findings_are_wrapped_between_words_and_their_fixes_are_not():
     text, fix = "one two-three " * 20, "pip install " + "x" * 100
     for width in WIDTHS:
-        lines = str(finding.table([finding.Finding("Keras", "problem", text, fix)], width)).splitlines()
+        lines = str(finding.table([finding.Finding("Keras", "problem", text, fix)], width=width)).splitlines()
         assert max(map(len, lines[:-1])) <= width
         assert lines[-1].strip() == fix
         assert " ".join(lines[:-1]).split()[2:] == text.split()
