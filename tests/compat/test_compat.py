@@ -15,7 +15,16 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import layers
-from keras_hub_layers._src.compat import adopted_variables, fit, models, optimizers, saving, tensorflow, workers
+from keras_hub_layers._src.compat import (
+    adopted_variables,
+    fit,
+    models,
+    optimizers,
+    saving,
+    shared_functions,
+    tensorflow,
+    workers,
+)
 from keras_hub_layers._src.compat import layers as layers_module
 
 
@@ -371,6 +380,28 @@ def test_what_workers_tell_comes_back_in_their_order_and_a_strategy_alone_has_no
         assert strategy.reduce is not type(strategy).reduce
         assert float(mean.numpy()) == 2.0
     assert "reduce" not in vars(strategy)  # the strategy's own again: still there, and still what a read calls
+
+
+def test_tensorflow_still_loads_functions_anew_for_each_object_and_these_are_loaded_once(produced):
+    path = produced(producers.half_plus_one)
+    objects = [tf.saved_model.load(path) for _ in range(2)]
+    assert len({obj.__call__.concrete_functions[0].name for obj in objects}) == 2  # else `bind` is not needed
+    shared, x = {}, tf.constant([[4.0]])
+
+    def load(load_all, library, object_graph):
+        copy = type(library).FromString(library.SerializeToString())
+        shared.update(shared or shared_functions.load_functions(copy, object_graph))
+        return {name: shared_functions.bind(function) for name, function in shared.items()}
+
+    with shared_functions.load_functions_by(load):
+        first, second = (tf.saved_model.load(path) for _ in range(2))
+    second.variables[0].assign([[2.0]])
+    assert [float(obj(x)[0, 0]) for obj in (first, second)] == [3.0, 9.0]
+    inner = [obj.__call__.concrete_functions[0] for obj in (first, second)]
+    assert inner[0].graph.get_operations()[0] is inner[1].graph.get_operations()[0]
+    assert [fn.variables[0] is obj.variables[0] for fn, obj in zip(inner, (first, second), strict=True)] == [True, True]
+    assert tf.saved_model.load(path).__call__.concrete_functions[0].name not in {fn.name for fn in inner}
+    assert [shared_functions.is_stateful(op) for op in ("MatMul", "HashTableV2", "NoSuchOp")] == [False, True, True]
 
 
 def test_each_function_of_compat_says_its_versions_and_is_named_in_a_test():

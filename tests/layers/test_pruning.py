@@ -96,6 +96,18 @@ def measured(layer, inputs, directory):
     return facts
 
 
+def change(layer, inputs):
+    """Take a gradient, and give the trained weights other values."""
+    variables = [weight.value for weight in layer.trainable_weights]
+    with tf.GradientTape() as tape:
+        outputs = keras.tree.flatten(layer(inputs, training=True))
+        loss = sum(tf.reduce_sum(tf.cast(y, tf.float32)) for y in outputs if y.dtype.is_floating)
+    if variables:
+        tape.gradient(loss, variables)
+    for variable in variables:
+        variable.assign(variable + 1)
+
+
 def files(directory):
     """Path -> bytes, without the card: what it says of a live object changes once a gradient was taken of that."""
     return {
@@ -132,11 +144,16 @@ def test_a_part_computes_trains_and_writes_what_the_whole_does(
     results = []
     for mode in ("always", "never"):
         pruning(mode)
+        earlier = layers.HubLayer(path, **arguments)  # with which the next shares functions
+        change(earlier, inputs)
+        before = [weight.numpy() for weight in earlier.weights]
         keras.backend.clear_session()
         layer = layers.HubLayer(path, **arguments)
         assert is_part(layer) == (mode == "always")
         results.append(measured(layer, inputs, tmp_path / mode))
         assert is_part(layer) == (mode == "always")  # nothing of this has loaded the rest
+        for weight, value in zip(earlier.weights, before, strict=True):
+            np.testing.assert_array_equal(weight, value)
     check_same(*results)
     assert results[0]["export"]["saved_model.pb"] == Path(path, "saved_model.pb").read_bytes()
 
@@ -331,6 +348,8 @@ def test_a_part_of_a_model_of_others_is_the_whole(zoo, pruning, tmp_path, name, 
     for mode in ("auto", "never"):
         pruning(mode)
         keras.backend.clear_session()
+        change(layers.HubLayer(zoo / name, **arguments), inputs)
+        keras.backend.clear_session()
         layer = layers.HubLayer(zoo / name, **arguments)
         assert is_part(layer) == (mode == "auto")
         results.append(measured(layer, inputs, tmp_path / mode))
@@ -347,6 +366,7 @@ def test_a_part_of_a_small_model_of_others_is_the_whole(zoo, pruning, tmp_path, 
     results = []
     for mode in ("always", "never"):
         pruning(mode)
+        change(layers.HubLayer(zoo / name), inputs)
         keras.backend.clear_session()
         layer = layers.HubLayer(zoo / name)
         layer.trainable = layer.interface.fine_tunable

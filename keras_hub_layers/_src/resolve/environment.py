@@ -53,6 +53,11 @@ def pruning() -> Literal["auto", "never", "always"]:
     return "never" if text in ("never", *_OFF[1:]) else "always" if text == "always" else "auto"
 
 
+def sharing() -> bool:
+    """Whether layers of one SavedModel share its functions; not with `KERAS_HUB_LAYERS_SHARE=0`."""
+    return os.environ.get("KERAS_HUB_LAYERS_SHARE", "1").strip().lower() not in ("never", *_OFF[1:])
+
+
 def mirrors() -> dict[str, str]:
     """The table of `KERAS_HUB_LAYERS_MIRRORS`: JSON, or the path of a JSON file."""
     setting = os.environ.get("KERAS_HUB_LAYERS_MIRRORS", "").strip()

@@ -8,11 +8,11 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood, Reach, Use, reach
 
-__all__ = ["Pruned", "copy_part", "prune"]
+__all__ = ["Pruned", "copy_part", "prune", "with_assets_of"]
 
 
-# Copying costs about as much as loading two functions.
-_LEAST = 4
+# Copying costs about as much as loading two functions. With many it pays for the next layer, which shares them.
+_LEAST, _MANY = 4, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def prune(meta_graph: Any, use: Use, directory: str, is_forced: bool = False) ->
     """
     kept, library = reach(meta_graph, use), meta_graph.graph_def.library
     omitted = len(library.function) - len(kept.functions)
-    if omitted < _LEAST and not is_forced:
+    if omitted < _LEAST and len(library.function) < _MANY and not is_forced:
         raise NotUnderstood(f"{omitted} of its {len(library.function)} functions are not used, so pruning does not pay")
     return copy_part(meta_graph, kept, directory)
 
@@ -54,9 +54,7 @@ def copy_part(meta_graph: Any, kept: Reach, directory: str) -> Pruned:
     places = {number: place for place, number in enumerate(numbers)}
     copy = meta_graph_pb2.MetaGraphDef()
     copy.meta_info_def.CopyFrom(meta_graph.meta_info_def)
-    copy.asset_file_def.extend(meta_graph.asset_file_def)
-    for asset in copy.asset_file_def:
-        asset.filename = os.path.join(os.path.abspath(directory), "assets", asset.filename)
+    _set_assets(copy, meta_graph, directory)
     for number in numbers:
         _copy_node(nodes[number], copy.object_graph_def.nodes.add(), places)
     _copy_concrete_functions(meta_graph.object_graph_def, kept, copy.object_graph_def, places)
@@ -64,6 +62,23 @@ def copy_part(meta_graph: Any, kept: Reach, directory: str) -> Pruned:
     values = {nodes[number].constant.operation for number in numbers} - {""}
     copy.graph_def.node.extend(node for node in meta_graph.graph_def.node if node.name in values)
     return Pruned(copy, numbers)
+
+
+def with_assets_of(pruned: Pruned, meta_graph: Any, directory: str) -> Pruned:
+    """A part with the assets of another directory that holds the same graph."""
+    if not meta_graph.asset_file_def:
+        return pruned
+    copy = meta_graph_pb2.MetaGraphDef()
+    copy.CopyFrom(pruned.meta_graph)
+    _set_assets(copy, meta_graph, directory)
+    return Pruned(copy, pruned.numbers)
+
+
+def _set_assets(copy: Any, meta_graph: Any, directory: str) -> None:
+    del copy.asset_file_def[:]
+    copy.asset_file_def.extend(meta_graph.asset_file_def)
+    for asset in copy.asset_file_def:
+        asset.filename = os.path.join(os.path.abspath(directory), "assets", asset.filename)
 
 
 def _copy_node(node: Any, copy: Any, places: dict[int, int]) -> None:

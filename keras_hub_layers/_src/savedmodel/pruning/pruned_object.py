@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from keras_hub_layers import errors
+from keras_hub_layers._src.compat import shared_functions
 from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints.keys import PREFIX
@@ -19,8 +20,10 @@ from keras_hub_layers._src.savedmodel.checkpoints.restore import restore
 from keras_hub_layers._src.savedmodel.graphs import ops
 from keras_hub_layers._src.savedmodel.load_options import skip_checkpoint
 from keras_hub_layers._src.savedmodel.protos.messages import message
-from keras_hub_layers._src.savedmodel.pruning.prune import Pruned, copy_part, prune
+from keras_hub_layers._src.savedmodel.pruning import shared_part
+from keras_hub_layers._src.savedmodel.pruning.prune import Pruned, copy_part, prune, with_assets_of
 from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood, Use, children, without_optimizers
+from keras_hub_layers._src.savedmodel.pruning.shared_part import SharedPart
 
 __all__ = ["load_used", "saved_graph", "whole_object", "whole_object_if_loaded"]
 
@@ -42,10 +45,14 @@ class _Whole:
         content: The graph of the whole, a serialized `MetaGraphDef`: the file may be gone when it is needed.
         options: The `tf.saved_model.LoadOptions` of the part, or `None`.
         load: What loads a directory.
+        shared: The `SharedPart` whose functions the part uses, or `None`.
     """
 
-    def __init__(self, obj: Any, variables: dict[int, Any], content: bytes, options: Any, load: Loader) -> None:
+    def __init__(
+        self, obj: Any, variables: dict[int, Any], content: bytes, options: Any, load: Loader, shared: Any
+    ) -> None:
         self.part = obj
+        self.shared = shared  # lives as long as the part, for the next one
         self.obj: Any = None  # once it is loaded
         self._variables = variables
         self._content = content
@@ -99,8 +106,8 @@ def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loa
     """
     try:
         _check_can_be_pruned(meta, directory, options)
-        pruned = prune(meta[0], use, directory, is_forced=environment.pruning() == "always")
-        obj = _load_graph(pruned, options, load)
+        content = meta[0].SerializeToString(deterministic=True)
+        obj, pruned, shared = _load_part(meta[0], content, directory, use, options, load)
         variables = _variables_of(obj, pruned)
         if not getattr(options, "experimental_skip_checkpoint", False):
             _restore(obj, directory, variables.values())
@@ -110,7 +117,7 @@ def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loa
     except Exception as err:
         _log.debug("%s is loaded whole, since its part could not be loaded.", directory, exc_info=err)
         return None
-    setattr(obj, _ATTRIBUTE, _Whole(obj, variables, meta[0].SerializeToString(), options, load))
+    setattr(obj, _ATTRIBUTE, _Whole(obj, variables, content, options, load, shared))
     return obj
 
 
@@ -163,6 +170,41 @@ def _check_can_be_pruned(meta: list[Any], directory: str, options: Any) -> None:
     missing = ops.missing_ops(ops.custom(meta[0]))
     if missing:
         raise NotUnderstood(f"it has ops that are not registered: {missing}")
+
+
+def _load_part(
+    meta_graph: Any, content: bytes, directory: str, use: Use, options: Any, load: Loader
+) -> tuple[Any, Pruned, SharedPart | None]:
+    """Load the part that a layer uses: the object, what it is of the whole, and what it shares with other layers."""
+    is_forced = environment.pruning() == "always"
+    key = shared_part.key_of(content, use, is_forced)
+    shared = shared_part.kept(key)
+    if shared is None:
+        pruned = prune(meta_graph, use, directory, is_forced)
+        shared = _share(pruned, directory)
+        if shared is None:
+            return _load_graph(pruned, options, load), pruned, None
+    pruned = with_assets_of(shared.pruned, meta_graph, directory)
+    try:
+        with shared_functions.load_functions_by(shared.load_functions):
+            obj = _load_graph(pruned, options, load)
+    except Exception as err:
+        _log.debug("The functions of %s are not shared, since they could not be loaded so.", directory, exc_info=err)
+        pruned = prune(meta_graph, use, directory, is_forced)
+        return _load_graph(pruned, options, load), pruned, None
+    shared_part.keep(key, shared)
+    return obj, pruned, shared
+
+
+def _share(pruned: Pruned, directory: str) -> SharedPart | None:
+    """The functions of a part for this layer and the next; `None` where each needs its own."""
+    try:
+        return shared_part.share(pruned)
+    except NotUnderstood as reason:
+        _log.debug("The functions of %s are not shared: %s.", directory, reason)
+    except Exception as err:
+        _log.debug("The functions of %s are not shared, since that failed.", directory, exc_info=err)
+    return None
 
 
 def _load_graph(pruned: Pruned, options: Any, load: Loader) -> Any:

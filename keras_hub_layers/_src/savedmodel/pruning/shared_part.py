@@ -1,0 +1,206 @@
+"""The part of a SavedModel that a layer uses, kept for the next layer: its graphs are made once in a process."""
+
+import collections
+import hashlib
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from keras_hub_layers._src.compat import shared_functions
+from keras_hub_layers._src.resolve import environment
+from keras_hub_layers._src.savedmodel.graphs.library import called_functions, custom_gradient
+from keras_hub_layers._src.savedmodel.pruning.prune import Pruned
+from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood
+
+__all__ = ["SharedPart", "forget", "keep", "kept", "key_of", "share"]
+
+# How many parts are kept that no layer uses any more: a search makes and drops the layers of one handle, or of two.
+_KEPT = 2
+# Stateful ops whose state stands in a variable or a table, which each layer has for itself. What else is stateful may
+# have a state in the op, such as a random generator with a seed, or a name under which two layers would meet.
+_STATE_ELSEWHERE = frozenset(
+    (
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "AssignVariableOp",
+        "Assert",
+        "Case",
+        "If",
+        "InitializeTableFromTextFileV2",
+        "LookupTableExportV2",
+        "LookupTableFindV2",
+        "LookupTableImportV2",
+        "LookupTableSizeV2",
+        "ReadVariableOp",
+        "ResourceGather",
+        "ResourceGatherNd",
+        "RestoreV2",
+        "RngReadAndSkip",
+        "RngSkip",
+        "SaveV2",
+        "StatefulPartitionedCall",
+        "VarIsInitializedOp",
+        "While",
+    )
+)
+# Ops that draw other numbers each time if they have no seed. With a seed each layer has to go through the same numbers.
+# That it does: TensorFlow takes functions apart where they are called, and a layer calls them in a function of its own.
+# Only where they are called as they are, by the name that layers share, they have one state.
+_RANDOM = frozenset(("RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"))
+
+_lock = threading.Lock()
+_alive: "weakref.WeakValueDictionary[Any, SharedPart]" = weakref.WeakValueDictionary()
+_latest: "collections.OrderedDict[Any, SharedPart]" = collections.OrderedDict()
+
+
+class SharedPart:
+    """A part of a SavedModel whose functions are loaded, without variables.
+
+    Args:
+        pruned: The part, with only the functions that each layer needs for itself.
+        functions: Name -> function for `shared_functions.bind`.
+    """
+
+    def __init__(self, pruned: Pruned, functions: dict[str, Any]) -> None:
+        self.pruned = pruned
+        self._functions = functions
+
+    def load_functions(self, load: Any, library: Any, object_graph: Any) -> dict[str, Any]:
+        """The functions of a further layer, for `shared_functions.load_functions_by`."""
+        functions = load(library, object_graph)
+        return {**functions, **{name: shared_functions.bind(shared) for name, shared in self._functions.items()}}
+
+
+def key_of(content: bytes, *use: Any) -> tuple[Any, ...]:
+    """What two layers have in common that may share a part.
+
+    Args:
+        content: The whole graph, a serialized `MetaGraphDef`.
+        *use: What of it they use, and how.
+    """
+    return (hashlib.sha256(content).digest(), *use)
+
+
+def kept(key: Any) -> SharedPart | None:
+    """The part that an earlier layer has left, if there is one."""
+    if not environment.sharing():
+        return None
+    with _lock:
+        part = _alive.get(key)
+        if part is not None and key in _latest:
+            _latest.move_to_end(key)
+        return part
+
+
+def keep(key: Any, part: SharedPart) -> None:
+    """Keep a part for the next layer: for as long as a layer holds it, and the latest ones beyond that."""
+    with _lock:
+        _alive[key] = _latest[key] = part
+        while len(_latest) > _KEPT:
+            _latest.popitem(last=False)
+
+
+def forget() -> None:
+    """Let go of all parts: the next layer of each SavedModel loads its functions."""
+    with _lock:
+        _latest.clear()
+        _alive.clear()
+
+
+def share(pruned: Pruned) -> SharedPart:
+    """Load the functions of a part that layers can share.
+
+    Args:
+        pruned: The part. The functions that are shared are taken from it.
+
+    Raises:
+        NotUnderstood: Each layer needs functions of its own.
+    """
+    if not environment.sharing():
+        raise NotUnderstood("KERAS_HUB_LAYERS_SHARE says so")
+    library, object_graph = pruned.meta_graph.graph_def.library, pruned.meta_graph.object_graph_def
+    _check_captures(library, object_graph)
+    calls = _calls(library)
+    own = _callers(calls, _with_state(library, object_graph, calls))
+    needed = _reachable(calls, own)
+    if len(needed) > len(calls) / 2:
+        raise NotUnderstood("most of its functions have a state of their own")
+    part = type(library)()
+    part.function.extend(function for function in library.function if function.signature.name not in own)
+    part.gradient.extend(gradient for gradient in library.gradient if gradient.function_name not in own)
+    part.registered_gradients.extend(g for g in library.registered_gradients if g.gradient_func not in own)
+    shared = shared_functions.load_functions(part, object_graph)
+    for functions, name_of in (
+        (library.function, lambda function: function.signature.name),
+        (library.gradient, lambda gradient: gradient.function_name),
+        (library.registered_gradients, lambda gradient: gradient.gradient_func),
+    ):
+        remaining = [item for item in functions if name_of(item) in needed]
+        del functions[:]
+        functions.extend(remaining)
+    return SharedPart(pruned, shared)
+
+
+def _check_captures(library: Any, object_graph: Any) -> None:
+    """Refuse what reaches from one function into another but by a call."""
+    if any(node.HasField("captured_tensor") for node in object_graph.nodes):
+        raise NotUnderstood("a function captures a tensor of another")
+    concrete = object_graph.concrete_functions
+    for gradient in library.registered_gradients:
+        if gradient.gradient_func in concrete and concrete[gradient.gradient_func].bound_inputs:
+            raise NotUnderstood("a custom gradient captures variables")
+
+
+def _calls(library: Any) -> dict[str, set[str]]:
+    """Name of each function -> the functions that it calls, also for its gradient."""
+    gradients = {gradient.registered_op_type: gradient.gradient_func for gradient in library.registered_gradients}
+    calls: dict[str, set[str]] = {}
+    for function in library.function:
+        called: set[str] = set()
+        calls[function.signature.name] = called
+        for node in function.node_def:
+            called.update(called_functions(node))
+            called.add(gradients.get(custom_gradient(node), ""))
+    return {name: called & calls.keys() for name, called in calls.items()}
+
+
+def _with_state(library: Any, object_graph: Any, calls: dict[str, set[str]]) -> set[str]:
+    """Names of the functions that hold a state in themselves."""
+    nodes = object_graph.nodes
+    ops = {function.signature.name: {node.op for node in function.node_def} for function in library.function}
+    stateful = {op for op in set().union(*ops.values()) - ops.keys() if shared_functions.is_stateful(op)}
+    stateful -= _STATE_ELSEWHERE
+    own = {name for name, several in ops.items() if several & (stateful - _RANDOM)}
+    seeded = {function.signature.name for function in library.function if any(map(_has_seed, function.node_def))}
+    called_as_they_are = {f.signature.name for f in library.function if "_noinline" in f.attr} | {
+        nodes[child.node_id].bare_concrete_function.concrete_function_name
+        for node in nodes
+        if not node.HasField("function")  # whose children are its own traces
+        for child in node.children
+        if nodes[child.node_id].HasField("bare_concrete_function")
+    }
+    return own | (seeded if _callers(calls, seeded) & called_as_they_are else set())
+
+
+def _has_seed(node: Any) -> bool:
+    return node.op in _RANDOM and any(name in node.attr and node.attr[name].i for name in ("seed", "seed2"))
+
+
+def _callers(calls: dict[str, set[str]], names: Iterable[str]) -> set[str]:
+    """Functions, those that call them, and so on."""
+    callers: dict[str, set[str]] = {}
+    for name, several in calls.items():
+        for called in several:
+            callers.setdefault(called, set()).add(name)
+    return _reachable(callers, names)
+
+
+def _reachable(edges: dict[str, set[str]], names: Iterable[str]) -> set[str]:
+    reached, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += edges.get(name, ())
+    return reached
