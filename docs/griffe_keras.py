@@ -11,5 +11,12 @@ class KerasRegister(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            text = re.sub(r"^Call arguments:$", "Other Parameters: Call arguments:", obj.docstring.value, flags=re.M)
-            obj.docstring.value = re.sub(r"^(Examples?|References?):\n\n", r"**\1:**\n\n", text, flags=re.M)
+            text = re.sub(
+                r"^Call arguments:$",
+                "Other Parameters: Call arguments:",
+                obj.docstring.value,
+                flags=re.M,
+            )
+            obj.docstring.value = re.sub(
+                r"^(Examples?|References?):\n\n", r"**\1:**\n\n", text, flags=re.M
+            )

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -107,7 +108,8 @@ def site(tmp_path_factory):
 def build(folder, **pages):
     """Build the site in a folder, with further pages, name -> text; return where it lies, or what went wrong."""
     shutil.copytree(DOCS, folder / "docs")
-    (folder / "keras_hub_layers").symlink_to(prose.ROOT / "keras_hub_layers")
+    for name in ("keras_hub_layers", "notebooks"):
+        (folder / name).symlink_to(prose.ROOT / name)
     for name in ("mkdocs.yml", "README.md", "SECURITY.md", "CHANGELOG.md"):
         shutil.copy(prose.ROOT / name, folder)
     for name, text in pages.items():
@@ -205,6 +207,25 @@ def test_every_command_and_every_variable_of_the_environment_is_explained():
 def test_the_notebooks_that_pages_name_are_those_of_the_repository():
     named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"\b\d\d_\w+\.ipynb", page.read_text("utf-8"))}
     assert named == {path.name for path in (prose.ROOT / "notebooks").glob("*.ipynb")}
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="the search of the site is JavaScript")
+def test_a_pasted_error_finds_its_page(site):
+    errors_of = [
+        (page, block.code.replace("...", " 0x7f12 /home/me/file "))
+        for page, blocks in BLOCKS.items()
+        for block in blocks
+        if block.title == "Error"
+    ]
+    rows = re.findall(r"^\| (`+)(?! )(.+?)\1 \|", (DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    errors_of += [("troubleshooting.md", f"an.Error: {text}\n  Received: '/home/me/file', line 1") for _, text in rows]
+    words = ["node", str(Path(__file__).parents[1] / "support" / "search_site.js"), str(site)]
+    texts = json.dumps([text for _, text in errors_of])
+    results = json.loads(subprocess.run(words, input=texts, capture_output=True, text=True, check=True).stdout)
+    pages = [[location.partition("#")[0].replace(".html", ".md") for location in found[:3]] for found in results]
+    misses = [error for error, found in zip(errors_of, pages, strict=True) if error[0] not in found]
+    assert len(errors_of) > 60
+    assert len(misses) <= 3, misses  # what two pages show, or words that many sections have
 
 
 # -- the checks themselves ---------------------------------------------------------------------------------------------
