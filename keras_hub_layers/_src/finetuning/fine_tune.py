@@ -34,38 +34,39 @@ def fine_tune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **kwargs: Any,
 ) -> keras.callbacks.History:
-    """Train a compiled model in the order that keeps what was learned: the head first, then the `HubLayer` too.
+    """Train a compiled model in two phases: the head alone first, then the `HubLayer` too.
 
     For the first `head_epochs` the HubLayers are frozen, so that a head with random weights cannot spoil them. Then
-    they are unfrozen, and all goes on with a lower learning rate, which rises linearly from 0 at first: the optimizer
-    knows nothing about the new variables yet. It is one `fit` with `callbacks.Unfreeze` and returns its one history;
-    the layers stay unfrozen.
+    they are unfrozen, and the training continues with half the learning rate (`rate_factor`). The rate first rises
+    linearly from 0, because the optimizer knows nothing about the new variables yet. It is one `fit` with
+    `callbacks.Unfreeze` and returns one history. The layers stay unfrozen.
 
     Args:
-        model: A compiled model with at least one `HubLayer` and something behind it to train; its optimizer has a
-            float learning rate.
-        data: What `fit` takes as `x` (a dataset, or inputs), or a tuple `(x, y)` or `(x, y, sample_weight)`, where
-            lists and NumPy arrays of texts, and data frames, are welcome.
-        y: Targets, where the data are inputs alone. Defaults to `None`. An integer here is the number of epochs:
+        model: A compiled model with at least one `HubLayer` and trainable layers after it. Its optimizer has a float
+            learning rate.
+        data: What `fit` takes as `x` (a dataset, or inputs), or a tuple `(x, y)` or `(x, y, sample_weight)`. Lists and
+            NumPy arrays of texts, and data frames, work too.
+        y: Targets, if the data are inputs alone. Defaults to `None`. An integer here is the number of epochs:
             `fine_tune(model, data, 5)`.
-        epochs: Number of epochs in all, those for the head included; it is needed.
+        epochs: Total number of epochs, with those for the head. Required.
         head_epochs: Number of epochs with frozen HubLayers. Defaults to 1, as `freeze_epochs` of fastai's `fine_tune`.
-        which: What is unfrozen then, as `finetuning.patterns` takes it. Defaults to `"all"`.
-        learning_rate: Learning rate of the head's epochs. Defaults to `None`: that of the optimizer now, which a
-            `fine_tune` before has lowered.
-        rate_factor: What it is multiplied by afterwards. Defaults to 0.5, as fastai's `fine_tune` halves it. With many
-            examples, or a head that is trained for long, less is usual: TensorFlow's tutorial on transfer learning
-            and fine-tuning takes a tenth.
+        which: What to unfreeze after them, as `finetuning.patterns` takes it. Defaults to `"all"`.
+        learning_rate: Learning rate of the head's epochs. Defaults to `None`: the rate that the optimizer has now. (An
+            earlier `fine_tune` has lowered it.)
+        rate_factor: The learning rate is multiplied by this when the HubLayers are unfrozen. Defaults to 0.5, as
+            fastai's `fine_tune` halves it. TensorFlow's tutorial on transfer learning takes a tenth. On 100 images we
+            measured no difference between the two that was larger than the one between two seeds
+            (`benchmarks/finetuning.md`). Pass 0.1 or less if the accuracy falls after the unfreezing.
         warmup: Share of the batches after unfreezing in which the learning rate rises. Defaults to 0.1, as in
             TensorFlow's tutorial on classifying text with BERT (`num_warmup_steps = 0.1 * num_train_steps`). Where the
-            number of batches of a dataset is unknown, one epoch's worth cannot be told, and there is no warm-up.
-        callbacks: Further callbacks; they come after the one that unfreezes. Where a SavedModel publishes
-            regularization losses, `data_loss` and `val_data_loss` are in the logs (`callbacks.DataLoss`): monitor
-            these, with `mode="min"`, since `loss` and `val_loss` rise when the SavedModel is unfrozen.
+            number of batches of a dataset is unknown, there is no warm-up.
+        callbacks: Further callbacks. They run after the one that unfreezes. If a SavedModel publishes regularization
+            losses, `data_loss` and `val_data_loss` are in the logs (`callbacks.DataLoss`). Monitor these, with
+            `mode="min"`, because `loss` and `val_loss` rise when the SavedModel is unfrozen.
         **kwargs: Further arguments of `fit`, such as `batch_size` and `validation_data`.
 
     Returns:
-        The `History` of all epochs; `finetuning.plot_history` draws it, with a mark where the HubLayers are unfrozen.
+        The `History` of all epochs. `finetuning.plot_history` draws it and marks the epoch of the unfreezing.
 
     Raises:
         errors.TrainingError: The model is not compiled, has no HubLayer or no head to train, or `head_epochs` leaves no
