@@ -5,6 +5,9 @@
     python3 dev.py test     lint, types, documentation and tests
     python3 dev.py floor    the core of the tests on the oldest Keras and TensorFlow that the package claims
                             (`python3 dev.py floor tests`: all of them)
+    python3 dev.py test-matrix  the core of the tests on the oldest and on the newest versions; and what each of them
+                            writes (exports, .keras and .weights.h5 files) is read by the other
+                            (`python3 dev.py test-matrix files`: the files only)
     python3 dev.py check    lint, types and documentation only
     python3 dev.py docs     the documentation, into site/: open site/index.html
     python3 dev.py ops      write the list of TensorFlow's ops anew, by installing each supported version
@@ -33,6 +36,7 @@ CORE = (
     "export/test_export.py",
     "whole/test_zoo.py",
 )
+EXCHANGE = ROOT / "tests" / "support" / "exchanged_files.py"
 TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")  # whose ops are listed
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # up to 1.6 GB of memory each
 
@@ -92,6 +96,19 @@ def docs(environment: Environment) -> None:
     environment.run("-m", "zensical", "build", "--strict", "--clean")
 
 
+def run_core(environment: Environment, *arguments: str) -> None:
+    """The core of the tests."""
+    core = sorted(path for pattern in CORE for path in ROOT.glob(f"tests/{pattern}"))
+    environment.run("-m", "pytest", *arguments, *PARALLEL, *core)
+
+
+def exchange(writer: Environment, reader: Environment) -> None:
+    """Have one environment read what another has written."""
+    with tempfile.TemporaryDirectory() as folder:
+        writer.run(EXCHANGE, "write", folder)
+        reader.run(EXCHANGE, "read", folder)
+
+
 def write_ops() -> None:
     """Write the list of the ops of each TensorFlow that is supported, each installed for that alone."""
     sys.path.insert(0, str(ROOT))
@@ -138,8 +155,19 @@ def main() -> None:
         environment = Environment(".venv-floor", "[dev]", "floor.txt")
         environment.install()
         # Warnings of those versions have been mended since; ours are errors in `test`.
-        core = sorted(path for pattern in CORE for path in ROOT.glob(f"tests/{pattern}"))
-        environment.run("-m", "pytest", "-W", "ignore", *(rest or (*PARALLEL, *core)))
+        if rest:
+            environment.run("-m", "pytest", "-W", "ignore", *rest)
+        else:
+            run_core(environment, "-W", "ignore")
+    elif task == "test-matrix":
+        newest, oldest = Environment(".venv", "[dev]", "newest.txt"), Environment(".venv-floor", "[dev]", "floor.txt")
+        for environment in (newest, oldest):
+            environment.install()
+        exchange(newest, oldest)
+        exchange(oldest, newest)
+        if rest != ["files"]:
+            run_core(newest)
+            run_core(oldest, "-W", "ignore")
     else:
         print(__doc__)
         sys.exit(0 if task in ("-h", "--help") else 2)

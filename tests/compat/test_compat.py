@@ -239,6 +239,21 @@ def test_a_backup_tells_the_epoch_that_it_was_written_in(tmp_path, save_freq, ep
     assert fit.backup_of(backup) == epoch
 
 
+def test_nothing_public_has_a_fit_start_at_a_later_epoch(tmp_path):
+    seen = []
+
+    class Late(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            fit.start_at(self.model, 2)
+            seen.append({"initial_epoch", "epoch"} & set(self.params))
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert model.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, verbose=0, callbacks=[Late()]).epoch == [2]
+    assert seen == [set()]
+    assert model.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, verbose=0).epoch == [2]  # it stays set
+
+
 def test_a_step_knows_its_model_and_keras_still_gives_no_warning_of_a_stale_one():
     seen = []
 

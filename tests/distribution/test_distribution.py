@@ -61,3 +61,14 @@ def test_a_layer_computes_in_the_scope_of_a_strategy_with_one_device(produced):
         layer = layers.HubLayer(produced(producers.shared_loss), trainable=True)
         assert layer([[1.0]]).numpy() == [[5.0]]
         assert [float(loss) for loss in layer.losses] == pytest.approx([1.3, 1.5])
+
+
+def test_a_distribution_of_keras_that_does_nothing_is_warned_of(produced):
+    model = worker_training.model_of(produced(producers.shared_loss), trainable=False)
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0", "cpu:1"]))
+    try:
+        with pytest.warns(errors.HubWarning, match=r"(?s)the model trains on one device.*MirroredStrategy"):
+            model.fit(worker_training.dataset_of().take(1), shuffle=False, verbose=0)
+    finally:
+        keras.distribution.set_distribution(None)
+    assert not isinstance(model.layers[-1].kernel.value, tf.distribute.DistributedValues), "no warning is needed"

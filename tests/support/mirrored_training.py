@@ -88,8 +88,24 @@ def called(scale, texts):
     return [*values, np.ravel(hub(X)).tolist()]
 
 
+def resumed(scale, texts):
+    """A `fit` that was interrupted in its second epoch, and goes on with a new model."""
+
+    def train(*extra):
+        model = model_of(scale, lambda model: keras.optimizers.Adam(0.05), trainable=False)
+        kept = [callbacks.Unfreeze({1: "all"}, verbose=0), *extra, callbacks.Backup(path_of("backup"), verbose=0)]
+        return outcome(model, model.fit(dataset_of(), epochs=3, shuffle=False, verbose=0, callbacks=kept))
+
+    def crash(epoch, logs):
+        if epoch == 1:
+            raise InterruptedError("crash")
+
+    assert "crash" in error_of(train, keras.callbacks.LambdaCallback(on_epoch_begin=crash))
+    return train()
+
+
 TRAININGS = (worker_training.arrays, worker_training.decayed, worker_training.unfrozen, worker_training.strings)
-CASES = (*TRAININGS, worker_training.loop, uneven, saved, cached, searched, called)
+CASES = (*TRAININGS, worker_training.loop, uneven, saved, resumed, cached, searched, called)
 
 
 def main(into, scale, texts, *names):

@@ -54,6 +54,9 @@ class FitState:
     paths: list[str] = field(default_factory=list)
 
 
+_KEPT = ("epochs", "best", "best_weights", "logs", "rows")  # of `FitState`, where `fit` goes on in another process
+
+
 class ExportAtEnd(keras.callbacks.Callback):
     """Exports at the end of `fit`.
 
@@ -160,6 +163,18 @@ class ExportAtEnd(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         self.export()
+
+    def get_fit_state(self) -> dict[str, Any]:
+        """What is known of the epochs so far, for `Backup`."""
+        state = self._state
+        kept = {name: getattr(state, name) for name in _KEPT}
+        return {**kept, "losses": None if state.losses is None else sorted(state.losses)}
+
+    def set_fit_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_fit_state` returned."""
+        for name in _KEPT:
+            setattr(self._state, name, state[name])
+        self._state.losses = None if state["losses"] is None else frozenset(state["losses"])
 
     # -- for subclasses ------------------------------------------------------------------------------------------
 

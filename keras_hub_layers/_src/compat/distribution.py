@@ -2,14 +2,16 @@
 
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 from keras.src import tree
 from keras.src.backend.tensorflow import trainer
 
-# Strategy -> what is called with the model before `fit` and `evaluate` build it.
+# Strategy -> what is called with the model before `fit` and `evaluate` build it; and the block in which each step runs.
 _checks: weakref.WeakKeyDictionary[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
+_blocks: weakref.WeakKeyDictionary[Any, Callable[[], AbstractContextManager[None]]] = weakref.WeakKeyDictionary()
 
 
 def can_enable_fit() -> bool:
@@ -17,7 +19,7 @@ def can_enable_fit() -> bool:
     return hasattr(trainer.TensorFlowTrainer, "_maybe_symbolic_build")
 
 
-def enable_fit(strategy: Any, check: Callable[[Any], None]) -> None:
+def enable_fit(strategy: Any, check: Callable[[Any], None], block: Callable[[], AbstractContextManager[None]]) -> None:
     """Have `fit` and `evaluate` work for the models that are made in the scope of a strategy.
 
     Keras 3.8 to 3.15, keras#20585, tensorflow#72388. `TensorFlowTrainer._maybe_symbolic_build` learns the shapes of a
@@ -28,10 +30,16 @@ def enable_fit(strategy: Any, check: Callable[[Any], None]) -> None:
     Args:
         strategy: The strategy. Its method `reduce` is replaced by one that takes scalars.
         check: Is called with the model each time before `fit` or `evaluate` builds it.
+        block: Makes the context manager in which each step of `fit`, `evaluate` and `predict` runs. Keras calls
+            `train_function` and its like, which its public `make_train_function` sets.
     """
     if strategy not in _checks:
         _reduce_scalars(strategy)
-    _checks[strategy] = check
+    _checks[strategy], _blocks[strategy] = check, block
+    for name in ("train_function", "test_function", "predict_function"):
+        make = getattr(trainer.TensorFlowTrainer, f"make_{name}")
+        if not hasattr(make, "of_keras"):
+            setattr(trainer.TensorFlowTrainer, f"make_{name}", _make_in_block(make, name))
     build = trainer.TensorFlowTrainer._maybe_symbolic_build
     if not hasattr(build, "of_keras"):
         trainer.TensorFlowTrainer._maybe_symbolic_build = _build_from_one_replica(build)
@@ -58,6 +66,28 @@ def _build_from_one_replica(build: Callable[..., None]) -> Callable[..., None]:
 
     _maybe_symbolic_build.of_keras = build  # pyright: ignore[reportFunctionMemberAccess]
     return _maybe_symbolic_build
+
+
+def _make_in_block(make: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A method that makes the function of a step as Keras does, and has it run in the block of its strategy."""
+
+    def make_function(self: Any, force: bool = False) -> Any:
+        make(self, force)
+        function = getattr(self, name)
+        block = _blocks.get(self._distribute_strategy) if self._distribute_strategy is not None else None
+        if block is None or function is None or hasattr(function, "of_keras"):
+            return function
+
+        def run(*arguments: Any) -> Any:
+            with block():
+                return function(*arguments)
+
+        run.of_keras = function  # pyright: ignore[reportFunctionMemberAccess]
+        setattr(self, name, run)
+        return run
+
+    make_function.of_keras = make  # pyright: ignore[reportFunctionMemberAccess]
+    return make_function
 
 
 def _of_one_replica(strategy: Any, value: Any) -> Any:

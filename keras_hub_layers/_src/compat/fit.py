@@ -44,6 +44,15 @@ def backup_of(callback: Any) -> int | None:
         return None
 
 
+def start_at(model: Any, epoch: int | None) -> None:
+    """Have the `fit` that begins start at an epoch, or at its `initial_epoch`; called from `on_train_begin`.
+
+    Keras 3.8 to 3.15: `Trainer._initial_epoch` is what `BackupAndRestore` sets. No public name does, and it stays set,
+    so that the next `fit` of the model would start there too.
+    """
+    model._initial_epoch = epoch
+
+
 def validation_of_fit(model: Any) -> tuple[bool, Any] | None:
     """Whether the running `model.fit` validates, and its `validation_freq`; `None` in another kind of loop.
 

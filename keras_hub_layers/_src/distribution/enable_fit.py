@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_hub_layers._src.compat import distribution
 from keras_hub_layers._src.compat.workers import workers_of
 from keras_hub_layers._src.distribution.check_workers import check_workers
+from keras_hub_layers._src.distribution.lost_workers import say_who_is_gone
 from keras_hub_layers._src.distribution.unsupported import check_strategy
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import DistributionError, warn
@@ -31,7 +32,8 @@ def enable_fit() -> None:
     replicas weighs the examples of the smaller part more; and batch normalization sees the batch of its replica.
 
     Before a model trains for the first time, the workers compare their versions of this package, of Keras and of
-    TensorFlow, and what their `HubLayer`s hold. They end with an error if these differ.
+    TensorFlow, and what their `HubLayer`s hold. They end with an error if these differ. If a worker dies, the others
+    end with an error that says so; with `callbacks.Backup` all go on after a restart.
 
     Raises:
         errors.DistributionError: It is called outside of the scope of a strategy, or Keras has changed.
@@ -75,7 +77,7 @@ def enable_fit() -> None:
             f"distribution.enable_fit() was not tested with Keras {keras.__version__}. If fit() fails: "
             "distribution.train(model, dataset, epochs=3) needs nothing of Keras' inside."
         )
-    distribution.enable_fit(strategy, lambda model: _check(strategy, model))
+    distribution.enable_fit(strategy, lambda model: _check(strategy, model), lambda: say_who_is_gone(strategy))
 
 
 def _check(strategy: Any, model: keras.Model) -> None:

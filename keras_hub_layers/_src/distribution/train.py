@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_hub_layers._src.compat import distribution
 from keras_hub_layers._src.distribution.check_workers import check_workers
+from keras_hub_layers._src.distribution.lost_workers import say_who_is_gone
 from keras_hub_layers._src.distribution.unsupported import check_strategy
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import DistributionError
@@ -138,7 +139,13 @@ def _steps(model: Any) -> list[Callable[..., None]]:
         def run(batch: Any) -> None:
             strategy.run(step, args=(batch,))
 
-        return run if model.run_eagerly else tf.function(run, autograph=False, reduce_retracing=True)
+        compiled = run if model.run_eagerly else tf.function(run, autograph=False, reduce_retracing=True)
+
+        def run_among_workers(batch: Any) -> None:
+            with say_who_is_gone(strategy):
+                compiled(batch)
+
+        return run_among_workers
 
     return [on_each_replica(model.train_step), on_each_replica(model.test_step)]
 

@@ -1,20 +1,25 @@
 """Where an export may be written: local paths, remote file systems, and checks before anything is written."""
 
+import contextlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_hub_layers._src.compat.workers import workers_of
+from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.files import destinations as local_destinations
 from keras_hub_layers._src.files.write_errors import unknown_scheme_fix, write_error
 from keras_hub_layers.errors import ExportError, ExportWriteError, HubError
 
-__all__ = ["by_chief", "check_place", "check_scheme", "check_writable", "is_remote", "local_path", "upload"]
+__all__ = [
+    "by_chief", "check_place", "check_scheme", "check_writable", "is_remote", "local_path", "read_file", "remove_file",
+    "replace_file", "upload",
+]  # fmt: skip
 
 
 def local_path(directory: str | os.PathLike[str]) -> str:
@@ -88,6 +93,53 @@ def check_writable(folder: str, destination: str) -> None:
         os.rmdir(tempfile.mkdtemp(prefix=".khl_", dir=nearest))
     except OSError as err:
         raise write_error(err, destination, "directory = {}", "No export can be written there.") from err
+
+
+@contextlib.contextmanager
+def replace_file(destination: str, again: str, problem: str) -> Iterator[str]:
+    """Give a local path to write one file to, and let it replace the destination after the block.
+
+    Args:
+        destination: As `local_path` gives it; also on a remote file system, to which the file is copied.
+        again: What to run with another place, which is put in for `{}`.
+        problem: What the error says first.
+
+    Raises:
+        errors.ExportWriteError: The file system refused to write; a file that was there is untouched.
+    """
+    check_scheme(destination, again)
+    try:
+        if not is_remote(destination):
+            with atomic.replace_file(destination, again, problem) as path:
+                yield path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, destination.rpartition("/")[2])
+            yield path
+            tf.io.gfile.makedirs(destination.rpartition("/")[0])
+            tf.io.gfile.copy(path, destination, overwrite=True)
+    except (OSError, tf.errors.OpError) as err:
+        if isinstance(err, HubError):
+            raise
+        raise write_error(err, destination, again, problem) from err
+
+
+def read_file(path: str) -> bytes | None:
+    """What is in a file, also on a remote file system; `None` if there is none."""
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.NotFoundError:
+        return None
+
+
+def remove_file(path: str) -> None:
+    """Remove a file, also on a remote file system, and its folder if nothing else is in it."""
+    with contextlib.suppress(tf.errors.NotFoundError):
+        tf.io.gfile.remove(path)
+        folder = path.rpartition("/")[0]
+        if tf.io.gfile.isdir(folder) and not tf.io.gfile.listdir(folder):
+            tf.io.gfile.rmtree(folder)
 
 
 def by_chief(write: Callable[[], str], variables: Sequence[Any], kinds: Sequence[type[HubError]] = ()) -> str:

@@ -2,18 +2,15 @@
 
 import contextlib
 import os
-import tempfile
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_hub_layers._src.compat import saving
 from keras_hub_layers._src.export import destinations
-from keras_hub_layers._src.files import atomic
-from keras_hub_layers._src.files.write_errors import write_error
+from keras_hub_layers._src.files.write_errors import UNTOUCHED
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import ExportError, HubError
+from keras_hub_layers.errors import ExportError
 
 __all__ = ["SUFFIXES", "save", "write_here"]
 
@@ -76,22 +73,9 @@ def write_here(model: keras.Model, target: str, include_optimizer: bool) -> str:
     Raises:
         errors.ExportWriteError: Writing failed; a file that was there is untouched.
     """
-    destinations.check_scheme(target, "khl.save(model, {})")
     hidden = contextlib.nullcontext() if include_optimizer else saving.without_optimizers(model)
-    try:
-        if destinations.is_remote(target):
-            with tempfile.TemporaryDirectory() as folder:
-                local = os.path.join(folder, target.rpartition("/")[2])
-                with hidden:
-                    _write(model, local)
-                tf.io.gfile.copy(local, target, overwrite=True)
-        else:
-            with atomic.replace_file(target) as local, hidden:
-                _write(model, local)
-    except (OSError, tf.errors.OpError) as err:
-        if isinstance(err, HubError):
-            raise
-        raise write_error(err, target, "khl.save(model, {})", "The file could not be written.") from err
+    with destinations.replace_file(target, "khl.save(model, {})", UNTOUCHED) as local, hidden:
+        _write(model, local)
     return target
 
 

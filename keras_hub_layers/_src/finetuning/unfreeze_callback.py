@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -34,9 +34,10 @@ class Unfreeze(keras.callbacks.Callback):
     `parameters` (how many of the model are trained) and `learning_rate`. `finetuning.plot_history` marks them.
 
     It holds names and numbers only, so it can be copied deeply, as KerasTuner does with callbacks. Callbacks that set
-    the learning rate themselves come after it, and so does `BackupAndRestore`, which then resumes with all slots. When
-    `fit` starts at a later epoch, it starts with what the schedule says for that epoch. Where the SavedModel publishes
-    regularization losses, `loss` and `val_loss` change with what is trained: monitor `callbacks.DataLoss` instead.
+    the learning rate themselves come after it, and so do `callbacks.Backup` and `BackupAndRestore`, which then resume
+    with all slots. When `fit` starts at a later epoch, it starts with what the schedule says for that epoch. Where the
+    SavedModel publishes regularization losses, `loss` and `val_loss` change with what is trained: monitor
+    `callbacks.DataLoss` instead.
 
     Args:
         schedule: Dict of epoch (an `int`, counted from 0) to what is trained from then on, as
@@ -176,6 +177,22 @@ class Unfreeze(keras.callbacks.Callback):
                 self._enter(phase)
                 self._steps = self.warmup  # its rise is over
 
+    def get_fit_state(self) -> dict[str, Any]:
+        """Where in the schedule it is, and the slots of what is not trained now, for `Backup`."""
+        places = {id(variable.value): place for place, variable in enumerate(self._trained_model.variables)}
+        dropped = [[list(_with_place(key, places)), value] for key, value in (self._dropped or {}).items()]
+        rate = None if self._rate is None else float(self._rate)
+        return {"phase": self._phase, "given": self._given, "rate": rate, "steps": self._steps, "dropped": dropped}
+
+    def set_fit_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_fit_state` returned, with an optimizer that has its slots but not their values."""
+        if state["phase"] is not None:
+            self._enter(state["phase"])
+        self._given, self._rate, self._steps = state["given"], state["rate"], state["steps"]
+        variables = self._trained_model.variables
+        ids = {place: id(variable.value) for place, variable in enumerate(variables)}
+        self._dropped = {_with_place(key, ids): value for key, value in state["dropped"]} or self._dropped
+
     @property
     def _trained_model(self) -> Any:
         """The model that `fit` trains."""
@@ -281,6 +298,12 @@ def _no_schedule(expected: str, received: str) -> TrainingError:
         where="Unfreeze",
         fix='callbacks.Unfreeze({0: None, 2: "all"}, learning_rates={2: 1e-5})',
     )
+
+
+def _with_place(key: Sequence[Any], places: Mapping[int, int]) -> tuple[Any, ...]:
+    """The key of a slot, with another number for the variable of the model that it belongs to."""
+    kind, number, variable, *rest = key
+    return (kind, number, places[variable], *rest)
 
 
 def _in_force(schedule: Mapping[int, Any], epoch: int) -> int | None:

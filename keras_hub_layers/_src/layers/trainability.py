@@ -138,16 +138,25 @@ def nothing_trained_warning(choice: base.Choice, executor: base.Executor) -> War
 # -- warnings while a training step is traced --------------------------------------------------------------------------
 
 
+_UNDISTRIBUTED = (
+    "keras.distribution is set, and does nothing on the TensorFlow backend (it is for JAX): the model trains on one "
+    "device. To train on several, make the model in the scope of a strategy of TensorFlow:\n"
+    "with tf.distribute.MirroredStrategy().scope(): model = ..."
+)
+
+
 def warnings_of_step(layer: keras.layers.Layer, choice: base.Choice, executor: base.Executor) -> list[Warning]:
     """What to warn of when a layer is called in the trace of a model's training step.
 
     Raises:
         errors.TrainingError: The gradient of an op is lost, so that the step would end in an error of TensorFlow.
     """
+    warnings: list[Warning] = []
+    if keras.distribution.distribution() is not None:
+        warnings.append(_UNDISTRIBUTED)
     if not layer.trainable:
         moving = _moving_state(choice, executor)
-        return [_moving_state_warning(moving)] if moving else []
-    warnings: list[Warning] = []
+        return [*warnings, _moving_state_warning(moving)] if moving else warnings
     if not has_no_gradient(choice, executor):
         warnings += _gradient_warnings(layer, choice, executor)
     model = fit.model_in_training()
