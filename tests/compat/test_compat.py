@@ -239,6 +239,17 @@ def test_a_backup_tells_the_epoch_that_it_was_written_in(tmp_path, save_freq, ep
     assert fit.backup_of(backup) == epoch
 
 
+def test_nothing_public_turns_a_function_into_a_graph():
+    concrete = tf.function(lambda x: tf.split(x, 2)[1]).get_concrete_function(tf.TensorSpec((2,)))
+    caller = tf.function(lambda x: concrete(x)).get_concrete_function(tf.TensorSpec((2,)))
+    graph_def = caller.graph.as_graph_def()
+    name = next(node.attr["f"].func.name for node in graph_def.node if node.op == "PartitionedCall")
+    nodes, names = tensorflow.converter_of_functions(graph_def)(name)
+    assert names["split:output:1"] == "split:1"
+    assert "split:1" in [text for node in nodes for text in node.input]
+    assert not [public for public in dir(tf.graph_util) if "function" in public]
+
+
 def test_nothing_public_has_a_fit_start_at_a_later_epoch(tmp_path):
     seen = []
 

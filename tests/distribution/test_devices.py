@@ -30,3 +30,7 @@ def test_what_is_exported_from_two_replicas_computes_what_the_model_does(trained
 def test_keras_cannot_fit_strings_under_a_strategy_by_itself(trained):
     """When this fails, Keras can: `compat.distribution` is needed for several workers only."""
     assert "Value for attr 'T' of string is not in the list" in trained["strings of Keras alone"]
+
+
+def test_a_batch_that_was_split_where_texts_have_no_rows_is_an_error(trained):
+    assert "InvalidArgumentError" in trained["split"]

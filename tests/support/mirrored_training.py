@@ -12,6 +12,7 @@ import clusters
 import keras
 import keras_tuner
 import numpy as np
+import producers
 import tensorflow as tf
 import worker_training
 from worker_training import X, Y, dataset_of, error_of, model_of, outcome
@@ -104,8 +105,33 @@ def resumed(scale, texts):
     return train()
 
 
+def staged(scale, texts):
+    """A layer that is cut in two: lengths of texts on the host, where each text has a row."""
+    with worker_training.scope():
+        hub = layers.HubLayer(producers.text_length(path_of("length"), keras2=True), trainable=True)
+        host, device = distribution.host_stage(hub), distribution.device_stage(hub)
+        inputs = host.inputs()
+        model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(device(inputs)))
+        model.compile(keras.optimizers.SGD(0.001), "mse")
+    dataset = dataset_of(tf.constant(worker_training.TEXTS)[:, None], worker_training.SCORES)
+    model.fit(dataset.map(lambda text, score: (host(text), score)), epochs=2, shuffle=False, verbose=0)
+    return outcome(hub)
+
+
+def split_after_the_host(texts):
+    """The error of a batch that was split although its texts have no rows any more."""
+    with worker_training.scope():
+        hub = layers.HubLayer(texts, trainable=True)
+        host, device = distribution.host_stage(hub), distribution.device_stage(hub)
+        inputs = host.inputs()
+        model = keras.Model(inputs, keras.layers.Dense(1)(device(inputs)))
+        model.compile("sgd", "mse")
+    dataset = dataset_of(tf.constant(worker_training.TEXTS), worker_training.SCORES)
+    return error_of(model.fit, dataset.map(lambda text, score: (host(text), score)), shuffle=False, verbose=0)
+
+
 TRAININGS = (worker_training.arrays, worker_training.decayed, worker_training.unfrozen, worker_training.strings)
-CASES = (*TRAININGS, worker_training.loop, uneven, saved, resumed, cached, searched, called)
+CASES = (*TRAININGS, worker_training.loop, uneven, saved, resumed, staged, cached, searched, called)
 
 
 def main(into, scale, texts, *names):
@@ -121,6 +147,7 @@ def main(into, scale, texts, *names):
     results["strings of Keras alone"] = error_of(model.fit, tf.constant(["a"] * 4), np.ones((4, 1)), verbose=0)
     with worker_training.scope():
         distribution.enable_fit()
+    results["split"] = split_after_the_host(texts)
     results["mirrored"] = worker_training.run(cases, scale, texts)
     clusters.tell(into, results)
 

@@ -164,6 +164,34 @@ def registered_ops() -> dict[str, str]:
     return {op.name: gradient_kind(op.name) for op in listed.OpList.FromString(buffer).op}
 
 
+def converter_of_functions(graph_def: Any) -> Callable[[str], tuple[list[Any], dict[str, str]]]:
+    """What gives the nodes of a function as nodes of a graph, and the name of each of its tensors -> its name there.
+
+    TensorFlow 2.18 to 2.21: inside a function a tensor has the name of an output of its op, such as `"split:output:1"`,
+    in a graph its number, `"split:1"`. The definitions of ops that tell are not public, and nothing public converts.
+
+    Args:
+        graph_def: A protobuf of type `GraphDef`, with the functions.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import function_def_to_graph
+
+    functions = {function.signature.name: function for function in graph_def.library.function}
+    library = type(graph_def)()
+    library.versions.CopyFrom(graph_def.versions)
+    library.library.CopyFrom(graph_def.library)
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.graph_util.import_graph_def(library, name="")
+
+    def convert(name: str) -> tuple[list[Any], dict[str, str]]:
+        with graph.as_default():
+            converted, names = function_def_to_graph.function_def_to_graph_def(functions[name])
+        return list(converted.node), names
+
+    return convert
+
+
 def current_strategy() -> Any:
     """The distribution strategy whose scope this is, or TensorFlow's default one.
 

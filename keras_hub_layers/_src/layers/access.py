@@ -13,8 +13,9 @@ from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers._src.savedmodel.source import Source, source_of
 
 __all__ = [
-    "fixed_arguments", "freeze", "function", "has_losses", "has_no_gradient", "hub_layers", "loaded_object", "place",
-    "source", "train_only", "trainable_candidates", "weight_names", "weights",
+    "compute", "fixed_arguments", "freeze", "function", "has_input_losses", "has_losses", "has_no_gradient",
+    "hub_layers", "loaded_object", "loss_functions", "place", "source", "train_only", "trainable_candidates",
+    "weight_names", "weights",
 ]  # fmt: skip
 
 
@@ -72,8 +73,23 @@ def has_losses(layer: HubLayer) -> bool:
     """Whether a layer has losses, published ones or some that depend on inputs, which count while it is trainable."""
     if layer.interface.regularization_losses:
         return True
+    return has_input_losses(layer)
+
+
+def has_input_losses(layer: HubLayer) -> bool:
+    """Whether a layer has losses that depend on its inputs and are counted while it is trainable."""
     function = layer._choice.function
     return not function.is_signature and live_object.input_losses_verdict(layer._choice.target, function) == "counted"
+
+
+def compute(layer: HubLayer, inputs: Any, training: bool) -> Any:
+    """What the SavedModel of a layer computes in a mode, whether or not the layer is frozen."""
+    return layer._executor.call(inputs, training)
+
+
+def loss_functions(layer: HubLayer) -> list[Any]:
+    """The published regularization losses of what a layer was made from, frozen or not."""
+    return live_object.losses(layer._choice.target)
 
 
 def freeze(layer: HubLayer) -> None:

@@ -52,13 +52,13 @@ def check_gradients(
         read_body: Reads the body of a trace.
         training: Whether it is called in training mode. Defaults to `True`.
     """
-    if function is None:
+    if function is None or not function.usable_traces:  # of a callable of this process nothing is known
         return GradientCheck()
     known = tuple(loss for loss in losses if loss is not None)
     traces = (*function.usable_traces, *known)
     called = [trace for trace in function.usable_traces if _runs_in(function, trace, training)]
     bodies = [read_body(trace) for trace in (*(called or function.usable_traces), *known)]
-    if not function.usable_traces or any(body is None for body in bodies):
+    if any(body is None for body in bodies):
         return GradientCheck(traces=traces)
     reached, lost = _follow(bodies, {id(variable) for variable in wanted})
     return GradientCheck(frozenset(reached), traces, lost)

@@ -1,0 +1,93 @@
+"""device_stage(): the part of a layer from its first variable on, as a layer that trains."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers._src.distribution.host_stage import Stages, stages_of
+from keras_hub_layers._src.distribution.split_graph import run_graph
+from keras_hub_layers._src.layers import access
+from keras_hub_layers._src.layers.hub_layer import HubLayer
+from keras_hub_layers._src.public import public
+
+__all__ = ["device_stage"]
+
+
+@public("distribution")
+def device_stage(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The part of a `HubLayer` from its first variable on, as a layer that takes what its host stage gives.
+
+    It has the weights of the layer itself: what is trained of one is trained of the other, with the same selection of
+    variables, losses and modes. Have one of the two in a model, and export the layer: `khl.export(layer, directory)`.
+
+    Args:
+        layer: A `HubLayer` with variables, frozen or trainable.
+
+    Returns:
+        A `HubLayer`. It is made from an object of this process, so it has no config.
+
+    Raises:
+        errors.InterfaceError: As `distribution.host_stage`.
+
+    Example:
+
+    ```python
+    from keras_hub_layers import distribution, layers
+
+    layer = layers.HubLayer("path/to/saved_model", trainable=True)
+    host, device = distribution.host_stage(layer), distribution.device_stage(layer)
+    outputs = device(host(x))   # those of layer(x)
+    ```
+    """
+    root = _root(layer, stages_of(layer))
+    name, unfreeze = f"{layer.name}_device", getattr(layer, "unfreeze", None)
+    stage = HubLayer(root, trainable=layer.trainable, unfreeze=unfreeze if layer.trainable else None, name=name)
+    if not layer.trainable and unfreeze is not None:
+        stage.unfreeze = unfreeze
+    return stage
+
+
+def _root(layer: Any, stages: Stages) -> Any:
+    """An object as the Reusable SavedModel interface has it, which computes the second part of a layer."""
+    root = tf.train.Checkpoint()
+    root.variables = [weight.value for weight in access.weights(layer)]
+    root.trainable_variables = [weight.value for weight in access.trainable_candidates(layer)]
+    root.regularization_losses = access.loss_functions(layer)
+
+    def run(inputs: Any, training: bool) -> Any:
+        split = stages.splits[training]
+        parts = [inputs[f"part_{number}"] for number in range(len(stages.passed))]
+        if not stages.has_rows:
+            check = tf.debugging.assert_equal(
+                tf.stack([tf.shape(part, tf.int64)[0] for part in parts]),
+                inputs["sizes"],
+                "The batch was split after the host stage, which gives no row for each example. Give each replica its "
+                "own batches: strategy.distribute_datasets_from_function",
+            )
+            with tf.control_dependencies([check]):
+                parts = [tf.identity(part) for part in parts]
+        shaped = [_as_before(part, shape) for part, shape in zip(parts, stages.shapes, strict=True)]
+        given = dict(zip(stages.passed, shaped, strict=True))
+        feeds: dict[str, Any] = {name: given[how] for name, how in split.passed.items()}
+        for name, variable in split.variables.items():
+            variable.read_value()  # tells TensorFlow that the function uses it, so that gradients are taken
+            feeds[name] = variable.handle
+        leaves = run_graph(split.device, {**feeds, **split.captures}, split.outputs)
+        return tf.nest.pack_sequence_as(split.structure, leaves, expand_composites=True)
+
+    traced = tf.function(run, autograph=False, reduce_retracing=True)
+
+    def call(inputs: Any, training: bool = False) -> Any:
+        named = inputs if isinstance(inputs, dict) else {"part_0": inputs}
+        return traced(named, bool(training) and True in stages.splits)
+
+    root.__call__ = call
+    return root
+
+
+def _as_before(part: Any, shape: tf.TensorShape) -> Any:
+    """A tensor as it was on the host, where a scalar may have stood."""
+    if shape.rank is None:
+        return part
+    return tf.reshape(part, []) if shape.rank == 0 else tf.ensure_shape(part, shape)

@@ -1,0 +1,213 @@
+"""host_stage(): the part of a layer before its first variable, as a function for `tf.data`."""
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hub_layers._src import sample_inputs
+from keras_hub_layers._src.distribution.split_graph import Split, run_graph, split_graph
+from keras_hub_layers._src.inspect import specs
+from keras_hub_layers._src.layers import access
+from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import InterfaceError, add_place
+
+__all__ = ["HostStage", "Stages", "host_stage", "stages_of"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stages:
+    """The two parts of a layer.
+
+    Attributes:
+        spec: The specs of the inputs.
+        splits: Mode -> how the graph of that mode is cut. All have the same part on the host.
+        has_rows: Whether all that the host gives has a row for each example.
+        shapes: The shapes of what the host gives, as far as they are known.
+    """
+
+    spec: Any
+    splits: dict[bool, Split]
+    has_rows: bool = False
+    shapes: tuple[tf.TensorShape, ...] = ()
+
+    @functools.cached_property
+    def passed(self) -> dict[Any, str]:
+        """What says how a tensor is computed -> its name on the host, each once."""
+        return {how: name for name, how in reversed(self.splits[False].passed.items())}
+
+    @functools.cached_property
+    def host(self) -> Callable[[Any], list[Any]]:
+        """The function that computes what is handed to the device."""
+        split = self.splits[False]
+
+        def run(inputs: Any) -> list[Any]:
+            leaves = tf.nest.flatten(inputs, expand_composites=True)
+            feeds = {**dict(zip(split.inputs, leaves, strict=True)), **split.captures}
+            return run_graph(split.host, feeds, list(self.passed.values()))
+
+        return tf.function(run, input_signature=[self.spec], autograph=False)
+
+
+@public("distribution")
+class HostStage:
+    """What `distribution.host_stage` returns: a function of a batch of inputs, to be called in `Dataset.map`."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        run = tf.function(self._run, input_signature=[stages.spec], autograph=False)
+        self._concrete = run.get_concrete_function()
+        self._call = run
+
+    def __call__(self, inputs: Any) -> Any:
+        return self._call(_as_traced(inputs, self._stages.spec))
+
+    def inputs(self) -> Any:
+        """Inputs of Keras for what a call returns: `keras.Model(host.inputs(), ...)`."""
+        given = self._concrete.structured_outputs
+        if isinstance(given, dict):
+            return {name: _input(name, tensor) for name, tensor in given.items()}
+        return _input("part_0", given)
+
+    def _run(self, inputs: Any) -> Any:
+        stages = self._stages
+        parts = [_with_shape(part, shape) for part, shape in zip(stages.host(inputs), stages.shapes, strict=True)]
+        sizes = tf.stack([tf.shape(part, tf.int64)[0] for part in parts])
+        if stages.has_rows:
+            rows = tf.shape(tf.nest.flatten(inputs, expand_composites=True)[0], tf.int64)[0]
+            check = tf.debugging.assert_equal(sizes, rows, "The host stage gave other rows than examples.")
+            with tf.control_dependencies([check]):
+                parts = [tf.identity(part) for part in parts]
+        named = {f"part_{number}": part for number, part in enumerate(parts)}
+        if not stages.has_rows:
+            named["sizes"] = sizes
+        return named if len(named) > 1 else parts[0]
+
+
+@public("distribution")
+def host_stage(layer: keras.layers.Layer) -> HostStage:
+    """The part of a `HubLayer` before its first variable, as a function for `tf.data`, such as from texts to ids.
+
+    It runs on the host, beside the training and ahead of it. `distribution.device_stage` is the rest.
+
+    What it returns need not have a row for each example: ragged values have one for each word. Such a batch cannot be
+    split over the replicas of a strategy, and the device stage ends with an error if it was; give each replica its
+    batches by `strategy.distribute_datasets_from_function`.
+
+    Args:
+        layer: A `HubLayer` with variables.
+
+    Returns:
+        A function of a batch of inputs, as the layer takes them. It returns a tensor or a dict of tensors: numbers. Its
+        method `inputs()` makes the inputs of Keras for them.
+
+    Raises:
+        errors.InterfaceError: The graph cannot be cut there: a text goes past the first variable, there is no variable,
+            or the two modes differ before it.
+
+    Example:
+
+    ```python
+    import keras
+    import tensorflow as tf
+    from keras_hub_layers import distribution, layers
+
+    layer = layers.HubLayer("path/to/saved_model", trainable=True)
+    host, device = distribution.host_stage(layer), distribution.device_stage(layer)
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    dataset = dataset.map(lambda inputs, targets: (host(inputs), targets)).prefetch(2)
+    inputs = host.inputs()
+    model = keras.Model(inputs, keras.layers.Dense(1)(device(inputs)))
+    model.compile("adam", "mse")
+    model.fit(dataset, shuffle=False)
+    ```
+    """
+    return HostStage(stages_of(layer))
+
+
+def _input(name: str, tensor: Any) -> Any:
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype.name, name=name)
+
+
+def _with_shape(part: Any, shape: tf.TensorShape) -> Any:
+    """A tensor with what is known of its shape; of a scalar a vector, since `fit` takes no scalars."""
+    part.set_shape(shape)
+    return tf.reshape(part, [1]) if shape.rank == 0 else part
+
+
+_stages: "weakref.WeakKeyDictionary[Any, Stages]" = weakref.WeakKeyDictionary()
+
+
+def stages_of(layer: Any) -> Stages:
+    """The two parts of a layer, cut once."""
+    if layer not in _stages:
+        with add_place(access.place(layer)):
+            _stages[layer] = _cut(layer)
+    return _stages[layer]
+
+
+def _cut(layer: Any) -> Stages:
+    function = access.function(layer)
+    traces = function.usable_traces_with(access.fixed_arguments(layer))
+    if not traces or function.is_signature or access.has_input_losses(layer):
+        raise InterfaceError(
+            "The layer has no graph that could be cut in two.",
+            expected="a SavedModel with a traced __call__, and without losses that depend on its inputs",
+            received="a signature" if function.is_signature else "such losses" if traces else "no trace",
+            fix="# it trains as a whole:\nwith strategy.scope(): distribution.enable_fit(); model = ...",
+        )
+    takes_texts = [trace for trace in traces if tf.string in {spec.dtype for spec in tf.nest.flatten(trace.inputs)}]
+    spec = (takes_texts or traces)[0].inputs
+    modes = (False, True) if function.accepts_training and True in layer.interface.training_modes else (False,)
+    splits = {mode: split_graph(layer, spec, mode) for mode in modes}
+    known = set(splits[False].passed.values())
+    if any(set(split.passed.values()) - known for split in splits.values()):
+        raise InterfaceError(
+            "The SavedModel does something else before its first variable when it is trained.",
+            expected="the same in training and in inference",
+            received="graphs that differ there",
+            fix="# in inference mode all the time:\nHubLayer(handle, trainable=True, arguments={'training': False})",
+        )
+    stages = Stages(spec, splits)
+    samples = list(_run_on_samples(stages))
+    shapes = dict(zip(splits[False].passed, (spec.shape for spec in splits[False].specs), strict=True))
+    known = [shapes[name] for name in stages.passed.values()]
+    if samples:
+        known = [
+            shape if shape.rank is not None else tf.TensorShape([None] * part.shape.rank)
+            for shape, part in zip(known, samples[0][1], strict=True)
+        ]
+    has_rows = all(part.shape[:1] == [rows] for rows, parts in samples for part in parts) and len(samples) == 2
+    return Stages(spec, splits, has_rows, tuple(known))
+
+
+def _run_on_samples(stages: Stages) -> Iterator[tuple[int, list[Any]]]:
+    """(number of rows, what the host gives) for batches of two sizes that are made up; none where that fails."""
+    if any(isinstance(spec, (tf.RaggedTensorSpec, tf.SparseTensorSpec)) for spec in tf.nest.flatten(stages.spec)):
+        return
+    inputs = sample_inputs.made_up(specs.spec_of(stages.spec))
+    larger = tf.nest.map_structure(lambda tensor: tf.concat([tensor] * 3, 0) if tensor.shape.rank else tensor, inputs)
+    for batch in (inputs, larger):
+        with contextlib.suppress(tf.errors.OpError, ValueError, TypeError):  # a fixed batch, or texts of a special form
+            yield tf.nest.flatten(batch)[0].shape[0], stages.host(batch)
+
+
+def _as_traced(inputs: Any, spec: Any) -> Any:
+    """Inputs as tensors of the traced dtypes, in the traced structure."""
+
+    def convert(each: Any, value: Any) -> Any:
+        if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+            return value
+        tensor = tf.convert_to_tensor(value)
+        return tensor if tensor.dtype == each.dtype else tf.cast(tensor, each.dtype)
+
+    if isinstance(spec, dict):
+        return {name: convert(spec[name], inputs[name]) for name in spec}
+    if isinstance(spec, (list, tuple)):
+        return [convert(each, value) for each, value in zip(spec, inputs, strict=True)]
+    return convert(spec, inputs)
