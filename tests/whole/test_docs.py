@@ -169,7 +169,7 @@ ERRORS = plain(" ".join(block.code for blocks in BLOCKS.values() for block in bl
 
 
 @pytest.mark.parametrize(
-    "page", ["hub-keraslayer", "kerastensor-is-symbolic", "pkg-resources", "tfsm-layer", "tf-keras"]
+    "page", ["estimator", "hub-keraslayer", "kerastensor-is-symbolic", "pkg-resources", "tfsm-layer", "tf-keras"]
 )
 def test_the_title_of_a_migration_page_is_the_error_that_its_code_provokes(page):
     title = plain((DOCS / "migrate" / f"{page}.md").read_text("utf-8").splitlines()[0].removeprefix("# "))
