@@ -178,7 +178,7 @@ def test_larger_images_are_fitted(produced):
 def test_a_dataset_of_single_examples_is_fitted(produced):
     dataset = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 1), "float32"), np.zeros((4, 4))))
     layer = HubLayer(produced(producers.small_image_model), trainable=True)
-    with Mistake(errors.InputError, r"(?s)dataset = dataset.batch\(32\).*make a Sequential model anew") as mistake:
+    with Mistake(errors.InputError, r"(?s)dataset = dataset.batch\(32\).*build a Sequential model again") as mistake:
         fine_tune(keras.Sequential([layer]), dataset)
     fine_tune(keras.Sequential([layer]), mistake.paste(dataset=dataset)["dataset"])
 

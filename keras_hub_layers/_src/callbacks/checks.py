@@ -18,7 +18,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
     """Raise an `errors.ExportError` unless a setting has one of the allowed values."""
     if value not in allowed:
         raise ExportError(
-            f"{name} has a value that it does not know.",
+            f"{name} has an unknown value.",
             expected=" or ".join(map(repr, allowed)),
             received=f"{name}={value!r}",
             fix=f"{name}={allowed[0]!r}",
@@ -83,8 +83,8 @@ def is_higher_better(model: Any, monitor: str, mode: str) -> bool:
     higher = best_epoch.is_higher_better(model, monitor) if mode == "auto" else mode == "max"
     if higher is None:
         raise ExportError(
-            "It is not known whether more or less of the monitored value is better.",
-            expected='mode="min" or mode="max" for a metric that Keras knows no direction of',
+            "It is not known whether a larger or a smaller monitored value is better.",
+            expected='mode="min" or mode="max", because Keras knows no direction for this metric',
             received=f"monitor={monitor!r}, mode='auto'",
             fix=f'monitor={monitor!r}, mode="max"',
         )

@@ -138,7 +138,7 @@ class ExportAtEnd(keras.callbacks.Callback):
         if late:
             warn(
                 f"{self._where}: {' and '.join(late)} comes after it in callbacks=[...], and changes the weights after "
-                f"they were exported. Put {type(self).__name__} behind it."
+                f"they were exported. Put {type(self).__name__} after it."
             )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -19,9 +19,9 @@ __all__ = ["ExportFinetuned"]
 class ExportFinetuned(ExportAtEnd):
     """Exports the fine-tuned SavedModel of each `HubLayer` at the end of `fit`.
 
-    The export is a drop-in replacement of what the layer was made from: the same SavedModel, with the weights of now.
-    It is written beside its destination, verified and swapped in, so that a crash leaves the previous export whole.
-    The model keeps the weights that it has.
+    The export is a drop-in replacement of the layer's SavedModel, with the current weights. It is written beside its
+    destination, verified, and then exchanged, so a crash leaves the previous export complete. The model keeps its
+    weights.
 
     Nothing is exported when `fit` is interrupted; call `export()` then. Callbacks that change the weights at the end
     (`EarlyStopping(restore_best_weights=True)`, `SwapEMAWeights`) come before this one, and `BackupAndRestore`

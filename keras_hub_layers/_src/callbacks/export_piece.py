@@ -21,9 +21,8 @@ __all__ = ["ExportPiece"]
 class ExportPiece(ExportAtEnd):
     """Exports the Keras model, or a piece of it, at the end of `fit`, as a Reusable SavedModel or a Keras file.
 
-    A piece is a nested model or layer (compose the model of pieces first), or what lies between some layers of a
-    functional model (cut it out afterwards). The optimizer stays behind. When and how it is written is as for
-    `ExportFinetuned`.
+    A piece is a nested model or layer, or the layers between some inputs and some outputs of a functional model. The
+    optimizer is not exported. The export is written at the same time and in the same way as by `ExportFinetuned`.
 
     Args:
         directory: Where to export to: a directory for a SavedModel, or a path that ends in `.keras`, `.h5` or

@@ -47,9 +47,9 @@ owner/model/framework/variation, hf://owner/repo, or a path such as gs://b/m."""
 
 _END = """\
 where to begin:
-  keras-hub-layers demo              see everything work, without a network
+  keras-hub-layers demo              try everything, without a network
   keras-hub-layers inspect HANDLE    what a SavedModel takes, gives and trains
-  keras-hub-layers doctor            when something fails
+  keras-hub-layers doctor            find out why something fails
 
 Exit codes: 0 all is well, 1 the work failed, 2 wrong usage.
 Each command has more help: keras-hub-layers COMMAND --help"""
@@ -57,9 +57,9 @@ Each command has more help: keras-hub-layers COMMAND --help"""
 
 _HANDLE = _argument("handle", "HANDLE", "a path, URL or hub id")
 _DIRECTORY = _argument("directory", "DIRECTORY", "it holds a SavedModel")
-_TAGS = _argument("--tags", "TAG,TAG", "which graph, where there are several", type=_tag_names)
+_TAGS = _argument("--tags", "TAG,TAG", "which graph, if there are several", type=_tag_names)
 _JSON = _flag("--json", "for scripts: nothing but JSON on the standard output")
-_INPUT = "a sample input, SHAPE:DTYPE or a file.npy; several for a list, with names for a dict (made up)"
+_INPUT = "a sample input, SHAPE:DTYPE or a file.npy; several for a list, with names for a dict (default: made up)"
 
 
 COMMANDS = {
@@ -68,7 +68,8 @@ COMMANDS = {
         (_HANDLE, _TAGS, _JSON),
         "show what a SavedModel offers: calls, signatures, variables, pieces",
         """\
-The graph is read, not run: that is quick, and works where ops are missing.
+It reads the graph and does not run it. That is quick, and it works where ops
+are missing.
 
 examples:
   keras-hub-layers inspect ./my_saved_model
@@ -103,10 +104,10 @@ examples:
     "resolve": Command(
         commands.run_resolve,
         (_HANDLE, _argument("--sha256", "H", "SHA-256 that the archive must have"), _JSON),
-        "print the local directory of a handle, downloading it if need be",
+        "print the local directory of a handle; download the model if it is not there",
         """\
-The directory is all that is printed, so it can be used in scripts, and in the
-build of a container to download ahead of time.
+It prints the directory and nothing else. You can use it in scripts, and in the
+build of a container to download a model before it is needed.
 
 examples:
   keras-hub-layers resolve https://tfhub.dev/google/nnlm-en-dim50/2
@@ -161,7 +162,7 @@ examples:
         (
             _DIRECTORY,
             _argument("handle", "HANDLE", "owner/model/framework/variation, or hf://owner/repo"),
-            _argument("--license", "NAME", "as Kaggle knows it"),
+            _argument("--license", "NAME", "the licence, by Kaggle's name for it"),
             _argument("--notes", "TEXT", "what is new", default=""),
             _flag("--public", "create a repository that everybody sees"),
             _flag("--dry-run", "check everything, send nothing"),
@@ -169,7 +170,7 @@ examples:
         ),
         "upload a SavedModel to Kaggle or Hugging Face",
         """\
-It needs the extra [kaggle] or [hf], and your credentials as their clients do.
+It needs the extra [kaggle] or [hf], and the credentials that their clients use.
 
 examples:
   keras-hub-layers publish ./my_saved_model hf://me/encoder --dry-run

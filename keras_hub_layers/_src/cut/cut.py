@@ -16,7 +16,7 @@ __all__ = ["cut"]
 
 @public()
 def cut(model: keras.Model, inputs: Any = None, outputs: Any = None) -> keras.Model:
-    """Make a model of what lies between some layers of a functional model.
+    """Make a model of the layers between some inputs and some outputs of a functional model.
 
     The piece shares the layers, so it has the weights that the model has, now and after more training. It is not
     compiled, so it has no optimizer.

@@ -122,7 +122,7 @@ def _check_threads(cluster: dict[str, list[str]]) -> None:
 
 def _malformed_error(expected: str, received: str) -> DistributionError:
     return DistributionError(
-        "TF_CONFIG describes no cluster that this process could be a part of.",
+        "TF_CONFIG does not describe a cluster with this process.",
         expected=expected,
         received=received,
         where="the environment variable TF_CONFIG",

@@ -56,7 +56,7 @@ def enable_fit() -> None:
     """
     if not tf.distribute.has_strategy():
         raise DistributionError(
-            "There is no strategy under which fit() could be enabled.",
+            "distribution.enable_fit() was called outside of the scope of a strategy.",
             expected="a call within the scope of a strategy",
             received="a call outside of any",
             where="distribution.enable_fit()",
@@ -66,7 +66,7 @@ def enable_fit() -> None:
     check_strategy(strategy)
     if not distribution.can_enable_fit():
         raise DistributionError(
-            f"Keras {keras.__version__} has no method any more that could be mended.",
+            f"Keras {keras.__version__} no longer has the method that enable_fit() replaces.",
             expected="Keras 3.8 to 3.15",
             received=f"Keras {keras.__version__}",
             where="distribution.enable_fit()",
@@ -75,7 +75,7 @@ def enable_fit() -> None:
     if tuple(map(int, keras.__version__.split(".")[:2])) > _TESTED:
         warn(
             f"distribution.enable_fit() was not tested with Keras {keras.__version__}. If fit() fails: "
-            "distribution.train(model, dataset, epochs=3) needs nothing of Keras' inside."
+            "distribution.train(model, dataset, epochs=3) uses only public names of Keras."
         )
     distribution.enable_fit(strategy, lambda model: _check(strategy, model), lambda: say_who_is_gone(strategy))
 

@@ -44,7 +44,7 @@ def no_match_error(
         lines = fixes[order[0]].lines or (example(nearest.inputs),)
         reason = reason or _reason(inputs, nearest)
     if any(tf.is_tensor(leaf) and not hasattr(leaf, "numpy") for leaf in tf.nest.flatten(inputs)):
-        lines = (*lines, "# then make a Sequential model anew: it keeps the shape that it was given first")
+        lines = (*lines, "# then build a Sequential model again: it keeps the shape of its first inputs")
     if len(lines) > 12:
         lines = (*lines[:11], f"# … and {len(lines) - 11} more such lines")
     shown = "".join(f", {name}={value!r}" for name, value in arguments.items())
@@ -112,7 +112,7 @@ def _empty_table_error(obj: Any) -> InterfaceError:
         )
 
     return InterfaceError(
-        "A lookup table of the SavedModel is empty: whoever saved it left out the op that fills its tables.",
+        "A lookup table of the SavedModel is empty: it was saved without the op that fills its tables.",
         expected="an initialization op in the SavedModel, which TensorFlow runs when it loads it",
         received="Table not initialized",
         fix=fix,

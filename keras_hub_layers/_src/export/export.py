@@ -49,14 +49,15 @@ def export(
 
     A Keras model or layer is traced for inference and for training, with a free batch axis, and published
     with its variables, regularization losses, lookup tables and assets, and the signatures `serving_default` and
-    `serve`; without the optimizer, and each weight once. What is frozen now is frozen for those who load it.
+    `serve`. The optimizer is left out, and each weight is stored once. Weights that are frozen now stay frozen for
+    everybody who loads the export.
 
-    A `HubLayer` or a loaded object is written again as a drop-in replacement of what it was loaded from, with the
-    weights of now: all files but the checkpoint are the same, byte by byte. Where that cannot be, TensorFlow saves
-    it anew with the signatures that it has.
+    The export of a `HubLayer` or a loaded object is a drop-in replacement of its source, with the current weights: all
+    files but the checkpoint are the same, byte by byte. Where that is not possible, TensorFlow saves the object again
+    with its signatures.
 
-    The SavedModel is written beside its destination, verified and swapped in, so that `directory` holds the
-    previous export or the new one, whole, at any moment. On a remote file system it becomes a new numbered
+    The SavedModel is written beside its destination, verified, and then exchanged. So at any moment `directory` holds
+    either the complete previous export or the complete new one. On a remote file system it becomes a new numbered
     directory below `directory`.
 
     Args:
@@ -117,7 +118,7 @@ def export(
 def _swapped(target: Any, directory: Any) -> ExportError:
     name = "model" if isinstance(directory, keras.Model) else "layer"
     return ExportError(
-        "The directory stands before what is exported.",
+        "The arguments are in the wrong order: first what is exported, then the directory.",
         expected="khl.export(target, directory)",
         received=f"khl.export({target!r}, {name_target(directory)})",
         where="khl.export",
@@ -165,7 +166,7 @@ def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
     if isinstance(target, tf.Module) or _is_trackable(target):
         return LoadedExport(target, name_target(target), **given)
     raise ExportError(
-        "Nothing that can be exported.",
+        "This cannot be exported.",
         expected="a HubLayer, a keras.Model or keras.layers.Layer, or a loaded object",
         received=f"an object of type {type(target).__name__}: {str(target)[:80]!r}",
         fix=f'khl.export(khl.load({os.fspath(target)!r}), "directory")   # it takes no handle'

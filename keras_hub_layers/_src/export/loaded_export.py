@@ -88,7 +88,7 @@ class LoadedExport:
                 raise
             warn(
                 f"{self.name}: the SavedModel at {source.directory!r} is gone, so the object is saved anew with its "
-                "signatures; other files that lay there, such as a model card, are lost."
+                "signatures. Other files of the source, such as a model card, are lost."
             )
             self._save_anew(directory)
         except rewrite.CheckpointMismatch:

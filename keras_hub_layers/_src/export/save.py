@@ -22,9 +22,9 @@ SUFFIXES = (".weights.h5", ".h5", ".keras")
 def save(model: keras.Model, path: str | os.PathLike[str], include_optimizer: bool = False) -> str:
     """Save a Keras model to one file, by default without the state of its optimizer.
 
-    Keras itself ignores `include_optimizer=False` for `.keras` and `.weights.h5` files, which with Adam are three
-    times as large as the weights. The model itself is as before: it trains on with the same optimizer. The
-    file is written beside its place and moved there when it is complete.
+    Keras itself ignores `include_optimizer=False` for `.keras` and `.weights.h5` files. With Adam such a file is three
+    times as large as the weights. The model is not changed: it can continue its training with the same optimizer. The
+    file is written beside its destination, and moved there when it is complete.
 
     Args:
         model: A built `keras.Model` of any class.

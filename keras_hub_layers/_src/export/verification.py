@@ -167,7 +167,7 @@ def check_runs(directory: str, graph: meta_graph_pb2.MetaGraphDef, runs: Sequenc
 def not_whole(directory: str, expected: str, received: str) -> ExportWriteError:
     """The error for an export that is not what it should be."""
     return ExportWriteError(
-        "What was written is not a whole SavedModel; what was there before is untouched.",
+        "The written SavedModel is not complete; what was there before is unchanged.",
         expected=expected,
         received=received,
         where=directory,

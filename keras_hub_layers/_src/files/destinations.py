@@ -29,7 +29,7 @@ def check_versionable(directory: str) -> None:
     if not os.path.lexists(directory) or (os.path.isdir(directory) and not is_saved_model(directory)):
         return
     raise ExportError(
-        "No numbered versions can be put there.",
+        "Numbered versions cannot be written there.",
         expected="a directory of numbered versions, or a path that is free",
         received="a SavedModel itself" if os.path.isdir(directory) else "a file",
         where=directory,

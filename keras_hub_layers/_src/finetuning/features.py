@@ -29,16 +29,16 @@ def features(
     cache: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
 ) -> Any:
-    """Compute the outputs of a frozen layer once, so that training what follows it never computes them again.
+    """Compute the outputs of a frozen layer once, so that the training of the layers after it does not repeat that.
 
     Train the head alone on the result: `head.fit(*finetuning.features(layer, (x, y)), epochs=50)`. Targets and sample
     weights come back in the order of the features.
 
-    The data are read twice, to see that they are the same each time, in any order: what augments or samples before the
-    layer would otherwise be fixed for ever. Augment behind the cache only what may follow the layer.
+    The data are read twice, to check that they are the same each time, in any order. If data were augmented or sampled
+    before the layer, one random result would be used in all epochs. Augment only after the cached features.
 
     Args:
-        layer: A `HubLayer`, or a Keras layer or model around one, with nothing to train and nothing random inside.
+        layer: A `HubLayer`, or a Keras layer or model around one, without trainable weights and without randomness.
         data: Inputs as an array, a data frame, or a list or dict of arrays, or a tuple `(x, y)` or `(x, y,
             sample_weight)` of them; or a dataset of batches of the same that can be read again and ends
             (`tf.data.Dataset`, `PyDataset`).

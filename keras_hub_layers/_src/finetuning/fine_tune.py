@@ -139,7 +139,7 @@ def _is_integer(value: Any) -> bool:
 
 def _other_arguments(data: Any, epochs: Any) -> TrainingError:
     return TrainingError(
-        "The data, or the number of epochs, are of another kind.",
+        "The data, or the number of epochs, have the wrong type.",
         expected="a dataset, (x, y) or x and y, and an integer: epochs=5",
         received=f"data: {type(data).__name__}, epochs: {type(epochs).__name__}",
         fix="finetuning.fine_tune(model, (x, y), epochs=5)",

@@ -45,11 +45,11 @@ class Group:
 def groups(layer: keras.layers.Layer) -> list[Group]:
     """The variables of a layer's SavedModel in named groups, from the input to the output.
 
-    Numbered blocks in the names (`block_1` … `block_16`, `encoder/layer_0` … `layer_11`, `conv2_block1`) are a group
-    each; what is used before the first is `"stem"`, or `"embeddings"` where the names say so; what is used after the
-    last is `"head"`, or `"pooler"`; what is used between two belongs to the earlier. Where fewer than two blocks are
-    numbered, each layer (the name up to its last slash) is a group. The order is that in which the graph uses the
-    variables first, and numbers count upwards.
+    Each numbered block in the names is a group: `block_1` … `block_16`, `encoder/layer_0` … `layer_11`, `conv2_block1`.
+    Variables that are used before the first block are the group `"stem"`, or `"embeddings"` if their names say so.
+    Variables that are used after the last block are `"head"`, or `"pooler"`. Variables between two blocks belong to the
+    earlier one. If fewer than two blocks are numbered, each layer (the name up to its last slash) is a group. The
+    groups are in the order in which the graph first uses their variables, and numbers count upwards.
 
     Args:
         layer: A `HubLayer`, frozen or not, or a model with one.

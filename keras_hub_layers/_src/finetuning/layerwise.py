@@ -20,9 +20,9 @@ __all__ = ["LayerwiseOptimizer", "layerwise"]
 class LayerwiseOptimizer(keras.optimizers.Optimizer):
     """An optimizer whose learning rate is multiplied by a factor for each variable.
 
-    All else is that of the optimizer inside: its algorithm, its slots, its `learning_rate` (settable, also by
-    callbacks; a schedule works too), gradient clipping over all variables, averaging, and loss scaling. Weight decay
-    is scaled with the learning rate. It is saved and restored with the model.
+    Everything else is done by the optimizer inside: its algorithm, its slots, its `learning_rate` (which you and
+    callbacks can set; a schedule works too), gradient clipping over all variables, averaging, and loss scaling. Weight
+    decay is scaled with the learning rate. The optimizer is saved and restored with the model.
 
     Args:
         inner_optimizer: An optimizer, its name or config.
@@ -132,11 +132,11 @@ def _wrapper_inside(optimizer: Any) -> TrainingError:
 
 @public("finetuning")
 def layerwise(model: keras.Model, optimizer: Any, decay: float = 0.8) -> LayerwiseOptimizer:
-    """An optimizer for a model that trains its HubLayers more slowly the further from the output.
+    """An optimizer with lower learning rates for the groups of a HubLayer that are further from the output.
 
     The layers of the model itself have the full learning rate; the last group of a `HubLayer` (`finetuning.groups`) has
-    `decay` times it, the one before `decay`² times it, and so on. Which variables are trained now makes no difference,
-    so it goes together with `callbacks.Unfreeze`.
+    `decay` times it, the one before `decay`² times it, and so on. The factors do not depend on which
+    variables are trained now, so it works together with `callbacks.Unfreeze`.
 
     Args:
         model: A model with a `HubLayer`.

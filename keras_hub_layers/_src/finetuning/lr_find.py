@@ -34,8 +34,8 @@ def lr_find(
 ) -> LearningRates:
     """Try learning rates on a compiled model, from a small one to a large one, and suggest one to begin with.
 
-    Each batch is trained with a higher rate than the one before, until the loss diverges or `end` is reached. Then all
-    is as before: weights, state of the optimizer, learning rate, random generators.
+    Each batch is trained with a higher rate than the one before, until the loss diverges or `end` is reached. Then
+    everything is restored: weights, state of the optimizer, learning rate, random generators.
 
     Args:
         model: A compiled model; its optimizer has a float learning rate. What is trainable now is what is tried: call

@@ -20,15 +20,15 @@ __all__ = ["Unfreeze"]
 
 @public("callbacks")
 class Unfreeze(keras.callbacks.Callback):
-    """Unfreezes a `HubLayer` step by step during one `fit`, such as the head first and the rest later.
+    """Unfreezes a `HubLayer` step by step during one `fit`: for example first its head, and later the rest.
 
-    At the start of each epoch of the schedule it sets what is trained and has the model train just that: the train
-    function is made anew, and the optimizer goes on with its iterations and with its slots (momenta, accumulators)
-    for the variables that it trained before. Loss, metrics and callbacks stay, and `fit` returns one history.
+    At the start of each epoch of the schedule it sets which weights are trained. The model gets a new train function.
+    The optimizer keeps its iterations, and its slots (momenta, accumulators) for the variables that it trained before.
+    Loss, metrics and callbacks stay, and `fit` returns one history.
 
-    While any variable of the layer is trained, the SavedModel runs in training mode as a whole, so that batch
-    normalization moves its averages in groups that are still frozen as well. A schedule that does so warns;
-    `HubLayer(arguments={"training": False})` pins inference mode while weights are tuned.
+    While any variable of the layer is trained, the whole SavedModel runs in training mode. So batch normalization also
+    moves its averages in groups that are still frozen. A warning tells you of such a schedule.
+    `HubLayer(arguments={"training": False})` keeps inference mode while weights are tuned.
 
     The history that `fit` returns has a list `phases` with a dict for each change: `epoch` (from 0), `which`,
     `parameters` (how many of the model are trained) and `learning_rate`. `finetuning.plot_history` marks them.

@@ -22,10 +22,10 @@ __all__ = ["inspect"]
 
 @public()
 def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
-    """Say what a SavedModel offers.
+    """Describe what a SavedModel takes, gives and trains.
 
-    A handle is read, not loaded: that takes a fraction of a second, imports neither TensorFlow nor Keras, and works
-    where ops are missing too.
+    The SavedModel of a handle is read and not loaded. That takes a fraction of a second, imports neither TensorFlow nor
+    Keras, and also works if ops are missing.
 
     Args:
         handle_or_object: A handle as `keras_hub_layers.resolve` takes it, or a loaded or in-process object.

@@ -70,7 +70,7 @@ def _warn_of_changes(model: keras.Model) -> None:
     if changes:
         warn(
             f"What is trained of {', '.join(changes)} was changed after the model {model.name!r} had been compiled and "
-            "trained, and Keras goes on with the training step that it has. To have the change take effect:\n"
+            "trained, and Keras still uses the old training step. To use the change:\n"
             "model.compile(keras.optimizers.Adam(1e-5), loss, metrics=metrics)   # before fit"
         )
 

@@ -75,7 +75,7 @@ def _signature(obj: Any, settings: Settings) -> contents.Function:
     outputs = sorted(signatures[name].traces[0].outputs)
     if (settings.output_key is not None) == bool(settings.signature_outputs_as_dict):
         raise InterfaceError(
-            "A signature returns a dict; the layer must know what to make of it.",
+            "A signature returns a dict; say which output the layer returns.",
             expected="either output_key or signature_outputs_as_dict=True",
             received=f"output_key={settings.output_key!r}, "
             f"signature_outputs_as_dict={settings.signature_outputs_as_dict!r}",
@@ -139,7 +139,7 @@ def _signature_line(name: str, outputs: list[str], line: Line) -> str:
 
 def _variables_are_gone(obj: Any) -> InterfaceError:
     return InterfaceError(
-        "The variables of the function are gone, with the object that they belonged to.",
+        "The variables of the function were deleted together with the object that held them.",
         expected="an object that holds its variables: what was loaded, not a function taken from it",
         received=f"{type(obj).__name__} whose variables were deleted",
         fix="obj = keras_hub_layers.load(handle)   # and keep it\n"

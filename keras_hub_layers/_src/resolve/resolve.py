@@ -21,10 +21,10 @@ from keras_hub_layers.errors import ArchiveError, ChecksumError, DownloadError, 
 
 @public()
 def resolve(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
-    """Turn a handle into a directory that holds a SavedModel, downloading it if need be.
+    """Find the directory of the SavedModel that a handle names; download it if it is not there yet.
 
-    Downloads are unpacked into the cache once (`TFHUB_CACHE_DIR`, else `KERAS_HUB_LAYERS_CACHE`, else the
-    user's cache directory) and answered from there ever after, also without a network.
+    A model is downloaded once, and unpacked into the cache (`TFHUB_CACHE_DIR`, else `KERAS_HUB_LAYERS_CACHE`, else the
+    user's cache directory). Later calls find it there, also without a network.
 
     Args:
         handle: A path, URL or hub id; the error for a handle of no known form lists them.

@@ -69,8 +69,8 @@ class Candidate:
         outputs = self.preprocessor(inputs)
         if getattr(self.preprocessor, "trainable_weights", None):
             raise TrainingError(
-                "The preprocessor is a layer with weights to train, which trials would hand on to each other.",
-                expected="a layer without trainable weights, or a function that makes its layers anew",
+                "The preprocessor is a layer with weights to train, which all trials would share.",
+                expected="a layer without trainable weights, or a function that makes new layers",
                 received=f"{type(self.preprocessor).__name__} with trainable weights",
                 where=f"Candidate({self.name!r})",
                 fix=f"tuners.Candidate({self.name!r}, preprocessor=lambda x: keras.layers.Dense(3)(x))",
@@ -107,7 +107,7 @@ def as_candidates(given: Any) -> list[Candidate]:
     names = [candidate.name for candidate in candidates]
     if not candidates or len(set(names)) < len(names):
         raise TrainingError(
-            "The candidates of a search must be there, and differ in name.",
+            "A search needs candidates, and their names must differ.",
             expected="at least one handle; a label for each where handles repeat",
             received=f"{names}",
             where="hub_choice(hp, candidates)",

@@ -40,7 +40,7 @@ def no_trial(tuner: Any) -> TrainingError:
     trials = list(tuner.oracle.trials.values())
     reasons = dict.fromkeys(brief(trial.message) for trial in trials if trial.message)
     return TrainingError(
-        "No trial of the search has ended well, so there is no best one.",
+        "No trial of the search was completed, so there is no best one.",
         expected="a tuner with at least one completed trial",
         received=f"{len(trials)} trials" + "".join(f"; {reason}" for reason in list(reasons)[:3]),
         where=str(tuner.project_dir),

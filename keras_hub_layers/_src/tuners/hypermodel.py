@@ -31,10 +31,10 @@ __all__ = ["HubHyperModel"]
 class HubHyperModel(keras_tuner.HyperModel):
     """A model for KerasTuner: a SavedModel, frozen or fine-tuned, and a head of yours.
 
-    The search chooses among candidates, between frozen and tuned, how deep, and the learning rate of each. Each
-    SavedModel is loaded once per process, and has its own weights again at the start of each trial. Trials that leave
-    it frozen train the head on features that are computed once (`finetuning.features`). Checkpoints hold what was
-    trained only. Before the first trial every arm is tried on one batch: see `search`. The logs of each trial have
+    The search chooses the candidate, whether it is frozen or tuned, how many groups are tuned, and the learning rates.
+    Each SavedModel is loaded once per process, and gets its original weights at the start of each trial. Trials that
+    leave it frozen train the head on features that are computed once (`finetuning.features`). Checkpoints hold only
+    what was trained. Before the first trial every arm is tried on one batch: see `search`. The logs of each trial have
     `data_loss` and `val_data_loss` (`callbacks.DataLoss`), which compare frozen and fine-tuned models fairly:
     `keras_tuner.Objective("val_data_loss", "min")`.
 

@@ -1,4 +1,4 @@
-"""Every arm of a search, tried on one batch before the search: KerasTuner takes a crash for a bad score."""
+"""Every arm of a search, tried on one batch before the search: KerasTuner counts a crash as a bad score."""
 
 import math
 import re
@@ -44,10 +44,10 @@ class PreflightError(TrainingError, keras_tuner.errors.FatalError):
 
 @public("tuners")
 def preflight(hypermodel: Any, x: Any, y: Any = None, *, objective: Any = None, **kwargs: Any) -> None:
-    """Train every arm of a search on one batch, and say loudly which cannot be.
+    """Train every arm of a search on one batch, and report those that fail.
 
-    KerasTuner takes a crash for a bad score: a search in which every fine-tuned trial crashes would recommend
-    the frozen model.
+    KerasTuner counts a crash as a bad score. If every fine-tuned trial of a search crashes, the search recommends the
+    frozen model.
 
     The arms of a `HubHyperModel` are its SavedModels, frozen and tuned, at each depth; those of another hypermodel
     the combinations of its `Choice`s and `Boolean`s, up to sixteen. Values that occur in none of them, such as those of
@@ -274,7 +274,7 @@ def _first_batch(data: dict[str, Any]) -> dict[str, Any]:
         return dict(zip(data, x[0], strict=False))
     if hasattr(x, "__iter__") and iter(x) is x:
         raise PreflightError(
-            "The data can be read once only, so all trials but the first would have none.",
+            "The data can be read once only, so only the first trial would have data.",
             expected="arrays, or a dataset of batches",
             received=f"a {type(x).__name__}",
             where="preflight",

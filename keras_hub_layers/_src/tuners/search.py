@@ -22,11 +22,11 @@ __all__ = ["search"]
 
 @public("tuners")
 def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
-    """Try every arm on one batch, search, say which trials have failed, and release the SavedModels at the end.
+    """Try every arm on one batch, search, report failed trials, and release the SavedModels at the end.
 
-    Where the tuner begins at random (`RandomSearch`, `BayesianOptimization`, `Hyperband`), its first trials have each
-    arm once, as far as there are trials enough. At the end a table has the best score of each arm; `verbose=0` leaves
-    it out, as does an output that is neither a terminal nor a notebook.
+    If the tuner begins at random (`RandomSearch`, `BayesianOptimization`, `Hyperband`), its first trials try each arm
+    once, if there are enough trials. At the end, on a terminal or in a notebook, a table shows the best score of each
+    arm; `verbose=0` leaves it out.
 
     `tuner.search(...)` of a `HubHyperModel` tries its arms as well, within the first trial. The logs of each trial have
     `data_loss` and `val_data_loss` besides (`callbacks.DataLoss`). With regularization losses in the SavedModels,

@@ -23,9 +23,9 @@ def trainable_choice(
 
     The hyperparameters are `trainable` and `learning_rate`, and where `trainable` is true `tuning_rate` and `unfreeze`;
     with another `name`, it stands before the others' too (`encoder_learning_rate`).
-    A head with random weights needs a far higher learning rate than the SavedModel before it, which therefore has its
-    own. Each is active only where it has a meaning, so that a search does not tell apart what is the same; what is
-    returned comes from the active ones.
+    A head with random weights needs a far higher learning rate than the SavedModel before it, so each has its own rate.
+    A hyperparameter is active only where it has a meaning, so that a search does not count equal trials as different
+    ones. The result comes from the active ones.
 
     Args:
         hp: The `keras_tuner.HyperParameters`.

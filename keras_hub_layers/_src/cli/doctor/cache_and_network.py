@@ -127,7 +127,7 @@ def _check_certificates() -> Iterator[Finding]:
         elif path:
             yield Finding("certificates", OK, f"{name}={path}")
     if environment.unchecked_certificates():
-        text = "TFHUB_DISABLE_CERT_VALIDATION is true: anybody on the way can replace a model"
+        text = "TFHUB_DISABLE_CERT_VALIDATION is true: anybody between you and the server can replace a model"
         yield Finding("certificates", WARNING, text, "unset TFHUB_DISABLE_CERT_VALIDATION")
 
 

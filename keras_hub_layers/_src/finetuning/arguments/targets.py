@@ -68,7 +68,7 @@ def only_hub_layer(target: Any, call: str = "finetuning.summary({})") -> hub_lay
         return layers[0]
     names = [layer.name for layer in layers]
     raise TrainingError(
-        "It is not said which HubLayer is meant.",
+        "It is not clear which HubLayer is meant.",
         expected="a HubLayer, or a model with exactly one",
         received=f"a {type(target).__name__} with the HubLayers {names}",
         where="keras_hub_layers.finetuning",

@@ -34,7 +34,7 @@ def session() -> requests.Session:
     web.headers["User-Agent"] = "keras-hub-layers"
     if environment.unchecked_certificates():
         warn(
-            "TFHUB_DISABLE_CERT_VALIDATION=true: whoever is on the way can replace the model, which is a program. "
+            "TFHUB_DISABLE_CERT_VALIDATION=true: anybody between you and the server can replace the model. "
             "Name your certificate authority instead: export SSL_CERT_FILE=/path/ca.pem"
         )
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
