@@ -139,7 +139,7 @@ def _signature_line(name: str, outputs: list[str], line: Line) -> str:
 
 def _variables_are_gone(obj: Any) -> InterfaceError:
     return InterfaceError(
-        "The variables of the function were deleted together with the object that held them.",
+        "The variables of the function are gone: the object that held them was deleted.",
         expected="an object that holds its variables: what was loaded, not a function taken from it",
         received=f"{type(obj).__name__} whose variables were deleted",
         fix="obj = keras_hub_layers.load(handle)   # and keep it\n"

@@ -107,7 +107,7 @@ def as_candidates(given: Any) -> list[Candidate]:
     names = [candidate.name for candidate in candidates]
     if not candidates or len(set(names)) < len(names):
         raise TrainingError(
-            "A search needs candidates, and their names must differ.",
+            "A search needs candidates that differ in name.",
             expected="at least one handle; a label for each where handles repeat",
             received=f"{names}",
             where="hub_choice(hp, candidates)",
