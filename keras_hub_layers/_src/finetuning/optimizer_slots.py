@@ -123,7 +123,7 @@ def nested_optimizers(optimizer: Any) -> Iterator[Any]:
 
 def _not_alike(optimizer: Any, received: str) -> TrainingError:
     return TrainingError(
-        "The optimizer cannot be made anew, so it cannot go on with other variables.",
+        "The optimizer cannot be copied, so it cannot continue with other variables.",
         expected="an optimizer that from_config(get_config()) copies",
         received=received,
         where=f"{type(optimizer).__name__} {optimizer.name!r}",

@@ -130,7 +130,7 @@ def _select_names(names: Sequence[str]) -> Selection:
 def _unknown_kind(which: Any, count: int) -> TrainingError:
     meant = repr("all" if which else None) if isinstance(which, bool) else min(3, count)
     return TrainingError(
-        "It is not said in a known way what to train.",
+        "This does not say which variables to train.",
         expected="a number of groups, a group's name, 'all', 'norms', 'biases', a pattern, or a list of these",
         received=repr(which),
         fix=f"finetuning.unfreeze(layer, {meant})",
@@ -148,7 +148,7 @@ def _nothing_to_train(layer: hub_layer.HubLayer) -> TrainingError:
 
 def _no_such_number(which: int, tunable: Sequence[Group]) -> TrainingError:
     return TrainingError(
-        "There is no such number of groups to unfreeze.",
+        "This number of groups cannot be unfrozen.",
         expected=f"1 to {len(tunable)}: {[group.name for group in tunable]}",
         received=f"{which!r}",
         fix=f"finetuning.unfreeze(layer, {max(1, len(tunable) // 2)})",

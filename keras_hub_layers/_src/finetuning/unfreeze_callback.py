@@ -170,8 +170,8 @@ class Unfreeze(keras.callbacks.Callback):
                 continue
             if backup in before:
                 warn(
-                    "BackupAndRestore stands before Unfreeze, so it restores an optimizer that does not fit: what the "
-                    "optimizer knew is lost. Put Unfreeze first: callbacks=[Unfreeze(...), BackupAndRestore(...)]."
+                    "BackupAndRestore stands before Unfreeze, so it restores an optimizer that does not fit, and "
+                    "its state is lost. Put Unfreeze first: callbacks=[Unfreeze(...), BackupAndRestore(...)]."
                 )
             else:
                 self._enter(phase)
@@ -233,8 +233,8 @@ class Unfreeze(keras.callbacks.Callback):
         epochs = params.get("epochs")
         if epochs and self.schedule and min(self.schedule) >= epochs and fit.tuner_trial() is None:
             warn(
-                f"Unfreeze: nothing of the schedule happens, since fit ends after {epochs} epochs, which count from 0, "
-                f"and it begins at epoch {min(self.schedule)}. To have all of it: model.fit(..., "
+                f"Unfreeze: nothing of the schedule happens: fit ends after {epochs} epochs, counted from 0, and the "
+                f"schedule begins at epoch {min(self.schedule)}. To run all of it: model.fit(..., "
                 f"epochs={max(self.schedule) + 1})."
             )
 
@@ -292,7 +292,7 @@ class Unfreeze(keras.callbacks.Callback):
 
 def _no_schedule(expected: str, received: str) -> TrainingError:
     return TrainingError(
-        "The schedule does not say at which epoch what is trained.",
+        "The schedule does not say what to train at which epoch.",
         expected=expected,
         received=received,
         where="Unfreeze",

@@ -94,7 +94,7 @@ def _already_loaded_error(obj: Any, given: dict[str, Any]) -> InterfaceError:
 def _input_as_handle(value: Any) -> HandleError:
     """The layer's input stands where its handle belongs: `HubLayer(x)`."""
     return HandleError(
-        "The layer was given its input in the place of its handle. It is made first, and called then.",
+        "The layer was given its input in the place of its handle. First make the layer, then call it.",
         expected=f"one of these forms\n{handles.FORMS}",
         received=describe_value(value),
         where="HubLayer(handle)",

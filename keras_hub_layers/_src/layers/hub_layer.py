@@ -35,14 +35,14 @@ saving.pass_on(errors.HubError)
 class HubLayer(layers.OwnLosses):
     """A SavedModel as a Keras layer: use it frozen, or fine-tune it.
 
-    The layer computes what the SavedModel's `__call__` computes, as the Reusable SavedModel interface defines
-    it. It works in Sequential, functional and subclassed models and owns the SavedModel's variables as
-    weights, without a copy. All calls of one layer share them; another layer has its own.
+    The layer computes what the SavedModel's `__call__` computes, as the Reusable SavedModel interface defines it.
+    It works in Sequential, functional and subclassed models. The variables of the SavedModel are the weights of the
+    layer, without a copy. All calls of one layer share its weights. Two layers do not share weights.
 
-    By default the layer is frozen: no trainable weights, no regularization losses, inference mode, and state such
-    as moving averages stays as it is. With `trainable=True` the published `trainable_variables` are
-    trained, the published regularization losses are added to the model's, and the SavedModel runs in training
-    mode while the model trains. `trainable` may be changed until the model is compiled, as for any layer.
+    By default the layer is frozen: it has no trainable weights and no regularization losses, it runs in inference
+    mode, and its state, such as moving averages, does not change. With `trainable=True` the published
+    `trainable_variables` are trained, the published regularization losses are added to those of the model, and the
+    SavedModel runs in training mode while the model trains. Change `trainable` before the model is compiled.
 
     Args:
         handle: What to load: a local path (`str` or `PathLike`), an `https://` URL of a model host or of an archive,
@@ -50,7 +50,7 @@ class HubLayer(layers.OwnLosses):
             object that is already loaded, or any callable with the same attributes.
         trainable: Boolean, whether to fine-tune. Defaults to `False`.
         arguments: Dict of further keyword arguments of the SavedModel's function, JSON values.
-            `{"training": False}` pins inference mode while weights are tuned. Defaults to none.
+            `{"training": False}` keeps inference mode while weights are tuned. Defaults to none.
         tags: Tags of the graph to load. Defaults to `None`, as in `keras_hub_layers.load`.
         signature: Name of a signature to call instead of `__call__`; inference only. Defaults to `None`, and
             to `"default"` for the TF1 Hub format.
@@ -63,8 +63,8 @@ class HubLayer(layers.OwnLosses):
         piece: Dotted name of a named callable of the SavedModel to use, such as `"preprocessor.tokenize"`.
             Defaults to `None`: the whole.
         unfreeze: Regular expression, or list of them, searched in the variables' names in the SavedModel
-            (`"encoder/layer_1[01]/"`): only those that match are trained, while `trainable`. Defaults to `None`, as
-            `"all"`: all published trainable variables; if none are published, none, and with `"all"` all that it uses.
+            (`"encoder/layer_1[01]/"`): while `trainable`, only matching variables are trained. Defaults to `None`: all
+            published trainable variables. `"all"` means the same; if none are published, all that the layer uses.
         load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
         sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
@@ -72,10 +72,10 @@ class HubLayer(layers.OwnLosses):
 
     Call arguments:
         inputs: A tensor, or a list or dict of tensors (dense, ragged or sparse, numbers or strings), with the shapes
-            that the SavedModel was traced for. NumPy arrays and Python values are converted. Values are cast within
-            and from integers to floats, and never otherwise; extra keys are dropped. A tensor that the SavedModel's
-            function takes by name, such as the mask of `call(x, mask=None)`, is an entry of a dict beside the input,
-            which has the name of the function's first argument: `layer({"x": x, "mask": mask})`.
+            of one trace. NumPy arrays and Python values are converted. Values are cast to other integers, to other
+            floats, and from integers to floats, and never otherwise. Extra keys are dropped. If the SavedModel's
+            function takes a tensor by name, such as the mask of `call(x, mask=None)`, give a dict. The input has the
+            name of the function's first argument in it: `layer({"x": x, "mask": mask})`.
         training: Boolean, whether the model trains. The SavedModel sees `layer.trainable and training`.
 
     Returns:
