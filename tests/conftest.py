@@ -45,6 +45,14 @@ def _same_seed():
         sys.modules["keras"].utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    """Pictures of a test end with it: matplotlib warns of more than twenty."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 @pytest.fixture(scope="session")
 def produced(tmp_path_factory):
     """Make a SavedModel of `producers` once per session, for tests that only read it: produced(producer, *args)."""

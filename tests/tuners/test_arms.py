@@ -1,5 +1,7 @@
 """A search tries each of its arms once before chance decides, and says how each did."""
 
+import re
+
 import keras
 import keras_tuner
 import numpy as np
@@ -123,3 +125,48 @@ def test_what_is_no_tuner_is_answered_with_the_lines_that_make_one(produced):
     hypermodel = hypermodel_of(produced(scale))
     with pytest.raises(errors.TrainingError, match=r"(?s)A search needs a tuner.*keras_tuner.RandomSearch\(hypermodel"):
         tuners.search(hypermodel, np.ones((2, 1)), np.ones((2, 1)))
+
+
+# -- the picture -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def searched(produced, tmp_path):
+    """A search of three trials, frozen, tuned and failed, with the scores 0.5 and 0.25."""
+    tuner = tuner_of(hypermodel_of(produced(scale), depths=("all",)), tmp_path, trials=3)
+    with try_each_first(tuner):
+        Scored(tuner).run(3, score=lambda values: 0.25 if values["trainable"] else 0.5)
+    last = list(tuner.oracle.trials.values())[-1]
+    last.status, last.score, last.message = "FAILED", None, "ValueError: out of range\nmore"
+    return tuner
+
+
+def test_the_picture_of_a_search_has_a_point_for_each_trial_in_the_colour_of_its_arm(searched):
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    ax = tuners.plot_search(searched)
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.get_lines()}
+    scores = [trial.score for trial in searched.oracle.trials.values()][:2]
+    places = {score: place for place, score in enumerate(scores, 1)}
+    assert drawn["trainable=False"] == ([places[0.5]], [0.5])
+    assert drawn["trainable=True"] == ([places[0.25]], [0.25])
+    assert drawn["failed"][0] == [3]
+    assert drawn["best so far"] == ([1, 2, 3], [scores[0], 0.25, 0.25])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("trial", "val_loss")
+
+
+def test_the_text_of_a_search_says_the_same(searched):
+    lines = [re.split("  +", line) for line in tuners.plot_search(searched, as_text=True).splitlines()]
+    scores = [trial.score for trial in searched.oracle.trials.values()][:2]
+    assert lines[0] == ["trial", "val_loss", "best so far", "arm"]
+    for line, score, best in zip(lines[1:], scores, [scores[0], 0.25], strict=False):
+        assert line[1:3] == [str(score), str(best)]
+        assert line[3] == f"trainable={score == 0.25}"
+    assert lines[3][1:3] == ["failed", "0.25"]
+    assert lines[3][-1] == "ValueError: out of range"
+
+
+def test_a_search_without_trials_is_answered(produced, tmp_path):
+    with pytest.raises(errors.TrainingError, match=r"(?s)no trials yet.*tuners\.search\(tuner.*plot_search\(tuner\)"):
+        tuners.plot_search(tuner_of(hypermodel_of(produced(scale)), tmp_path))

@@ -2,16 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
 from keras_hub_layers._src.finetuning.arguments.targets import only_hub_layer
-from keras_hub_layers._src.inspect import variable_groups
 from keras_hub_layers._src.inspect.records import VariableInfo
 from keras_hub_layers._src.inspect.variable_infos import group_fields
 from keras_hub_layers._src.layers import access, hub_layer
+from keras_hub_layers._src.layers.representation import weights_of_groups
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.text import tables
+from keras_hub_layers._src.text.tables import Row
 
 __all__ = ["Group", "groups", "moving_averages", "steps_from_output"]
 
@@ -41,8 +42,34 @@ class Group:
     trained: int
 
 
+class Groups(list[Group]):
+    """A list of groups, which a notebook shows as a table."""
+
+    def lines(self) -> list[str]:
+        """The table: a line for each group, between a head and two lines with the sums."""
+        total, trained = sum(group.parameters for group in self), sum(group.trained for group in self)
+        rows = [("group", "variables", "parameters", "MB", "trained")]
+        for group in self:
+            share = f"{group.trained:,}" if group.trained else "no"
+            rows.append((group.name, f"{len(group.variables)}", f"{group.parameters:,}", _megabytes(group.size), share))
+        variables, size = sum(len(group.variables) for group in self), sum(group.size for group in self)
+        rows.append(("total", f"{variables}", f"{total:,}", _megabytes(size), ""))
+        share = 100 * trained / max(total, 1)
+        return [*tables.align_columns(rows), f"trained: {trained:,} of {total:,} parameters = {share:.2f} %"]
+
+    def table(self, *head: str) -> tables.Table:
+        """The same with colours, below further lines."""
+        first, *lines = self.lines()
+        styles = ["good" if group.trained else "" for group in self]
+        rows = [Row("", (line,), style) for line, style in zip(lines, [*styles, "", ""], strict=True)]
+        return tables.Table([*(Row("", (line,), "label") for line in (*head, first)), *rows])
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+
 @public("finetuning")
-def groups(layer: keras.layers.Layer) -> list[Group]:
+def groups(layer: keras.layers.Layer) -> "Groups":
     """The variables of a layer's SavedModel in named groups, from the input to the output.
 
     Each numbered block in the names is a group: `block_1` … `block_16`, `encoder/layer_0` … `layer_11`, `conv2_block1`.
@@ -55,7 +82,7 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
         layer: A `HubLayer`, frozen or not, or a model with one.
 
     Returns:
-        A list of `Group`.
+        A list of `Group`, which a notebook shows as a table.
 
     Example:
 
@@ -80,22 +107,17 @@ def groups(layer: keras.layers.Layer) -> list[Group]:
         )
         for weight in layer.weights
     }
-    return [
+    return Groups(
         Group(
             **group_fields(name, [infos[id(weight)] for weight in weights]),
             trained=sum(infos[id(weight)].parameters for weight in weights if id(weight) in trained),
         )
-        for name, weights in _weights_of_groups(layer).items()
-    ]
+        for name, weights in weights_of_groups(layer).items()
+    )
 
 
-def _weights_of_groups(layer: hub_layer.HubLayer) -> dict[str, list[Any]]:
-    """Name of each group -> its weights."""
-    names = access.weight_names(layer)
-    traces = access.function(layer).traces
-    weights = variable_groups.in_order_of_use(layer.weights, traces, key=lambda weight: id(weight.value))
-    places_of = variable_groups.partition([names[weight.path] for weight in weights])
-    return {name: [weights[place] for place in places] for name, places in places_of.items()}
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f}"
 
 
 def moving_averages(layer: hub_layer.HubLayer, group: Group) -> list[str]:
@@ -107,6 +129,6 @@ def steps_from_output(layer: hub_layer.HubLayer) -> dict[str, int]:
     """Path of each weight -> how many groups with something to train stand between it and the output."""
     candidates = {id(weight) for weight in access.trainable_candidates(layer)}
     tunable = [
-        weights for weights in _weights_of_groups(layer).values() if any(id(weight) in candidates for weight in weights)
+        weights for weights in weights_of_groups(layer).values() if any(id(weight) in candidates for weight in weights)
     ]
     return {weight.path: steps for steps, weights in enumerate(reversed(tunable)) for weight in weights}

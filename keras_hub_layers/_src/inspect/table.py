@@ -120,12 +120,13 @@ def _flow(inputs: Any, outputs: Any, width: int) -> tuple[str, ...]:
     line = f"{describe(inputs)} -> {describe(outputs)}"
     if len(line) <= width:
         return (line,)
-    entering = tables.fold(_entries(inputs, width), _FEW, "more")
-    leaving = tables.fold(_entries(outputs, width - 3), _FEW, "more")
+    entering = tables.fold(entries(inputs, width), _FEW, "more")
+    leaving = tables.fold(entries(outputs, width - 3), _FEW, "more")
     return (*entering, *(("-> " if place == 0 else "   ") + line for place, line in enumerate(leaving)))
 
 
-def _entries(nest: Any, width: int) -> list[str]:
+def entries(nest: Any, width: int = tables.WIDTH) -> list[str]:
+    """Inputs or outputs, one a line; a long one takes several."""
     if isinstance(nest, dict) and nest:
         named = {str(key): describe(value) for key, value in nest.items()}
         longest = max(map(len, named))

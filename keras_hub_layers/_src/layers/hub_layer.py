@@ -1,6 +1,5 @@
 """HubLayer: a SavedModel as a Keras layer."""
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from keras_hub_layers._src.layers import (
     call_argument,
     handle_argument,
     recompile_guard,
+    representation,
     selection,
     serialization,
     trainability,
@@ -32,7 +32,7 @@ saving.pass_on(errors.HubError)
 
 @public("layers")
 @keras.saving.register_keras_serializable(package="keras_hub_layers")
-class HubLayer(layers.OwnLosses):
+class HubLayer(layers.OwnLosses, representation.Representation):
     """A SavedModel as a Keras layer: use it frozen, or fine-tune it.
 
     The layer computes what the SavedModel's `__call__` computes, as the Reusable SavedModel interface defines it.
@@ -310,7 +310,7 @@ class HubLayer(layers.OwnLosses):
         layer._ignores_unfreeze = False  # a copy is frozen as its original is
         return layer
 
-    def _add_place(self) -> contextlib.AbstractContextManager[None]:
+    def _add_place(self) -> Any:
         """Errors that leave this block say which layer it is, and show its line of code."""
         return errors.add_place(self._where, self._line)
 

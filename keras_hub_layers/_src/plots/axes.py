@@ -8,12 +8,16 @@ from keras_hub_layers.errors import MissingPackageError, TrainingError
 __all__ = ["new_axes"]
 
 
-def new_axes(count: int, given: Any = None) -> list[Any]:
-    """Axes to draw in, side by side.
+def new_axes(
+    count: int, given: Any = None, *, columns: int | None = None, size: tuple[float, float] = (4.8, 3.6)
+) -> list[Any]:
+    """Axes to draw in.
 
     Args:
         count: How many are needed.
         given: Axes of the user's own, one or a sequence. Defaults to `None`: those of a new figure.
+        columns: How many stand side by side. Defaults to `None`: all.
+        size: Width and height of each in inches.
     """
     if given is None:
         try:
@@ -25,8 +29,11 @@ def new_axes(count: int, given: Any = None) -> list[Any]:
                 received=f"{type(err).__name__}: {err}",
                 fix='pip install "keras-hub-layers[plots]"',
             ) from err
-        _, grid = pyplot.subplots(1, count, figsize=(4.8 * count, 3.6), squeeze=False, layout="constrained")
-        return list(grid.flat)
+        columns = columns or count
+        rows = -(-count // columns)
+        shape = (size[0] * columns, size[1] * rows)
+        _, grid = pyplot.subplots(rows, columns, figsize=shape, squeeze=False, layout="constrained")
+        return list(grid.flat)[:count]
     axes = list(given) if isinstance(given, Sequence) or hasattr(given, "flat") else [given]
     if len(axes) != count:
         raise TrainingError(

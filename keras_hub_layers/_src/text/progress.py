@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-__all__ = ["Advance", "asked", "in_notebook", "progress", "silence", "write_to"]
+from keras_hub_layers._src.text.notebooks import display, in_notebook
+
+__all__ = ["Advance", "asked", "progress", "silence", "write_to"]
 
 Advance = Callable[[int, int | None], None]
 
@@ -87,13 +89,6 @@ def asked() -> bool | None:
     return None if not value else value.strip().lower() not in ("0", "false", "no", "off")
 
 
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, whose frontend shows what IPython displays."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
-
-
 # -- where a line is shown ---------------------------------------------------------------------------------------------
 
 
@@ -113,30 +108,30 @@ class _Terminal:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._is_log = not stream.isatty()
-        self._length = 0
+        self._text = ""
 
     def show(self, line: "_Line") -> None:
-        if not self._is_log:
-            self._write("\r" + self._fit(line))
+        text = self._fit(line)
+        if text != self._text and not self._is_log:
+            self._write("\r" + text.ljust(len(self._text)))
+            self._text = text
 
     def clear(self) -> None:
-        if self._length:
-            self._write("\r" + " " * self._length + "\r")
-            self._length = 0
+        if self._text:
+            self._write("\r" + " " * len(self._text) + "\r")
+            self._text = ""
 
     def close(self, line: "_Line", keep: bool) -> None:
-        if keep and (self._length or self._is_log):
-            self._write(("" if self._is_log else "\r") + self._fit(line) + "\n")
-            self._length = 0
+        if keep and (self._text or self._is_log):
+            self.clear()
+            self._write(self._fit(line) + "\n")
         self.clear()
 
     def _fit(self, line: "_Line") -> str:
         text = line.text(_width(self._stream) - 1)
         if "utf" not in (getattr(self._stream, "encoding", None) or "").lower():
             text = text.translate(_ASCII)
-        padded = text.ljust(self._length)
-        self._length = len(text)
-        return padded
+        return text
 
     def _write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone
@@ -151,13 +146,7 @@ class _Notebook:
         self._handle: Any = None
 
     def show(self, line: "_Line") -> None:
-        from IPython.display import display  # type: ignore[import-not-found]
-
-        data = {"text/plain": line.text(80), "text/html": line.html()}
-        if self._handle is None:
-            self._handle = display(data, raw=True, display_id=True)
-        else:
-            self._handle.update(data, raw=True)
+        self._handle = display({"text/plain": line.text(80), "text/html": line.html()}, self._handle)
 
     def clear(self) -> None:
         """Leave it: each line has an output of its own."""

@@ -81,7 +81,7 @@ def _run(steps: Iterable[Step], model: CheckedModel, report: Callable[[Finding],
     all_findings: list[Finding] = []
     for topic, step in steps:
         findings: list[Finding] = []
-        with progress(f"the step {topic!r}"), warnings.catch_warnings(record=True) as caught:
+        with progress(f"doctor: {topic}"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", HubWarning)
             try:
                 findings += step(model)

@@ -72,12 +72,15 @@ def _holds_texts(array: np.ndarray) -> bool:
     return array.dtype == object and array.size > 0 and isinstance(array.flat[0], (str, bytes))
 
 
-def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
+def batches_of(
+    data: Any, batch_size: int = 32, call: str = "finetuning.features(layer, {})"
+) -> Callable[[], Iterator[Any]]:
     """A function that reads data from the start, batch by batch, each time that it is called.
 
     Args:
         data: As `finetuning.features` takes them.
         batch_size: Examples in a batch where the data are arrays. Defaults to 32.
+        call: The call that needs them, with `{}` for the data.
 
     Raises:
         errors.TrainingError: The data are no arrays of one length, never end, or can be read once only.
@@ -98,7 +101,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
                 "The data are not arrays of one length.",
                 "an array, a list or dict of arrays, or a tuple (x, y) or (x, y, sample_weight), all of one length",
                 f"{shapes}",
-                "finetuning.features(layer, (np.array(x), np.array(y)))",
+                call.format("(np.array(x), np.array(y))"),
             )
         parts = [slice(start, start + batch_size) for start in range(0, int(sizes[0] or 0), batch_size)]
         return lambda: (keras.tree.map_structure(lambda leaf, rows=rows: leaf[rows], data) for rows in parts)
@@ -120,7 +123,7 @@ def batches_of(data: Any, batch_size: int = 32) -> Callable[[], Iterator[Any]]:
             "The data cannot be read twice.",
             "arrays, or a dataset of batches",
             type(data).__name__,
-            "finetuning.features(layer, (x, y))",
+            call.format("(x, y)"),
         )
     return lambda: iter(data)
 

@@ -6,7 +6,7 @@ from typing import Any
 from keras_hub_layers._src.text import tables
 from keras_hub_layers._src.tuners.arms.coverage import arms_of, holds
 
-__all__ = ["print_table"]
+__all__ = ["describe_arm", "print_table"]
 
 
 def print_table(tuner: Any, verbose: Any = "auto") -> None:
@@ -32,14 +32,14 @@ def _lines(tuner: Any) -> list[str]:
         trials = [trial for trial in tuner.oracle.trials.values() if holds(trial.hyperparameters.values, arm)]
         scores = [trial.score for trial in trials if trial.status == "COMPLETED" and trial.score is not None]
         best = (max if objective.direction == "max" else min)(scores) if scores else None
-        rows.append((best, _words(arm, arms), len(trials)))
+        rows.append((best, describe_arm(arm, arms), len(trials)))
     sign = -1 if objective.direction == "max" else 1
     rows.sort(key=lambda row: (row[0] is None, sign * (row[0] or 0.0)))
     cells = [(words, str(count), _score(best, count)) for best, words, count in rows]
     return list(tables.align_columns([("arm", "trials", f"best {objective.name}"), *cells]))
 
 
-def _words(arm: dict[str, Any], arms: list[dict[str, Any]]) -> str:
+def describe_arm(arm: dict[str, Any], arms: list[dict[str, Any]]) -> str:
     """An arm by what tells it from the others."""
     same = {name for name in arm if len({str(other[name]) for other in arms if name in other}) == 1}
     return ", ".join(f"{name}={value}" for name, value in arm.items() if name not in same)
