@@ -1,7 +1,7 @@
 """Predictions beside the truth, as pictures and as lines: images in a grid, texts and other inputs one a line."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Prediction:
         return self.said if self.is_right else f"{self.said}, is {self.truth}"
 
 
-def draw_predictions(parts: dict[str, Sequence[Prediction]]) -> list[Any]:
+def draw_predictions(parts: Mapping[str, Sequence[Prediction]]) -> list[Any]:
     """Draw examples; each part under its title.
 
     Returns:
@@ -62,7 +62,7 @@ def draw_predictions(parts: dict[str, Sequence[Prediction]]) -> list[Any]:
     return axes
 
 
-def _draw_images(parts: dict[str, Sequence[Prediction]]) -> list[Any]:
+def _draw_images(parts: Mapping[str, Sequence[Prediction]]) -> list[Any]:
     columns = max(len(part) for part in parts.values())
     axes = new_axes(columns * len(parts), columns=columns, size=(1.5, 1.8))
     drawn = []
@@ -82,7 +82,7 @@ def _draw_images(parts: dict[str, Sequence[Prediction]]) -> list[Any]:
     return drawn
 
 
-def lines(parts: dict[str, Sequence[Prediction]]) -> list[str]:
+def lines(parts: Mapping[str, Sequence[Prediction]]) -> list[str]:
     """The same for reading."""
     told = []
     for title, part in parts.items():

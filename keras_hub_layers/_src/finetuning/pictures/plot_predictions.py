@@ -185,7 +185,7 @@ def _pairs(batches: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
 
 def _value(x: Any, place: int) -> Any:
     """One example of a batch: of several inputs that which can be looked at."""
-    leaves = [keras.ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(x)]
+    leaves: list[Any] = [keras.ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(x)]
     texts = [leaf for leaf in leaves if leaf.dtype.kind in "OSU"]
     images = [leaf for leaf in leaves if leaf.ndim == 4]
     value = np.array([*images, *texts, *leaves][0][place])
