@@ -33,7 +33,7 @@ class ExportFinetuned(ExportAtEnd):
             `directory/<trial id>`, with several executions per trial `directory/<trial id>/<execution>`.
         layer: Name of the `HubLayer` to export, or a list of names. Defaults to `None`: all of them.
         monitor: Name of a value in the logs, such as `"val_loss"`: the weights of the epoch with the best value are
-            exported. They are kept in memory; "best" starts anew with each `fit`; NaN is never best. Defaults to
+            exported. They are kept in memory; "best" starts again with each `fit`; NaN is never best. Defaults to
             `None`: the weights at the end.
         mode: `"min"`, `"max"` or `"auto"`: whether less or more of it is better. Defaults to `"auto"`: by its metric.
         versioned: Whether to export to `directory/<n>` with n the largest number there plus one, as TensorFlow

@@ -32,7 +32,7 @@ def train(
     """Train a compiled model on a dataset under its strategy, in place of `fit`.
 
     It is a loop over `strategy.run(model.train_step)`, written with public names of Keras and TensorFlow only, so it
-    goes on working where a new Keras breaks `distribution.enable_fit`. It trains as `fit` does, with loss, metrics,
+    continues to work if a new Keras breaks `distribution.enable_fit`. It trains as `fit` does, with loss, metrics,
     regularization losses, callbacks and the history of the epochs. It prints nothing, and callbacks get no values at
     the ends of batches, since to compute them takes all workers.
 

@@ -65,13 +65,13 @@ def warnings_of(layer: Any, trainable: bool | None, frozen: int, count: int) -> 
     if decay:
         yield (
             f"the optimizer's weight_decay={float(decay):g} is no regularization loss and is not part of the export: "
-            "whoever fine-tunes it has to set it again. A kernel_regularizer would be published."
+            "others have to set it again when they fine-tune. A kernel_regularizer would be published."
         )
     for end in _ends(layer):
         if isinstance(end, _L.Dropout):
             yield (
-                f"the output is that of {type(end).__name__} {end.name!r}: leave dropout on features to whoever trains "
-                "on them."
+                f"the output is that of {type(end).__name__} {end.name!r}: end the export before it, because others "
+                "choose their own dropout."
             )
         elif isinstance(end, _L.Softmax) or getattr(getattr(end, "activation", None), "__name__", "") == "softmax":
             yield (
@@ -89,7 +89,7 @@ def _warn_of_frozen_weights(layer: Any, frozen: int, count: int) -> Iterator[str
         else ""
     )
     yield (
-        f"{frozen} of {count} weights are frozen, and stay so in the export: whoever loads it cannot train them. "
+        f"{frozen} of {count} weights are frozen, and stay frozen in the export: nobody who loads it can train them. "
         'khl.export(model, "directory", trainable=True) publishes all as trainable; trainable=False none, without this '
         f"warning.{lora}"
     )

@@ -41,7 +41,7 @@ def lr_find(
         model: A compiled model; its optimizer has a float learning rate. What is trainable now is what is tried: call
             `finetuning.unfreeze` before, to find a rate for the time after unfreezing.
         data: What `fit` takes as `x` (a dataset, or inputs), or a tuple `(x, y)` or `(x, y, sample_weight)`; data
-            frames, and lists and arrays of texts, are welcome. It is read again from the start where it ends before
+            frames, and lists and arrays of texts, work too. They are read again from the start if they end before
             `steps` batches.
         y: Targets, where the data are inputs alone. Defaults to `None`.
         start: The first learning rate. Defaults to 1e-7, as fastai's `lr_find`.

@@ -36,7 +36,7 @@ def search(tuner: Any, *args: Any, **kwargs: Any) -> None:
     Args:
         tuner: A tuner of KerasTuner, with a `HubHyperModel` or a hypermodel or `build` function of your own.
         *args: Arguments of `tuner.search`: `x, y`, a tuple `(x, y)`, or a dataset; lists and NumPy arrays of texts, and
-            data frames, are welcome.
+            data frames, work too.
         **kwargs: Likewise.
 
     Raises:
