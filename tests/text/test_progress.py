@@ -135,5 +135,6 @@ def test_a_notebook_shows_a_bar_for_a_download_and_a_line_for_other_work(tmp_pat
     (work,), (download,) = (cell.outputs for cell in notebook.cells)
     assert work.output_type == download.output_type == "display_data"
     assert 'loading &lt;encoder&gt; <progress value="0.250"' in work.data["text/html"]
-    assert "1/4 examples" in work.data["text/plain"]
+    assert "1/4 examples  0:00" in work.data["text/plain"]
+    assert "left" not in work.data["text/plain"]  # it has ended
     assert f'{base.removeprefix("http://")}/encoder <progress value="1.000"' in download.data["text/html"]

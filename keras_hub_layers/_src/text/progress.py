@@ -244,7 +244,7 @@ class _Line:
         elif self._unit:
             of = f"/{self._total:,}" if self._total else ""
             figures = [f"{self._done:,}{of} {self._unit}"]
-        is_under_way = self._total and 0 < self._done < self._total
+        is_under_way = self._total and 0 < self._done < self._total and self._end is None
         left = seconds * (self._total - self._done) / self._done if is_under_way and self._total else None
         figures.append(_duration(seconds) if left is None else f"{_duration(left)} left")
         return "  ".join(filter(None, figures))
