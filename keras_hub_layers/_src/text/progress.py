@@ -146,7 +146,8 @@ class _Notebook:
         self._handle: Any = None
 
     def show(self, line: "_Line") -> None:
-        self._handle = display({"text/plain": line.text(80), "text/html": line.html()}, self._handle)
+        with contextlib.suppress(Exception):  # the work goes on if its line cannot be shown
+            self._handle = display({"text/plain": line.text(80), "text/html": line.html()}, self._handle)
 
     def clear(self) -> None:
         """Leave it: each line has an output of its own."""

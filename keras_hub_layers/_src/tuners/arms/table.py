@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from keras_hub_layers._src.text import tables
+from keras_hub_layers._src.text.notebooks import in_notebook
 from keras_hub_layers._src.tuners.arms.coverage import arms_of, holds
 
 __all__ = ["describe_arm", "print_table"]
@@ -16,7 +17,7 @@ def print_table(tuner: Any, verbose: Any = "auto") -> None:
         tuner: A tuner that has searched.
         verbose: As `fit` takes it. Defaults to `"auto"`: on terminals and in notebooks.
     """
-    is_watched = verbose not in ("auto", None) or sys.stdout.isatty() or "ipykernel" in sys.modules
+    is_watched = verbose not in ("auto", None) or sys.stdout.isatty() or in_notebook()
     lines = _lines(tuner) if verbose != 0 and is_watched else []
     if lines:
         sys.stdout.write("\n".join(lines) + "\n")
