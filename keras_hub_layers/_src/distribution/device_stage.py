@@ -10,6 +10,7 @@ from keras_hub_layers._src.distribution.split_graph import run_graph
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
+from keras_hub_layers.errors import DistributionError
 
 __all__ = ["device_stage"]
 
@@ -59,12 +60,10 @@ def _root(layer: Any, stages: Stages) -> Any:
         split = stages.splits[training]
         parts = [inputs[f"part_{number}"] for number in range(len(stages.passed))]
         if not stages.has_rows:
-            check = tf.debugging.assert_equal(
-                tf.stack([tf.shape(part, tf.int64)[0] for part in parts]),
-                inputs["sizes"],
-                "The batch was split after the host stage, which gives no row for each example. Give each replica its "
-                "own batches: strategy.distribute_datasets_from_function",
-            )
+            if inputs["sizes"].shape[0] not in (None, len(parts)):
+                raise _split_error()
+            sizes = tf.stack([tf.shape(part, tf.int64)[0] for part in parts])
+            check = tf.debugging.assert_equal(sizes, inputs["sizes"], str(_split_error()))
             with tf.control_dependencies([check]):
                 parts = [tf.identity(part) for part in parts]
         shaped = [_as_before(part, shape) for part, shape in zip(parts, stages.shapes, strict=True)]
@@ -91,3 +90,12 @@ def _as_before(part: Any, shape: tf.TensorShape) -> Any:
     if shape.rank is None:
         return part
     return tf.reshape(part, []) if shape.rank == 0 else tf.ensure_shape(part, shape)
+
+
+def _split_error() -> DistributionError:
+    return DistributionError(
+        "The batch was split after the host stage, and what that gives has no row for each example.",
+        expected="batches that are made for each replica",
+        received="a part of a batch",
+        fix="dataset = strategy.distribute_datasets_from_function(lambda context: make_dataset())",
+    )
