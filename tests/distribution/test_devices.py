@@ -33,5 +33,4 @@ def test_keras_cannot_fit_strings_under_a_strategy_by_itself(trained):
 
 
 def test_a_batch_that_was_split_where_texts_have_no_rows_is_an_error(trained):
-    assert "DistributionError" in trained["split"]
     assert "The batch was split after the host stage" in trained["split"]
