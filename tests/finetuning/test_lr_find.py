@@ -6,6 +6,7 @@ import producers
 import pytest
 
 from keras_hub_layers import errors, finetuning, layers
+from keras_hub_layers._src.finetuning import lr_find
 
 X = np.ones((8, 1), "float32")
 Y = np.zeros((8, 1), "float32")
@@ -58,6 +59,24 @@ def test_the_losses_are_those_of_a_loop_by_hand(produced):
     assert "suggestion" in str(found)
 
 
+def test_the_suggestion_is_in_the_fall_and_not_in_the_noise_before_it(produced, monkeypatch):
+    """Losses that jump up and down by 0.1 and then fall from 1 to 0.1: the fall is 20 to 29, its middle about 24."""
+    losses = [1.0 + 0.1 * (-1) ** step for step in range(20)] + list(np.linspace(1.0, 0.1, 10)) + [0.1] * 5
+    model = model_of(produced(producers.half_plus_one))
+    trial = lr_find._Trial(1e-6, 2.0, 35)
+    trial.set_model(model)
+    monkeypatch.setattr(lr_find, "_SMOOTHING", 0.0)
+    for loss in losses:
+        trial.on_train_batch_begin(0)
+        trial.on_train_batch_end(0, {"loss": loss})
+    assert 1e-6 * 2.0**20 <= trial.result().suggestion <= 1e-6 * 2.0**27
+
+
+def test_a_loss_that_hardly_falls_is_told(produced):
+    with pytest.warns(errors.HubWarning, match=r"hardly falls, from .* to .*steps=20, batch_size=128\)"):
+        finetuning.lr_find(model_of(produced(producers.half_plus_one)), (X, Y), start=1e-9, end=1e-7, steps=10)
+
+
 def test_the_trial_ends_where_the_loss_diverges(produced):
     found = finetuning.lr_find(model_of(produced(producers.half_plus_one)), (X, Y), start=1e-4, end=1e6, steps=40)
     assert len(found.rates) == len(found.losses) < 40
@@ -77,7 +96,7 @@ def test_a_layer_alone_is_answered_with_a_model_around_it(produced):
 
 def test_a_frozen_layer_stays_frozen(produced):
     model = model_of(produced(producers.half_plus_one), trainable=False)
-    assert len(finetuning.lr_find(model, (X, Y), start=1e-5, end=1e-3, steps=10).rates) == 10
+    assert len(finetuning.lr_find(model, (X, Y), start=1e-3, end=1e-1, steps=10).rates) == 10
     assert not model.get_layer("hub").trainable_weights
 
 

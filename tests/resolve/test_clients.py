@@ -170,7 +170,7 @@ def test_a_pin_is_refused_where_there_is_no_archive(handle):
 
 def test_a_missing_client_is_said_with_its_pip_line():
     with pytest.raises(MissingPackageError, match=r"pip install 'keras-hub-layers\[kaggle\]'"):
-        client("a_package_that_nobody_has", "kaggle", "handle")
+        client("a_package_that_nobody_has", "kaggle")
 
 
 def test_offline_never_asks_the_network(monkeypatch, tmp_path):

@@ -94,6 +94,7 @@ def make_card(facts: Facts, training: Training, size: int = 0) -> str:
     """
     loads = f"trainable={facts.fine_tunable}"
     pixels = [f"pixels go in as {facts.pixel_range}"] if facts.pixel_range else []
+    traces = [f"`{trace}`" for trace in dict.fromkeys(facts.traces)]
     verdict = f"{'yes' if facts.fine_tunable else 'no'}: {facts.reason}"
     parts = [
         _head(facts),
@@ -105,7 +106,10 @@ def make_card(facts: Facts, training: Training, size: int = 0) -> str:
         _section("Inputs", [f"`{name}`: {text}" for name, text in facts.inputs.items()]),
         _section("Preprocessing", [*pixels, *facts.preprocessing] or ["not known: feed it what it was trained with"]),
         _section("Outputs", [f"`{name}`: {text}" for name, text in facts.outputs.items()]),
-        _section("Fine-tuning", [verdict, f"regularization losses: {facts.losses}", *(f"`{t}`" for t in facts.traces)]),
+        _section(
+            "Fine-tuning",
+            [verdict, f"regularization losses: {facts.losses}", *traces],
+        ),
         _section("Pieces", [f"`{name}`" for name in facts.pieces]),
         _section("Assets", [f"`{name}`" for name in facts.assets]),
         _section("Notes", facts.notes),

@@ -1,7 +1,7 @@
 """lr_find(model, data): a learning rate to begin with, from the losses of a short trial."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,12 +13,13 @@ from keras_hub_layers._src.finetuning.arguments.targets import check_model
 from keras_hub_layers._src.finetuning.optimizer_slots import check_compiled, check_learning_rate
 from keras_hub_layers._src.plots.learning_rates import LearningRates
 from keras_hub_layers._src.public import public
-from keras_hub_layers.errors import TrainingError, add_place
+from keras_hub_layers.errors import TrainingError, add_place, warn
 
 __all__ = ["lr_find"]
 
 _DIVERGED = 4.0  # times the best loss: from there on nothing is learnt about smaller rates
 _SMOOTHING = 0.9
+_LEAST_FALL = 0.05  # of the loss: less is noise
 
 
 @public("finetuning")
@@ -112,7 +113,7 @@ class _Trial(keras.callbacks.Callback):
             model.stop_training = True
 
     def result(self) -> LearningRates:
-        """What was measured, with the rate at which the loss falls most steeply."""
+        """What was measured, with the rate in the middle of the longest fall of the loss."""
         if len(self.losses) < 3:
             raise TrainingError(
                 "The loss diverges at the first learning rates.",
@@ -120,9 +121,28 @@ class _Trial(keras.callbacks.Callback):
                 received=f"{len(self.losses)} batches with such a loss, from the rate {self.start:g} on",
                 fix=f"finetuning.lr_find(model, data, start={self.start / 1000:g})   # and look for NaN in the data",
             )
-        until = max(int(np.argmin(self.losses)) + 1, 3)
-        slopes = np.gradient(np.array(self.losses[:until]), np.log(self.rates[:until]))
-        return LearningRates(tuple(self.rates), tuple(self.losses), self.rates[int(np.argmin(slopes))])
+        first, last = _longest_fall(self.losses)
+        if self.losses[last] > (1 - _LEAST_FALL) * self.losses[first]:
+            _warn_of_a_flat_curve(self.losses[first], self.losses[last], self.steps)
+        return LearningRates(tuple(self.rates), tuple(self.losses), self.rates[(first + last) // 2])
+
+
+def _longest_fall(losses: Sequence[float]) -> tuple[int, int]:
+    """The first and the last place of the longest falling run of losses, in which others may stand between."""
+    lengths, firsts = [1] * len(losses), list(range(len(losses)))
+    for place, loss in enumerate(losses):
+        for before in range(place):
+            if losses[before] > loss and lengths[before] + 1 >= lengths[place]:  # of equal ones the latest
+                lengths[place], firsts[place] = lengths[before] + 1, firsts[before]
+    last = int(np.argmax(lengths))
+    return firsts[last], last
+
+
+def _warn_of_a_flat_curve(highest: float, lowest: float, steps: int) -> None:
+    warn(
+        f"lr_find: the loss hardly falls, from {highest:.4g} to {lowest:.4g}, so the suggestion says little. More and "
+        f"larger batches show more: finetuning.lr_find(model, data, steps={2 * steps}, batch_size=128)"
+    )
 
 
 def _fit_and_restore(model: keras.Model, x: Any, arguments: Mapping[str, Any], trial: _Trial) -> None:

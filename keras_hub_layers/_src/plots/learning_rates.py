@@ -17,7 +17,7 @@ class LearningRates:
     Attributes:
         rates: The learning rates that were tried, `float`s, rising.
         losses: The loss of the batch at each of them, smoothed, `float`s. They stop where the loss diverges.
-        suggestion: The rate at which the loss falls most steeply, a `float`.
+        suggestion: The rate in the middle of the longest fall of the loss, a `float`.
     """
 
     rates: tuple[float, ...] = field(repr=False)

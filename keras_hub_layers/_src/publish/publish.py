@@ -7,7 +7,7 @@ from keras_hub_layers._src.public import public
 from keras_hub_layers._src.publish.pack import check_saved_model, walk
 from keras_hub_layers._src.resolve.clients import call, client
 from keras_hub_layers._src.resolve.handles import parse
-from keras_hub_layers.errors import HandleError
+from keras_hub_layers.errors import HandleError, add_place
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def publish(
     check_saved_model(source)
     files = tuple((name, os.path.getsize(path)) for name, path in walk(source) if os.path.isfile(path))
     name, extra = ("kagglehub", "kaggle") if parsed.kaggle else ("huggingface_hub", "hf")
-    hub = client(name, extra, handle)
+    with add_place(handle):
+        hub = client(name, extra)
     if dry_run:
         return Publication(handle, files, sent=False)
     if model := parsed.hugging_face:
@@ -102,5 +103,6 @@ def publish(
         def upload() -> None:
             hub.model_upload(str(parsed.kaggle), source, license_name=license, version_notes=notes)
 
-    call(upload, handle)
+    with add_place(handle):
+        call(upload)
     return Publication(handle, files, sent=True)

@@ -32,13 +32,12 @@ def refuse_pin(handle: Handle, sha256: str | None, what: str) -> None:
         )
 
 
-def check_pin(pin: str | None, sha256: str, where: str) -> None:
+def check_pin(pin: str | None, sha256: str) -> None:
     """Refuse an archive whose SHA-256 is not the one that was pinned."""
     if pin and sha256 != pin.lower():
         raise ChecksumError(
             "The archive is not the one that was pinned.",
             expected=f"SHA-256 {pin.lower()}",
             received=f"SHA-256 {sha256}",
-            where=where,
             fix=f"if the publisher replaced it on purpose, pin the new one: sha256={sha256!r}",
         )

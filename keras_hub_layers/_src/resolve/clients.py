@@ -26,6 +26,7 @@ from keras_hub_layers.errors import (
     MissingPackageError,
     OfflineError,
     ResolveError,
+    add_place,
 )
 
 # a repository often holds the weights for other frameworks, too
@@ -44,11 +45,12 @@ def resolve_kaggle(handle: Handle, sha256: str | None) -> str:
         return found
     if offline():
         raise not_cached_error(handle, "the cache of kagglehub")
-    kagglehub = client("kagglehub", "kaggle", str(model))
-    with Cache().lock(handle.text):  # kagglehub unpacks in place, without a lock
-        path = call(lambda: kagglehub.model_download(str(model)), handle.text)
-        if not is_whole(path):
-            path = call(lambda: kagglehub.model_download(str(model), force_download=True), handle.text)
+    with add_place(handle.text):
+        kagglehub = client("kagglehub", "kaggle")
+        with Cache().lock(handle.text):  # kagglehub unpacks in place, without a lock
+            path = call(lambda: kagglehub.model_download(str(model)))
+            if not is_whole(path):
+                path = call(lambda: kagglehub.model_download(str(model), force_download=True))
     check_directory(path)
     return path
 
@@ -58,10 +60,9 @@ def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
     refuse_pin(handle, sha256, "a Hugging Face repository, which is sent file by file")
     model = handle.hugging_face
     assert model is not None
-    hub = client("huggingface_hub", "hf", handle.text)
     prefix = f"{model.subfolder}/" if model.subfolder else ""
 
-    def download() -> str:
+    def download(hub: ModuleType) -> str:
         snapshot = hub.snapshot_download(
             model.repo,
             revision=model.revision,
@@ -70,14 +71,16 @@ def resolve_hugging_face(handle: Handle, sha256: str | None) -> str:
         )
         return os.path.join(snapshot, *model.subfolder.split("/")).rstrip(os.sep)
 
-    path = call(download, handle.text)
-    if not os.path.isdir(path) or not os.listdir(path):
-        raise _no_model_error(handle.text, model)
+    with add_place(handle.text):
+        hub = client("huggingface_hub", "hf")
+        path = call(lambda: download(hub))
+        if not os.path.isdir(path) or not os.listdir(path):
+            raise _no_model_error(model)
     check_directory(path)
     return path
 
 
-def client(name: str, extra: str, where: str) -> ModuleType:
+def client(name: str, extra: str) -> ModuleType:
     """An optional package, or the error that says how to install it."""
     try:
         with redirect_stdout(sys.stderr):  # kagglehub's log goes to what is stdout when it is imported
@@ -87,12 +90,11 @@ def client(name: str, extra: str, where: str) -> ModuleType:
             f"The package {name} is needed and cannot be imported.",
             expected=f"an installed {name}",
             received=str(error),
-            where=where,
             fix=f"pip install 'keras-hub-layers[{extra}]'",
         ) from error
 
 
-def call(work: Callable[[], T], where: str) -> T:
+def call(work: Callable[[], T]) -> T:
     """Let a client work: what it prints goes to stderr, what it raises becomes an error of this package."""
     try:
         with redirect_stdout(sys.stderr):
@@ -116,18 +118,17 @@ def call(work: Callable[[], T], where: str) -> T:
             "The model hub's client failed.",
             expected="the files of a SavedModel",
             received=f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}",
-            where=where,
             fix=fix,
         ) from error
 
 
-def not_cached_error(handle: Handle, where: str) -> OfflineError:
+def not_cached_error(handle: Handle, place: str) -> OfflineError:
     """The error for what would need the network while it is switched off."""
     return OfflineError(
         "The model is not in the cache, and the network is switched off.",
         expected="an entry in the cache, or KERAS_HUB_LAYERS_OFFLINE unset",
         received=f"KERAS_HUB_LAYERS_OFFLINE={os.environ.get('KERAS_HUB_LAYERS_OFFLINE')}",
-        where=f"{handle} in {where}",
+        where=f"{handle} in {place}",
         fix=f"fetch it once with the network: env -u KERAS_HUB_LAYERS_OFFLINE keras-hub-layers resolve '{handle}'",
     )
 
@@ -179,11 +180,10 @@ def _in_kaggle_cache(model: KaggleModel) -> str | None:
     return None
 
 
-def _no_model_error(text: str, model: HuggingFaceModel) -> HandleNotFoundError:
+def _no_model_error(model: HuggingFaceModel) -> HandleNotFoundError:
     return HandleNotFoundError(
         "The repository holds no SavedModel there.",
         expected=f"saved_model.pb in {model.subfolder or 'the top folder'} of {model.repo}",
         received="no file of a SavedModel",
-        where=text,
         fix=f"name the folder that holds saved_model.pb: hf://{model.repo}/FOLDER",
     )

@@ -23,7 +23,7 @@ from keras_hub_layers._src.resolve.http.refusals import refusal, retry_after
 from keras_hub_layers._src.resolve.http.request import Answer, Broken, get, retry, wire_errors
 from keras_hub_layers._src.resolve.http.session import session
 from keras_hub_layers._src.text.progress import Advance, progress
-from keras_hub_layers.errors import DownloadError
+from keras_hub_layers.errors import DownloadError, add_place
 
 _CHUNK = 1 << 18  # bytes
 
@@ -86,7 +86,8 @@ def download(
         ):
             transfer.run(web, file, advance)
             done = Download(transfer.digest.finish(), transfer.received, transfer.final_url)
-        check_pin(sha256, done.sha256, display(url))
+        with add_place(display(url)):
+            check_pin(sha256, done.sha256)
     except BaseException:
         with suppress(OSError):
             os.unlink(path)

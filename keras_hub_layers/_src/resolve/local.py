@@ -18,7 +18,7 @@ from keras_hub_layers._src.resolve.handles import FORMS, FRAMEWORKS, Handle
 from keras_hub_layers._src.text import words
 from keras_hub_layers._src.text.progress import progress
 from keras_hub_layers._src.text.words import nearest
-from keras_hub_layers.errors import HandleNotFoundError, ResolveError
+from keras_hub_layers.errors import HandleNotFoundError, ResolveError, add_place
 
 
 def resolve_path(handle: Handle, sha256: str | None) -> str:
@@ -57,7 +57,8 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
 
     def fill(work: str) -> tuple[str, str | None]:
         received = sha256_of(path)
-        check_pin(sha256, received, path)
+        with add_place(path):
+            check_pin(sha256, received)
         return unpack_into(path, work, path), received
 
     cache = Cache()
@@ -115,7 +116,7 @@ def no_saved_model(
     )
 
 
-def _check_contents(directory: str, where: str) -> None:
+def _check_contents(directory: str, source: str) -> None:
     """Refuse a SavedModel with Git-LFS pointers in place of files."""
     pointers = other_formats.lfs_pointers(directory)
     if pointers:
@@ -123,7 +124,7 @@ def _check_contents(directory: str, where: str) -> None:
             "Files of the SavedModel are Git-LFS pointers: their contents were not fetched.",
             expected="the files themselves",
             received=f"pointers in place of {words.join_names(pointers)}",
-            where=where,
+            where=source,
             fix=other_formats.LFS_FIX,
         )
 

@@ -16,7 +16,14 @@ from keras_hub_layers._src.resolve.handles import Handle, display, mirror, parse
 from keras_hub_layers._src.resolve.http.bounds import Bounds
 from keras_hub_layers._src.resolve.local import resolve_path, unpack_into
 from keras_hub_layers._src.resolve.page_urls import refuse_framework, refuse_page
-from keras_hub_layers.errors import ArchiveError, ChecksumError, DownloadError, HandleNotFoundError, ResolveError
+from keras_hub_layers.errors import (
+    ArchiveError,
+    ChecksumError,
+    DownloadError,
+    HandleNotFoundError,
+    ResolveError,
+    add_place,
+)
 
 
 @public()
@@ -90,7 +97,8 @@ def _download(handle: Handle, sha256: str | None) -> str:
         for is_last in (False, True):
             received = _fetch(handle, url, archive, bounds, deadline)
             try:
-                check_pin(sha256, received, display(handle.text))
+                with add_place(display(handle.text)):
+                    check_pin(sha256, received)
                 return unpack_into(archive, work, display(handle.text)), received
             except (ArchiveError, ChecksumError):
                 if is_last or not is_damaged(archive):  # damage on the way may be gone the next time
