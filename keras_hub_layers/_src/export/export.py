@@ -139,9 +139,12 @@ def _exists(directory: str) -> ExportError:
 def variables_of(target: Any) -> list[Any]:
     """The `tf.Variable`s whose values an export of a target may read."""
     if not isinstance(target, keras.layers.Layer):
+        published = getattr(target, "variables", None)
+        if isinstance(published, (list, tuple)) and published and not any(map(_is_distributed, published)):
+            return list(published)  # all others were made in the same scope
         return keys.live_variables(target) if _is_trackable(target) else []
     variables = [weight.value for weight in target.variables]
-    if any(isinstance(variable, tf.distribute.DistributedValues) for variable in variables):
+    if any(map(_is_distributed, variables)):
         variables += [
             variable for hub in hub_layers(target) for variable in keys.live_variables(access.loaded_object(hub))
         ]
@@ -218,7 +221,7 @@ def write_export(
         earlier = "" if versions else directory
         files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
         size = sum(os.path.getsize(file) for file in files if os.path.basename(file) != model_card.NAME)
-        facts = made.facts()
+        facts = made.facts(path)
         if _NAMED_BY_KERAS.fullmatch(facts.title):
             facts = dataclasses.replace(facts, title=os.path.basename(directory.rstrip("/")) or facts.title)
         model_card.write_card(path, earlier, model_card.make_card(facts, training or model_card.Training(), size))
@@ -258,6 +261,10 @@ def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) 
         with progress(f"verifying the export of {made.name}: it is read back and run"):
             verification.check_files(path, graphs)
             made.verify(path, graphs)
+
+
+def _is_distributed(variable: Any) -> bool:
+    return isinstance(variable, tf.distribute.DistributedValues)
 
 
 def _is_trackable(obj: Any) -> bool:

@@ -114,8 +114,8 @@ class KerasExport:
             raise verification.not_whole(directory, "the weights of the live model", "other values")
         verification.check_runs(directory, graphs[0], [run for run in runs.values() if run])
 
-    def facts(self) -> model_card.Facts:
-        """What the model card says. After it was written, which traces."""
+    def facts(self, directory: str) -> model_card.Facts:
+        """What the model card says of what was written to a directory."""
         root = self._root
         trainable, every = len(root.object.trainable_variables), len(root.object.variables)
         outputs = signatures.flatten_outputs(root.structured_outputs, root.output_names)

@@ -108,10 +108,15 @@ class LoadedExport:
         runs = [verification.run_here(name, function, self._variables) for name, function in functions.items()]
         verification.check_runs(directory, graphs[0], [run for run in runs if run])
 
-    def facts(self) -> model_card.Facts:
-        """What the model card says."""
-        licence = model_card.licence_of(self._source.directory) if self._source else ""
-        return dataclasses.replace(_describe(inspect.inspect(self._object), self.name), licences=(licence,))
+    def facts(self, directory: str) -> model_card.Facts:
+        """What the model card says of what was written to a directory."""
+        source = self._source
+        if source is None or not self.is_copy(directory):
+            info = inspect.inspect(self._object)
+        else:
+            info = inspect.of_files(directory, source)
+        licence = model_card.licence_of(source.directory) if source else ""
+        return dataclasses.replace(_describe(info, self.name), licences=(licence,))
 
     def _signatures(self) -> dict[str, Any]:
         given = {name: signatures.trace_signature(name, function) for name, function in self._given.items()}

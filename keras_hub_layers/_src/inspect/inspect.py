@@ -53,9 +53,22 @@ def inspect(handle_or_object: Any, tags: Any = None) -> Interface:
         return _inspect_object(obj)
     directory = resolve.resolve(obj)
     graph = meta_graphs.select_graph(directory, os.fspath(obj), tags)
-    source = describe_source(directory, os.fspath(obj), tags, graph)
-    interface = _describe(source, object_graph.read(graph, source.custom_ops))
+    interface = _of_graph(graph, describe_source(directory, os.fspath(obj), tags, graph))
     return _without_files(interface, missing_files.missing_files(directory, [graph]))
+
+
+def of_files(directory: str, source: Source) -> Interface:
+    """The interface of an object that was loaded from a source, read from a copy of its files: faster than from it.
+
+    Args:
+        directory: Where the copy is.
+        source: Where the object came from.
+    """
+    return _of_graph(meta_graphs.select_graph(directory, source.handle, source.tags), source)
+
+
+def _of_graph(graph: Any, source: Source) -> Interface:
+    return _describe(source, object_graph.read(graph, source.custom_ops))
 
 
 def of_piece(obj: Any, name: str) -> Interface:

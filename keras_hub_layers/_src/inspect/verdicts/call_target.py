@@ -85,6 +85,7 @@ class CallTarget:
     def verdict(self) -> Verdict:
         return judge(self._kind, self.contents, self.modes, self.gradients_in)
 
+    @cached_property
     def python_ops(self) -> dict[str, tuple[str, ...]]:
         """Name of each signature, and `""` for the target itself -> the ops in it that run Python code."""
         functions = {"": self.function, **self.contents.signatures}

@@ -43,7 +43,7 @@ class Description:
     @cached_property
     def _used_piece(self) -> str | None:
         """The piece to use of what cannot be called itself: the first that can be fine-tuned, else the first."""
-        usable = [name for name, target in self.pieces.items() if target.is_usable and not target.python_ops()[""]]
+        usable = [name for name, target in self.pieces.items() if target.is_usable and not target.python_ops[""]]
         if self.kind != "empty" or not usable:
             return None
         return next((name for name in usable if self.pieces[name].verdict.fine_tunable), usable[0])
@@ -58,7 +58,7 @@ class Description:
     @staticmethod
     def _can_be_tuned(target: CallTarget) -> bool:
         return bool(target.is_usable and target.contents.variables.trainable) and (
-            target.verdict.fine_tunable and not target.python_ops()[""]
+            target.verdict.fine_tunable and not target.python_ops[""]
         )
 
     @property
@@ -109,13 +109,13 @@ class Description:
     def all_python_ops(self) -> tuple[str, ...]:
         """Names of all ops that run Python code in what can be called."""
         targets = [self.whole, *(self.pieces.values() if self.kind == "empty" else ())]
-        return tuple(sorted({op for target in targets for names in target.python_ops().values() for op in names}))
+        return tuple(sorted({op for target in targets for names in target.python_ops.values() for op in names}))
 
     def arguments(self) -> dict[str, Any] | str:
         """The arguments of `HubLayer` with which it can be used; a `str` says why there are none."""
         if self._contents.not_loadable:
             return f"TensorFlow 2 cannot load it: {self._contents.not_loadable}"
-        used, python_ops = self._used, self.whole.python_ops()
+        used, python_ops = self._used, self.whole.python_ops
         piece = self._full_name(self._used_piece)
         if self.kind == "empty" and piece is None and self.all_python_ops():
             return usage.python_reason(self.all_python_ops())
@@ -127,7 +127,7 @@ class Description:
         """The arguments with which it, or a piece of it, can be fine-tuned; `None` if it cannot."""
         name = self._tuned_piece or self._used_piece
         target = self.whole if name is None else self.pieces[name]
-        if target.verdict.arguments is None or target.python_ops()[""] or self._contents.not_loadable:
+        if target.verdict.arguments is None or target.python_ops[""] or self._contents.not_loadable:
             return None
         piece = self._full_name(name)
         return self._with_tags({**({} if piece is None else {"piece": piece}), **target.verdict.arguments})
@@ -135,8 +135,8 @@ class Description:
     def reason(self) -> str:
         """Why it can be fine-tuned, or why not."""
         whole = self.whole
-        if whole.is_usable and whole.python_ops()[""]:
-            reason = usage.python_reason(whole.python_ops()[""])
+        if whole.is_usable and whole.python_ops[""]:
+            reason = usage.python_reason(whole.python_ops[""])
         elif self._used_piece is None:
             reason = whole.verdict.reason
         else:

@@ -38,14 +38,16 @@ def gradients(body: Body) -> dict[int, frozenset[str]]:
 def _flows(nodes: Iterable[Any], inputs: Iterable[str], outputs: Iterable[str], library: Library) -> list[Flow]:
     """For each output, the inputs that a gradient of it reaches."""
     known: dict[str, list[Flow]] = {name: [{name: frozenset()}] for name in inputs}
-    changed = True
+    changed = is_in_order = True
     while changed:  # nodes stand mostly in the order in which they run; loops of TF1 need another round
         changed = False
         for node in nodes:
-            flows = _node_flows(node, [_flow_of(text, known) for text in node.input if text[0] != "^"], library)
-            if flows != known.get(node.name, []):
+            tensors = [text for text in node.input if text[0] != "^"]
+            is_in_order = is_in_order and all(node_name(text) in known for text in tensors)
+            flows = _node_flows(node, [_flow_of(text, known) for text in tensors], library)
+            if flows != known.get(node.name):
                 known[node.name] = flows
-                changed = True
+                changed = not is_in_order or changed
     return [_flow_of(text, known) for text in outputs]
 
 
@@ -122,5 +124,6 @@ def _merge(flows: Iterable[Flow]) -> Flow:
     merged: Flow = {}
     for flow in flows:
         for name, lost in flow.items():
-            merged[name] = merged.get(name, frozenset()) | lost
+            before = merged.get(name)
+            merged[name] = before | lost if before and lost else before or lost  # mostly none: no new sets
     return merged
