@@ -8,6 +8,8 @@
     python3 dev.py test-matrix  the core of the tests on the oldest and on the newest versions; and what each of them
                             writes (exports, .keras and .weights.h5 files) is read by the other
                             (`python3 dev.py test-matrix files`: the files only)
+    python3 dev.py backends the tests of what JAX and PyTorch compute, each in an environment of its own
+                            (`python3 dev.py backends jax`: of one)
     python3 dev.py check    lint, types and documentation only
     python3 dev.py docs     the documentation, into site/: open site/index.html
     python3 dev.py ops      write the list of TensorFlow's ops anew, by installing each supported version
@@ -37,6 +39,8 @@ CORE = (
     "whole/test_zoo.py",
 )
 EXCHANGE = ROOT / "tests" / "support" / "exchanged_files.py"
+BACKENDS = {"jax": "jax>=0.10,<0.11", "torch": "torch==2.13.0"}  # backend of Keras -> what it needs
+BACKEND_TESTS = ("tests/executors/test_backends.py", "tests/executors/test_interpreter_ops.py")
 TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")  # whose ops are listed
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # up to 1.6 GB of memory each
 
@@ -77,9 +81,44 @@ class Environment:
         command(self.python, *arguments)
 
 
-def command(*parts: object) -> None:
+class BackendEnvironment:
+    """A virtual environment with one more backend of Keras, above another one whose packages it has too.
+
+    Args:
+        name: Name of the backend.
+        base: The `Environment` below, installed.
+    """
+
+    def __init__(self, name: str, base: Environment) -> None:
+        self.name = name
+        self.base = base
+        self.folder = ROOT / f".venv-{name}"
+        self.python = self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    def install(self) -> None:
+        """Create it, unless that was done already."""
+        stamp = self.folder / "installed"
+        if stamp.exists() and stamp.read_text() == BACKENDS[self.name]:
+            return
+        print(f"installing {BACKENDS[self.name]} into {self.folder}", flush=True)
+        command(sys.executable, "-m", "venv", "--clear", self.folder)
+        packages = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        below, own = (
+            subprocess.check_output([env.python, "-c", packages], text=True).strip() for env in (self.base, self)
+        )
+        Path(own, "below.pth").write_text(f"import site; site.addsitedir({below!r})\n", "utf-8")
+        command(self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", BACKENDS[self.name])
+        stamp.write_text(BACKENDS[self.name])
+
+    def test(self) -> None:
+        """Run the tests of what backends compute on it."""
+        environment = {**os.environ, "KERAS_BACKEND": self.name}
+        command(self.python, "-m", "pytest", "-W", "ignore", *BACKEND_TESTS, environment=environment)
+
+
+def command(*parts: object, environment: dict[str, str] | None = None) -> None:
     """Run a command from the project's root; leave with its exit code if it fails."""
-    done = subprocess.run([str(part) for part in parts], cwd=ROOT, check=False)
+    done = subprocess.run([str(part) for part in parts], cwd=ROOT, check=False, env=environment)
     if done.returncode:
         sys.exit(done.returncode)
 
@@ -145,6 +184,13 @@ def main() -> None:
             docs(environment)
         if task == "test":
             environment.run("-m", "pytest", *(rest or PARALLEL))
+    elif task == "backends":
+        environment = Environment(".venv", "[dev]", "newest.txt")
+        environment.install()
+        for name in rest or BACKENDS:
+            backend = BackendEnvironment(name, environment)
+            backend.install()
+            backend.test()
     elif task == "docs":
         environment = Environment(".venv", "[dev]", "newest.txt")
         environment.install()

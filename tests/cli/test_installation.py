@@ -113,11 +113,11 @@ def test_a_tensorflow_hub_that_lacks_keras_for_the_backend_s_sake_needs_no_advic
     assert (found["tensorflow_hub"].level, found["tensorflow_hub"].fix) == (OK, "")
 
 
-def test_another_backend_is_a_problem_and_its_source_is_named(check, monkeypatch, tmp_path):
+def test_another_backend_is_told_with_its_limits_and_its_source(check, monkeypatch, tmp_path):
     (tmp_path / "keras").mkdir()
     (tmp_path / "keras" / "keras.json").write_text(json.dumps({"backend": "torch"}))
     found = check()["backend"]
-    assert found.level == PROBLEM
+    assert found.level == WARNING
     assert f"'torch' ({tmp_path / 'keras' / 'keras.json'})" in found.text
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     found = check(errors={"keras": "ModuleNotFoundError: No module named 'jax'"})

@@ -47,6 +47,8 @@ class OwnLosses(keras.layers.Layer):
         import tensorflow as tf
 
         added = super()._get_own_losses()
-        if tf.executing_eagerly():  # what the trace of a step has left is a tensor of a graph that has ended
+        if (
+            keras.backend.backend() == "tensorflow" and tf.executing_eagerly()
+        ):  # what the trace of a step has left is a tensor of a graph that has ended
             added = [loss for loss in added if hasattr(loss, "numpy")]
         return [*added, *self.published_losses()]

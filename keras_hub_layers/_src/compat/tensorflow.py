@@ -156,12 +156,26 @@ def registered_ops() -> dict[str, str]:
 
     TensorFlow 2.18 to 2.21: `tf.raw_ops` has not all of them, and no public name lists the others.
     """
+    return {name: gradient_kind(name) for name in _list_ops()}
+
+
+@functools.cache
+def op_definitions() -> dict[str, Any]:
+    """Name of each op that was registered when this was first asked -> its protobuf of type `OpDef`.
+
+    TensorFlow 2.18 to 2.21: names and numbers of an op's inputs and outputs, and the defaults of its attributes, which
+    SavedModels leave out, are in no public place.
+    """
+    return _list_ops()
+
+
+def _list_ops() -> dict[str, Any]:
     from tensorflow.core.framework import op_def_pb2
     from tensorflow.python.client import pywrap_tf_session
 
     buffer = pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList())
     listed: Any = op_def_pb2
-    return {op.name: gradient_kind(op.name) for op in listed.OpList.FromString(buffer).op}
+    return {op.name: op for op in listed.OpList.FromString(buffer).op}
 
 
 def converter_of_functions(graph_def: Any) -> Callable[[str], tuple[list[Any], dict[str, str]]]:

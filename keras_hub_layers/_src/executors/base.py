@@ -55,6 +55,14 @@ class Executor(Protocol):
         """A weight's name in the SavedModel, with its slashes."""
         ...
 
+    def variable_of(self, weight: Any) -> Any:
+        """The `tf.Variable` of the loaded object that a weight stands for."""
+        ...
+
+    def write_back(self) -> None:
+        """Give the variables of the loaded object the values of the weights, where these are others."""
+        ...
+
     def prepare(self, inputs: Any) -> Any:
         """Inputs that Keras lets through: no arrays or Python values beside tensors, no keys that nobody takes."""
         ...

@@ -107,7 +107,12 @@ def act(fit: Fit, inputs: Any) -> Any:
     Raises:
         Mismatch: Integers do not fit, where their values are known.
     """
-    return pack(inputs, map(_convert, fit.leaves, flatten(inputs), fit.steps))
+    return pack(inputs, iter(act_on_leaves(fit, inputs)))
+
+
+def act_on_leaves(fit: Fit, inputs: Any) -> list[Any]:
+    """As `act`, flat, in the order of the trace."""
+    return list(map(_convert, fit.leaves, flatten(inputs), fit.steps))
 
 
 def flatten(nest: Any) -> list[Any]:

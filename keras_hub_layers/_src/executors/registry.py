@@ -18,9 +18,13 @@ def executor_class() -> Any:
         from keras_hub_layers._src.executors.tensorflow import TensorFlowExecutor
 
         return TensorFlowExecutor
+    if backend in ("jax", "torch"):
+        from keras_hub_layers._src.executors.interpreter.executor import InterpretingExecutor
+
+        return InterpretingExecutor
     raise BackendError(
         "No executor computes SavedModels on this Keras backend.",
-        expected="the backend 'tensorflow'",
+        expected="one of the backends 'tensorflow', 'jax', 'torch'",
         received=f"the backend {backend!r}",
         where="keras.config.backend()",
         fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',

@@ -175,6 +175,12 @@ class TensorFlowExecutor:
         """A weight's name in the SavedModel."""
         return self._names[weight.name]
 
+    def variable_of(self, weight: Any) -> Any:
+        return weight.value
+
+    def write_back(self) -> None:
+        """Nothing to do: the weights are the variables."""
+
     def _check_losses(self) -> None:
         for loss in self._losses:
             if not callable(loss):

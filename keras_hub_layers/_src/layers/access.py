@@ -15,7 +15,7 @@ from keras_hub_layers._src.savedmodel.source import Source, source_of
 __all__ = [
     "compute", "fixed_arguments", "freeze", "function", "has_input_losses", "has_losses", "has_no_gradient",
     "hub_layers", "loaded_object", "loss_functions", "place", "source", "train_only", "trainable_candidates",
-    "weight_names", "weights",
+    "variable_of", "weight_names", "weights",
 ]  # fmt: skip
 
 
@@ -26,7 +26,13 @@ def hub_layers(layer: keras.layers.Layer) -> list[HubLayer]:
 
 def loaded_object(layer: HubLayer) -> Any:
     """What is loaded of a layer's SavedModel: the `resolved_object` once it was asked for, before maybe a part."""
+    layer._executor.write_back()
     return pruned_object.whole_object_if_loaded(layer._loaded)
+
+
+def variable_of(layer: HubLayer, weight: Any) -> Any:
+    """The `tf.Variable` of the loaded object that a weight of a layer stands for."""
+    return layer._executor.variable_of(weight)
 
 
 def source(layer: HubLayer) -> Source | None:

@@ -26,7 +26,6 @@ from keras_hub_layers._src.savedmodel import source as source_lib
 
 __all__ = ["HubLayer"]
 
-
 saving.pass_on(errors.HubError)
 
 
@@ -180,8 +179,9 @@ class HubLayer(layers.OwnLosses, representation.Representation):
 
     @property
     def resolved_object(self) -> Any:
-        """The loaded object; its variables are the layer's weights. What the layer does not use is loaded now."""
+        """The loaded object, with the layer's weights. What the layer does not use is loaded now."""
         with self._add_place():
+            self._executor.write_back()
             return handle_argument.whole_object(self._loaded)
 
     @property
@@ -300,7 +300,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
                 config["unfreeze"] = self.unfreeze
             config = {**super().get_config(), **config}
             if saving.is_saving_a_file():
-                config = serialization.embed(config, self._loaded, [weight.value for weight in self.weights])
+                config = serialization.embed(config, self._loaded, map(self._executor.variable_of, self.weights))
         return config
 
     @classmethod

@@ -55,7 +55,9 @@ def picture_of(layer: Any) -> picture.Picture:
 def weights_of_groups(layer: Any) -> dict[str, list[Any]]:
     """Name of each group of a `HubLayer`'s weights, from the input to the output -> its weights."""
     traces, name_of = layer._choice.function.traces, layer._executor.name_of
-    weights = variable_groups.in_order_of_use(layer.weights, traces, key=lambda weight: id(weight.value))
+    weights = variable_groups.in_order_of_use(
+        layer.weights, traces, key=lambda weight: id(layer._executor.variable_of(weight))
+    )
     groups = variable_groups.partition([name_of(weight) for weight in weights])
     return {name: [weights[place] for place in places] for name, places in groups.items()}
 

@@ -88,7 +88,7 @@ def has_no_gradient(choice: base.Choice, executor: base.Executor) -> bool:
 
 def suggest_pattern(choice: base.Choice, executor: base.Executor) -> str | None:
     """The pattern of `unfreeze` to begin with where nothing is published: all that the function uses."""
-    candidates = [weight.value for weight in executor.candidates]
+    candidates = list(map(executor.variable_of, executor.candidates))
     used = variable_groups.in_order_of_use(candidates, choice.function.traces)
     if len(candidates) == 1 and used:
         return re.escape(executor.name_of(executor.candidates[0]))
@@ -173,15 +173,16 @@ def _gradient_warnings(layer: Any, choice: base.Choice, executor: base.Executor)
     """
     read_body = BodyReader(source_of(layer._loaded))
     weights = layer.trainable_weights
-    losses, values = live_object.loss_traces(choice.target), [weight.value for weight in weights]
+    losses, values = live_object.loss_traces(choice.target), list(map(executor.variable_of, weights))
     is_training = choice.arguments.get("training") is not False
     check = check_gradients(choice.function, losses, values, read_body, is_training)
     if check.lost:
         infers = is_training and choice.function.accepts_training
         other = check_gradients(choice.function, losses, values, read_body, False) if infers else check
         raise call_errors.lost_gradients_error(check.lost, choice.arguments, can_infer=not other.lost)
-    unused = [executor.name_of(w) for w in weights if not check.uses(w.value)]
-    blocked = [executor.name_of(w) for w in weights if check.uses(w.value) and not check.reaches(w.value)]
+    unused = [executor.name_of(w) for w in weights if not check.uses(executor.variable_of(w))]
+    pairs = [(executor.name_of(w), executor.variable_of(w)) for w in weights]
+    blocked = [name for name, variable in pairs if check.uses(variable) and not check.reaches(variable)]
     warnings: list[Warning] = []
     if unused and any(trace.variables for trace in check.traces):
         reason = "from the loss, since what the layer calls does not use them"
@@ -219,7 +220,7 @@ def _moving_state(choice: base.Choice, executor: base.Executor) -> list[str]:
     modes = [trace.arguments.get("training") for trace in choice.function.traces]
     if not all(isinstance(mode, (bool, type(None))) for mode in modes):
         return []  # a tensor says at run time whether it moves
-    names = {id(weight.value): executor.name_of(weight) for weight in executor.weights}
+    names = {id(executor.variable_of(weight)): executor.name_of(weight) for weight in executor.weights}
     return [names.get(id(v), contents.name_of(v)) for v in assignments.assigned_variables(choice.function)]
 
 

@@ -137,10 +137,12 @@ def _is_of_backend(error: str) -> bool:
 def _check_backend(imports: ImportResult) -> Iterator[Finding]:
     backend, source = _named_backend()
     if backend != "tensorflow":
+        limits = "HubLayer computes dense tensors of numbers there, and needs 'tensorflow' for the rest"
+        is_known = backend in ("jax", "torch")
         yield Finding(
             "backend",
-            PROBLEM,
-            f"Keras runs on {backend!r} ({source}); HubLayer needs 'tensorflow'",
+            WARNING if is_known else PROBLEM,
+            f"Keras runs on {backend!r} ({source}); " + (limits if is_known else "HubLayer needs 'tensorflow'"),
             "export KERAS_BACKEND=tensorflow\n"
             'import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # in a notebook, before keras is imported',
         )

@@ -21,6 +21,7 @@ def body_of_concrete(concrete: Any) -> Body:
     variables = {
         inside.op.name: handles[id(outside)] for outside, inside in concrete.graph.captures if id(outside) in handles
     }
+    others = {inside.op.name: outside for outside, inside in concrete.graph.captures if id(outside) not in handles}
     # A gradient that was taken of the function (TensorFlow 2.18 to 2.21) added outputs behind its own.
     outputs = tuple(tensor.name for tensor in concrete.outputs[: _number_of_outputs(concrete)])
     inputs = tuple(tensor.op.name for tensor in concrete.inputs)
@@ -30,7 +31,7 @@ def body_of_concrete(concrete: Any) -> Body:
     called = [node for function in graph.library.function for node in function.node_def]
     customs = set(filter(None, map(custom_gradient, [*graph.node, *called])))
     unknown = frozenset(name for name in customs if gradient_kind(name) == "undefined")
-    return Body(nodes, inputs, outputs, variables, library_of(graph, unknown))
+    return Body(nodes, inputs, outputs, variables, library_of(graph, unknown), others)
 
 
 def _number_of_outputs(concrete: Any) -> int:

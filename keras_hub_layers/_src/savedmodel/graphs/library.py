@@ -53,6 +53,8 @@ class Body:
         outputs: Names of the tensors that it returns.
         variables: Name of an input -> the variable whose handle it is.
         library: The functions that the nodes call.
+        captures: Name of an input -> the tensor of this process that it is, such as the handle of a lookup table.
+            Defaults to none: those of a function in a file are not known.
     """
 
     nodes: Iterable[Any]
@@ -60,6 +62,7 @@ class Body:
     outputs: tuple[str, ...]
     variables: Mapping[str, Any]
     library: Library
+    captures: Mapping[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def ops(self) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""A SavedModel's functions, computed in keras.ops: what lets JAX and PyTorch run and train them."""

@@ -1,0 +1,266 @@
+"""The interpreting executor: the functions of a SavedModel in keras.ops, with Keras variables of any backend."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_hub_layers import errors
+from keras_hub_layers._src.executors import inputs as inputs_lib
+from keras_hub_layers._src.executors import symbolic
+from keras_hub_layers._src.executors.base import Choice
+from keras_hub_layers._src.executors.interpreter import trial
+from keras_hub_layers._src.executors.interpreter.program import Program, State
+from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, is_static, tensor
+from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, pack
+from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
+from keras_hub_layers._src.executors.trace_arguments import TraceArguments
+from keras_hub_layers._src.inspect import specs as specs_lib
+from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers.errors import BackendError, InputError, InterfaceError
+
+
+class InterpretingExecutor:
+    """Computes a `Choice` on any backend of Keras; see `executors/README.md` for the members."""
+
+    def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
+        self._choice = choice
+        self._warn = warn
+        self._function = choice.function
+        self._traces = choice.function.usable_traces_with(choice.arguments)
+        if not self._traces:
+            raise _no_traces_error()
+        forms = [inputs_lib.trace_form(trace) for trace in self._traces]
+        self._matcher = Matcher([form.inputs for form in forms])
+        self._arguments = TraceArguments(forms, choice.function.parameters, choice.function.is_open)
+        self._arguments.check(choice.arguments)
+        variables = live_object.variables(choice.target, (choice.function,))
+        self.has_lists = variables.has_lists
+        trainable = {id(variable) for variable in variables.candidates}
+        self.weights: list[Any] = []
+        self._names: dict[str, str] = {}
+        self._numbers: dict[int, int] = {}
+        self._variables = [*variables.published, *variables.captured]
+        for variable in self._variables:
+            self._numbers[id(variable)] = len(self.weights)
+            self.weights.append(self._make_weight(variable, id(variable) in trainable))
+        self.published = self.weights[: len(variables.published)]
+        self._places = {weight.name: place for place, weight in enumerate(self.weights)}
+        places = [self._numbers[id(variable)] for variable in variables.candidates]
+        self.candidates = [self.weights[place] for place in sorted(places)]
+        self._seed = keras.random.SeedGenerator()
+        self._programs: dict[int, Program] = {}
+        self._loss_programs = [self._program(trace) for trace in self._loss_traces()]
+        for number in range(len(self._traces)):
+            self._try(number)
+        self.input_dtype = self._single_dtype()
+        first = next((trace.inputs for trace in self._traces if isinstance(trace.inputs, Mapping)), {})
+        self.input_names = tuple(map(str, first))
+        self.loses_losses = bool(live_object.input_losses_verdict(choice.target, choice.function))
+
+    # -- the seam ------------------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool) -> Any:
+        fit, leaves, arguments = self._match(inputs, training, _look, _act)
+        trace = self._traces[fit.trace]
+        specs = {name: spec for name, spec in trace.arguments.items() if isinstance(spec, tf.TensorSpec)}
+        by_name = [np.asarray(arguments[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()]
+        program, state = self._program_of(fit.trace), State(self.weights, self._seed)
+        program.is_differentiated = any(weight.trainable for weight in self.weights)
+        flat = self._run(program, [*leaves, *by_name], state)
+        for number, value in state.assigned.items():
+            self.weights[number].assign(value)
+        return pick_output(as_plain(_pack_outputs(trace.outputs, flat)), self._choice)
+
+    def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
+        return self.call(inputs, training), []
+
+    def prepare(self, inputs: Any) -> Any:
+        return inputs
+
+    def output_spec(self, inputs: Any) -> Any:
+        """By TensorFlow, which infers more shapes than a run of the interpreter on symbolic tensors could."""
+        training = not self._arguments.infers(self._choice.arguments)
+
+        def compute(values: Any) -> Any:
+            fit, leaves, arguments = self._match(values, training, inputs_lib.look, inputs_lib.act_on_leaves)
+            trace = self._traces[fit.trace]
+            tensors, by_name = trace.split(pack(trace.inputs, iter(leaves)))
+            given = {**inputs_lib.traced_arguments(arguments, trace), **by_name}
+            outputs = (
+                self._function.call(**tensors) if self._function.is_signature else self._function.call(tensors, **given)
+            )
+            sizes = {leaf.shape[0] if leaf.shape.rank else None for leaf in leaves}
+            batch = tf.TensorShape([sizes.pop() if len(sizes) == 1 else None])
+            return set_shapes(pick_output(as_plain(outputs), self._choice), batch, self._choice)
+
+        specs = symbolic.specs_of(inputs, self._traces)
+        traced = tf.function(compute, autograph=False).get_concrete_function(specs)
+        return tf.nest.map_structure(symbolic.keras_tensor, as_plain(traced.structured_outputs))
+
+    def symbolic_inputs(self, shapes: Any) -> Any:
+        specs = self._traces[0].inputs
+        if self._function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
+            specs = next(iter(specs.values()))
+        return symbolic.tensors_of_shapes(shapes, specs)
+
+    def regularization_losses(self) -> list[Any]:
+        results = [self._run(program, [], State(self.weights))[0] for program in self._loss_programs]
+        return [keras.ops.cast(loss, keras.config.floatx()) for loss in results]
+
+    def name_of(self, weight: Any) -> str:
+        """A weight's name in the SavedModel."""
+        return self._names[weight.name]
+
+    def variable_of(self, weight: Any) -> Any:
+        return self._variables[self._places[weight.name]]
+
+    def write_back(self) -> None:
+        for variable, weight in zip(self._variables, self.weights, strict=True):
+            variable.assign(keras.ops.convert_to_numpy(weight.value))
+
+    # -- at construction -----------------------------------------------------------------------------------------
+
+    def _make_weight(self, variable: Any, trainable: bool) -> Any:
+        separator = "-" if keras.backend.backend() == "torch" else "."  # PyTorch forbids points in names
+        base = name = contents.name_of(variable).replace("/", separator)
+        number = 0
+        while name in self._names:
+            number += 1
+            name = f"{base}_{number}"
+        self._names[name] = contents.name_of(variable)
+        value = variable.numpy()
+        return keras.Variable(value, dtype=variable.dtype.name, trainable=trainable, autocast=False, name=name)
+
+    def _loss_traces(self) -> Iterator[contents.Trace]:
+        if self._function.is_signature:
+            return
+        for trace in live_object.loss_traces(self._choice.target):
+            if trace is None:
+                raise InterfaceError(
+                    "A published regularization loss cannot be called.",
+                    expected="regularization_losses: a list of functions without arguments that return a scalar",
+                    received="an entry without a trace",
+                    fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
+                )
+            yield trace
+
+    def _program_of(self, number: int) -> Program:
+        if number not in self._programs:
+            self._programs[number] = self._program(self._traces[number])
+        return self._programs[number]
+
+    def _program(self, trace: contents.Trace) -> Program:
+        if trace.body is None:
+            raise _no_traces_error()
+        try:
+            return Program(trace.body(), self._numbers)
+        except UnsupportedOp as err:
+            raise _unsupported_error(err) from err
+
+    def _try(self, number: int) -> None:
+        """Run a trace for made-up inputs, so that an op that cannot be computed shows itself now, and not in `fit`."""
+        program, trace = self._program_of(number), self._traces[number]
+        dtypes = trial.input_dtypes(trace)
+        if "string" in dtypes:
+            return  # refused when it is called: there may be another signature or piece for numbers
+        state = State(self.weights, self._seed)
+        try:
+            trial.run(lambda *values: program(list(values), state), trace)
+        except UnsupportedOp as err:
+            raise _unsupported_error(err) from err
+
+    def _run(self, program: Program, values: list[Any], state: State) -> list[Any]:
+        try:
+            return program(values, state)
+        except UnsupportedOp as err:
+            raise _unsupported_error(err) from err
+
+    def _single_dtype(self) -> str | None:
+        specs = [trace.inputs for trace in self._traces if not trace.keywords]
+        if self._function.is_signature and specs and len(specs[0]) == 1:
+            specs = list(specs[0].values())
+        if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
+            return None
+        dtypes = {spec.dtype for spec in specs}
+        if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
+            return None
+        return max(dtypes, key=lambda dtype: dtype.size).name
+
+    # -- at each call --------------------------------------------------------------------------------------------
+
+    def _match(self, inputs: Any, training: bool, look: Any, act: Any) -> tuple[Fit, list[Any], dict[str, Any]]:
+        """The trace that fits best, and its tensors, in its order."""
+        if self._function.is_signature and not isinstance(inputs, Mapping) and len(self._traces[0].inputs) == 1:
+            inputs = {next(iter(self._traces[0].inputs)): inputs}
+        arguments = dict(self._choice.arguments)
+        if self._function.accepts_training:
+            arguments["training"] = training and arguments.get("training", True)
+        accepting = self._arguments.find_accepting(arguments)
+        if not accepting:
+            raise self._arguments.error(arguments)
+        try:
+            fit = self._matcher.fits(inputs, accepting, look)[0]
+            return fit, act(fit, self._traces[fit.trace].inputs), arguments
+        except Mismatch as err:
+            wanted = [specs_lib.describe(specs_lib.spec_of(self._traces[number].inputs)) for number in accepting]
+            raise InputError(
+                f"The inputs match no trace of the SavedModel: {err}.",
+                expected=", or ".join(dict.fromkeys(wanted)),
+                received=keras.tree.map_structure(_describe, inputs),
+                fix="print(layer.interface)",
+            ) from err
+
+
+def _look(value: Any, wanted: Form) -> tuple[Any, Form]:
+    """A tensor of the backend, or an array of numbers, and its form."""
+    if wanted.kind != "dense" or wanted.dtype == "string":
+        raise Mismatch(f"a {wanted.dtype} {wanted.kind} tensor is expected, which this backend of Keras does not have")
+    if not keras.ops.is_tensor(value):
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiubc":
+            raise Mismatch(f"no tensor can be made of {type(value).__name__}")
+    return value, Form(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+
+
+def _act(fit: Fit, inputs: Any) -> list[Any]:
+    """The tensors that a trace takes, cast as was decided. JAX has no 64-bit integers, where its own do as well."""
+    leaves = map(tensor, fit.leaves)
+    return [
+        leaf if step.dtype is None else keras.ops.cast(leaf, step.dtype)
+        for leaf, step in zip(leaves, fit.steps, strict=True)
+    ]
+
+
+def _describe(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"{keras.backend.standardize_dtype(value.dtype)} {tuple(shape)}"
+
+
+def _pack_outputs(structure: Any, flat: list[Any]) -> Any:
+    waiting = iter(tensor(value) if is_static(value) else value for value in flat)
+    leaves = [None if leaf is None else next(waiting) for leaf in tf.nest.flatten(structure)]
+    return tf.nest.pack_sequence_as(structure, leaves)
+
+
+def _unsupported_error(err: UnsupportedOp) -> BackendError:
+    what, *place = err.args
+    where = f"op {place[0]}, node {place[1]!r}" if len(place) > 1 else None
+    return BackendError(
+        f"The SavedModel cannot be computed on the Keras backend {keras.backend.backend()!r}.",
+        expected="ops that are computed in keras.ops",
+        received=what,
+        where=where,
+        fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
+    )
+
+
+def _no_traces_error() -> BackendError:
+    return BackendError(
+        f"On the Keras backend {keras.backend.backend()!r}, a SavedModel is computed from the graphs of its traces.",
+        expected="a function that was traced, as those of a SavedModel are",
+        received="a function without traces",
+        fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
+    )

@@ -1,0 +1,193 @@
+"""Graph: the nodes of a function in the order in which they run, with parsed inputs and attributes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_hub_layers._src.compat import tensorflow
+from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp
+
+Place = tuple[str, int]  # name of a node, number of its output
+
+# What only tells or checks something; its inputs are not computed either.
+SILENT = frozenset({
+    "NoOp", "Assert", "Print", "PrintV2", "ScalarSummary", "HistogramSummary", "WriteSummary", "MergeSummary",
+    "ImageSummary", "AudioSummary",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: Its name in the graph.
+        op: Name of the TensorFlow op, or of a function of the library.
+        inputs: Where its inputs come from.
+        attributes: Name -> Python value; of a dtype its name, of a function its name, of a shape a list or `None`.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[Place, ...]
+    attributes: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.attributes[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A function.
+
+    Attributes:
+        inputs: Names of its inputs, in their order.
+        nodes: What is to be computed, in order.
+        outputs: Where its outputs come from.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Place, ...]
+
+
+def make_graph(
+    nodes: Iterable[Any], inputs: Sequence[str], outputs: Sequence[str], library: Mapping[str, Any]
+) -> Graph:
+    """Read a function.
+
+    Args:
+        nodes: Protobufs of type `NodeDef`, as a `GraphDef` or a `FunctionDef` holds them.
+        inputs: Names of the inputs.
+        outputs: Names of the tensors that it returns.
+        library: Name -> protobuf of type `FunctionDef`, of the functions that may be called.
+    """
+    by_name = {node.name: node for node in nodes}
+    fed = set(inputs)
+    ends = [*outputs, *(name for name, node in by_name.items() if _has_effect(node, library))]
+    ordered = [by_name[name] for name in _order(by_name, fed, ends)]
+    place = _Places(by_name, library)
+    return Graph(
+        inputs=tuple(inputs),
+        nodes=tuple(
+            Node(node.name, node.op, tuple(map(place, _data_inputs(node))), attributes_of(node)) for node in ordered
+        ),
+        outputs=tuple(map(place, outputs)),
+    )
+
+
+def _has_effect(node: Any, library: Mapping[str, Any]) -> bool:
+    """Whether a node is to run though nobody uses what it returns: it assigns, or calls something that may."""
+    if node.op in ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"):
+        return True
+    return node.op in library or node.op in ("StatefulPartitionedCall", "If", "While", "Case")
+
+
+def _data_inputs(node: Any) -> list[str]:
+    return [] if node.op in SILENT else [text for text in node.input if not text.startswith("^")]
+
+
+def _order(nodes: Mapping[str, Any], fed: set[str], ends: Iterable[str]) -> list[str]:
+    """Names of the nodes that the ends need, each behind what it depends on; without recursion, for long chains."""
+    ordered: list[str] = []
+    visited: set[str] = set()
+    for end in ends:
+        stack = [(_name(end), False)]
+        while stack:
+            name, is_ready = stack.pop()
+            if is_ready:
+                ordered.append(name)
+            elif name not in visited and name not in fed:
+                visited.add(name)
+                stack.append((name, True))
+                node = nodes[name]
+                before = [text for text in node.input if text.startswith("^") or node.op not in SILENT]
+                stack += [(_name(text), False) for text in reversed(before)]
+    return ordered
+
+
+def _name(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+class _Places:
+    """From the name of a tensor to its place: `"a"`, `"a:1"`, or in a function `"a:output:1"`."""
+
+    def __init__(self, nodes: Mapping[str, Any], library: Mapping[str, Any]) -> None:
+        self._nodes = nodes
+        self._library = library
+
+    def __call__(self, tensor: str) -> Place:
+        name, *rest = tensor.split(":")
+        if len(rest) < 2:
+            return name, int(rest[0]) if rest else 0
+        return name, self._offset(self._nodes[name], rest[0]) + int(rest[1])
+
+    def _offset(self, node: Any, output: str) -> int:
+        """How many outputs of a node come before the ones of a name."""
+        if node.op in self._library:
+            return [argument.name for argument in self._library[node.op].signature.output_arg].index(output)
+        count = 0
+        for argument in definition(node.op).output_arg:
+            if argument.name == output:
+                return count
+            count += length_of(argument, node.attr)
+        raise UnsupportedOp(f"the op {node.op}, which has no output {output!r} in this TensorFlow")
+
+
+def length_of(argument: Any, attributes: Any) -> int:
+    """How many tensors an argument of an op stands for: one, or as many as an attribute says."""
+    if argument.number_attr:
+        return attributes[argument.number_attr].i
+    return len(attributes[argument.type_list_attr].list.type) if argument.type_list_attr else 1
+
+
+def definition(op: str) -> Any:
+    """The protobuf of type `OpDef` of an op."""
+    try:
+        return tensorflow.op_definitions()[op]
+    except KeyError:
+        raise UnsupportedOp(f"the op {op}, which this TensorFlow does not have") from None
+
+
+def attributes_of(node: Any) -> dict[str, Any]:
+    """The attributes of a node; what a SavedModel leaves out has its default."""
+    known = tensorflow.op_definitions().get(node.op)
+    defaults = {} if known is None else {each.name: each.default_value for each in known.attr}
+    given = {name: node.attr[name] for name in node.attr}
+    return {name: _plain(value) for name, value in {**defaults, **given}.items()}
+
+
+def _plain(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "type":
+        return _dtype(value.type)
+    if kind == "s":
+        return value.s.decode("utf-8", "surrogateescape")
+    if kind == "func":
+        return value.func.name
+    if kind == "shape":
+        return _shape(value.shape)
+    if kind == "tensor":
+        return np.asarray(tf.make_ndarray(value.tensor))
+    if kind != "list":
+        return None if kind is None else getattr(value, kind)
+    held = value.list
+    if held.func:
+        return [function.name for function in held.func]
+    if held.shape:
+        return [_shape(shape) for shape in held.shape]
+    if held.type:
+        return [_dtype(number) for number in held.type]
+    return [text.decode() for text in held.s] or list(held.i) or list(held.f) or list(held.b)
+
+
+def _dtype(number: int) -> str:
+    return tf.as_dtype(number).name if number else ""
+
+
+def _shape(shape: Any) -> list[int] | None:
+    return None if shape.unknown_rank else [length.size for length in shape.dim]

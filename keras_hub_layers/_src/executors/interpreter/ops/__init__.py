@@ -1,0 +1,1 @@
+"""The op table, by family: what computes each TensorFlow op in keras.ops."""

@@ -1,0 +1,320 @@
+"""What needs more than the values of its inputs: variables, calls, branches, loops, lists, and random numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers._src.executors.interpreter import host
+from keras_hub_layers._src.executors.interpreter.ops.array import gather_nd
+from keras_hub_layers._src.executors.interpreter.ops.table import Table
+from keras_hub_layers._src.executors.interpreter.values import (
+    HostObject,
+    TensorList,
+    UnsupportedOp,
+    VariableRef,
+    dtype_of,
+    integers,
+    is_static,
+    shape_of,
+    tensor,
+)
+
+ops: Any = keras.ops  # the hints of some functions say that they may return nothing
+
+_LONGEST_LOOP = 10_000  # steps that are written out one by one
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Where a node runs.
+
+    Attributes:
+        program: The `Program` that it belongs to.
+        state: The `State` of the variables.
+        node: The node.
+    """
+
+    program: Any
+    state: Any
+    node: Any
+
+    def call(self, function: str, inputs: list[Any], state: Any = None) -> tuple[Any, ...]:
+        return tuple(self.program.call(function, inputs, self.state if state is None else state))
+
+
+SPECIAL = Table()
+
+
+# -- values that are known, or handed on -------------------------------------------------------------------------------
+
+
+@SPECIAL("Const")
+def constant(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (context.node["value"],)
+
+
+@SPECIAL(
+    "Identity", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault", "PreventGradient", "Snapshot", "DeepCopy"
+)
+def hand_on(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (inputs[0],)
+
+
+@SPECIAL("IdentityN")
+def hand_all_on(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    if context.node.attributes.get("_gradient_op_type") and context.program.is_differentiated:
+        raise UnsupportedOp("a custom gradient, in a model that is trained")
+    return tuple(inputs)
+
+
+def _lengths(context: Context, value: Any) -> Any:
+    return np.array(value.shape if isinstance(value, VariableRef) else shape_of(value), context.node["out_type"])
+
+
+@SPECIAL("Shape", "VariableShape")
+def shape(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (_lengths(context, inputs[0]),)
+
+
+@SPECIAL("ShapeN")
+def shapes(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return tuple(_lengths(context, value) for value in inputs)
+
+
+@SPECIAL("Size")
+def size(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (np.array(np.prod(shape_of(inputs[0])), context.node["out_type"]),)
+
+
+@SPECIAL("Rank")
+def rank(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (np.array(len(inputs[0].shape), "int32"),)
+
+
+# -- variables ---------------------------------------------------------------------------------------------------------
+
+
+@SPECIAL("ReadVariableOp")
+def read(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    if isinstance(inputs[0], HostObject):
+        return host.compute(context.node, inputs)
+    return (context.state.read(inputs[0].number),)
+
+
+@SPECIAL("VarIsInitializedOp")
+def is_initialized(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (np.array(True),)
+
+
+@SPECIAL("ResourceGather")
+def gather_rows(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    if context.node["batch_dims"]:
+        raise UnsupportedOp("ResourceGather with batch_dims")
+    return (ops.take(context.state.read(inputs[0].number), tensor(inputs[1]), axis=0),)
+
+
+@SPECIAL("ResourceGatherNd")
+def gather_entries(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (gather_nd(context.node, context.state.read(inputs[0].number), inputs[1]),)
+
+
+@SPECIAL("AssignVariableOp")
+def assign(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    context.state.assign(inputs[0].number, tensor(inputs[1]))
+    return ()
+
+
+@SPECIAL("AssignAddVariableOp")
+def assign_add(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    number = inputs[0].number
+    context.state.assign(number, context.state.read(number) + tensor(inputs[1]))
+    return ()
+
+
+@SPECIAL("AssignSubVariableOp")
+def assign_sub(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    number = inputs[0].number
+    context.state.assign(number, context.state.read(number) - tensor(inputs[1]))
+    return ()
+
+
+# -- calls, branches, loops --------------------------------------------------------------------------------------------
+
+
+@SPECIAL("PartitionedCall", "StatefulPartitionedCall")
+def call(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return context.call(context.node["f"], inputs)
+
+
+@SPECIAL("If", "StatelessIf", "Case", "StatelessCase")
+def branch(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """The branch that is known; else both, through `keras.ops.cond`, with what they assign."""
+    condition, *rest = inputs
+    node = context.node
+    branches = [node["else_branch"], node["then_branch"]] if node.op.endswith("If") else node["branches"]
+    known = _known(condition)
+    if known is not None:
+        number = int(bool(known)) if node.op.endswith("If") else int(known)
+        return context.call(branches[number if 0 <= number < len(branches) else -1], rest)
+    written = sorted({value.number for value in rest if isinstance(value, VariableRef)})
+
+    def run(function: str) -> Callable[[], list[Any]]:
+        def compute() -> list[Any]:
+            state = context.state.fork()
+            outputs = [tensor(value) for value in context.call(function, rest, state)]
+            return [*outputs, *map(state.read, written)]
+
+        return compute
+
+    number = ops.cast(ops.reshape(condition, ()), "int32")
+    if len(branches) == 2 and node.op.endswith("If"):
+        results = ops.cond(ops.cast(number, "bool"), run(branches[1]), run(branches[0]))
+    else:
+        last = len(branches) - 1
+        is_inside = ops.logical_and(number >= 0, number <= last)
+        results = ops.switch(ops.where(is_inside, number, last), list(map(run, branches)))
+    count = len(results) - len(written)
+    for variable, value in zip(written, results[count:], strict=True):
+        context.state.assign(variable, value)
+    return tuple(results[:count])
+
+
+@SPECIAL("While", "StatelessWhile")
+def loop(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """Written out step by step, as long as the condition is known: gradients and static shapes pass."""
+    values, steps = tuple(inputs), 0
+    while True:
+        condition = _known(context.call(context.node["cond"], list(values))[0])
+        if condition is None:
+            raise UnsupportedOp("a loop whose number of steps depends on the inputs' values")
+        if not bool(condition):
+            return values
+        if steps == _LONGEST_LOOP:
+            raise UnsupportedOp(f"a loop of more than {_LONGEST_LOOP:,} steps")
+        values, steps = context.call(context.node["body"], list(values)), steps + 1
+
+
+def _known(value: Any) -> Any:
+    """The value of a scalar, or `None` while it is traced."""
+    if is_static(value):
+        return value
+    if keras.backend.backend() == "torch":
+        return keras.ops.convert_to_numpy(value)
+    return None
+
+
+# -- lists of tensors --------------------------------------------------------------------------------------------------
+
+
+@SPECIAL("TensorListReserve")
+def reserve(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (TensorList([None] * integers(inputs[1])[0]),)
+
+
+@SPECIAL("EmptyTensorList")
+def empty_list(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (TensorList(),)
+
+
+@SPECIAL("TensorListFromTensor")
+def list_of_rows(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    rows = inputs[0]
+    return (TensorList(list(rows) if is_static(rows) else ops.unstack(rows, num=shape_of(rows)[0], axis=0)),)
+
+
+@SPECIAL("TensorListGetItem")
+def item(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    entry = inputs[0][integers(inputs[1])[0]]
+    return (np.zeros(integers(inputs[2]), context.node["element_dtype"]) if entry is None else entry,)
+
+
+@SPECIAL("TensorListSetItem")
+def set_item(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    entries, place = TensorList(inputs[0]), integers(inputs[1])[0]
+    entries += [None] * (place + 1 - len(entries))
+    entries[place] = inputs[2]
+    return (entries,)
+
+
+@SPECIAL("TensorListPushBack")
+def push(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (TensorList([*inputs[0], inputs[1]]),)
+
+
+@SPECIAL("TensorListPopBack")
+def pop(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (TensorList(inputs[0][:-1]), inputs[0][-1])
+
+
+@SPECIAL("TensorListLength")
+def length(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (np.array(len(inputs[0]), "int32"),)
+
+
+@SPECIAL("TensorListStack")
+def stack(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    entries = inputs[0]
+    example = next((entry for entry in entries if entry is not None), None)
+    if example is None:
+        lengths = [max(0, number) for number in integers(inputs[1])]
+        return (np.zeros([len(entries), *lengths], context.node["element_dtype"]),)
+    if is_static(entries) and all(entry is not None for entry in entries):
+        return (np.stack(entries),)
+    zeros = ops.zeros(shape_of(example), dtype=dtype_of(example))
+    return (ops.stack([zeros if entry is None else tensor(entry) for entry in entries], axis=0),)
+
+
+# -- random numbers ----------------------------------------------------------------------------------------------------
+
+
+@SPECIAL("RngReadAndSkip")
+def read_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """The numbers come from the layer's own seed, so that what a generator of TensorFlow holds does not matter."""
+    return (np.zeros([3], "int64"),)
+
+
+@SPECIAL("StatelessRandomGetAlg")
+def random_algorithm(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (np.array(1, "int32"),)
+
+
+@SPECIAL("StatelessRandomGetKeyCounter")
+def random_key(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (np.zeros([1], "uint64"), np.zeros([2], "uint64"))
+
+
+@SPECIAL("RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2")
+def uniform(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (keras.random.uniform(integers(inputs[0]), dtype=context.node["dtype"], seed=context.state.seed),)
+
+
+@SPECIAL("StatefulUniform")
+def uniform_of_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (keras.random.uniform(integers(inputs[2]), dtype=context.node["dtype"], seed=context.state.seed),)
+
+
+@SPECIAL("RandomStandardNormal", "StatelessRandomNormal", "StatelessRandomNormalV2")
+def normal(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (keras.random.normal(integers(inputs[0]), dtype=context.node["dtype"], seed=context.state.seed),)
+
+
+@SPECIAL("StatefulStandardNormalV2")
+def normal_of_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (keras.random.normal(integers(inputs[2]), dtype=context.node["dtype"], seed=context.state.seed),)
+
+
+@SPECIAL("TruncatedNormal", "StatelessTruncatedNormalV2")
+def truncated_normal(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (keras.random.truncated_normal(integers(inputs[0]), dtype=context.node["dtype"], seed=context.state.seed),)
+
+
+@SPECIAL(
+    "Multinomial", "RandomGamma", "RandomShuffle", "RandomUniformInt", "StatefulUniformInt", "StatelessMultinomial",
+    "StatelessRandomUniformIntV2",
+)  # fmt: skip
+def other_numbers(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """Never folded: the host would draw the same numbers in each step."""
+    raise UnsupportedOp(f"the op {context.node.op}")

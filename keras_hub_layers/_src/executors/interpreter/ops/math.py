@@ -1,0 +1,126 @@
+"""Element by element: arithmetic, comparison, rounding, activations, casts.
+
+Reference: https://www.tensorflow.org/api_docs/python/tf/raw_ops
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_hub_layers._src.executors.interpreter.ops.table import Table
+from keras_hub_layers._src.executors.interpreter.values import dtype_of, tensor
+
+ops: Any = keras.ops  # the hints of some functions say that they may return nothing
+
+OPS = Table()
+
+_UNARY: dict[str, Callable[[Any], Any]] = {
+    "Abs": ops.abs, "Acos": ops.arccos, "Acosh": ops.arccosh, "Asin": ops.arcsin, "Asinh": ops.arcsinh,
+    "Atan": ops.arctan, "Atanh": ops.arctanh, "Ceil": ops.ceil, "Cos": ops.cos, "Cosh": ops.cosh, "Elu": ops.elu,
+    "Erf": ops.erf, "Erfinv": ops.erfinv, "Exp": ops.exp, "Expm1": ops.expm1, "Floor": ops.floor, "Inv": ops.reciprocal,
+    "Invert": ops.bitwise_invert, "IsFinite": ops.isfinite, "IsInf": ops.isinf, "IsNan": ops.isnan, "Log": ops.log,
+    "Log1p": ops.log1p, "LogicalNot": ops.logical_not, "Neg": ops.negative, "OnesLike": ops.ones_like,
+    "Reciprocal": ops.reciprocal, "Relu": ops.relu, "Relu6": ops.relu6, "Rint": ops.round, "Round": ops.round,
+    "Rsqrt": ops.rsqrt, "Selu": ops.selu, "Sigmoid": ops.sigmoid, "Sign": ops.sign, "Sin": ops.sin, "Sinh": ops.sinh,
+    "Softplus": ops.softplus, "Softsign": ops.softsign, "Sqrt": ops.sqrt, "Square": ops.square,
+    "StopGradient": ops.stop_gradient, "Tan": ops.tan, "Tanh": ops.tanh, "ZerosLike": ops.zeros_like,
+    "Softmax": lambda x: ops.softmax(x, axis=-1), "LogSoftmax": lambda x: ops.log_softmax(x, axis=-1),
+    "Erfc": lambda x: 1 - ops.erf(x), "L2Loss": lambda x: ops.sum(ops.square(x)) / 2,
+}  # fmt: skip
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": ops.add, "AddV2": ops.add, "Atan2": ops.arctan2, "BitwiseAnd": ops.bitwise_and, "BitwiseOr": ops.bitwise_or,
+    "BitwiseXor": ops.bitwise_xor, "DivNoNan": ops.divide_no_nan, "Equal": ops.equal,
+    "FloorMod": ops.mod, "Greater": ops.greater, "GreaterEqual": ops.greater_equal, "LeftShift": ops.bitwise_left_shift,
+    "Less": ops.less, "LessEqual": ops.less_equal, "LogicalAnd": ops.logical_and, "LogicalOr": ops.logical_or,
+    "Maximum": ops.maximum, "Minimum": ops.minimum, "Mul": ops.multiply, "NotEqual": ops.not_equal, "Pow": ops.power,
+    "RealDiv": ops.true_divide, "RightShift": ops.bitwise_right_shift, "Sub": ops.subtract,
+    "SquaredDifference": lambda a, b: ops.square(ops.subtract(a, b)),
+}  # fmt: skip
+
+
+def _unary(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    return lambda node, x: function(x)
+
+
+def _binary(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    return lambda node, a, b: function(tensor(a), tensor(b))
+
+
+OPS.update({name: _unary(function) for name, function in _UNARY.items()})
+OPS.update({name: _binary(function) for name, function in _BINARY.items()})
+
+
+@OPS("FloorDiv")
+def floor_divide(node: Any, a: Any, b: Any) -> Any:
+    """PyTorch has no gradient of it, also where that is zero."""
+    a, b = tensor(a), tensor(b)
+    return ops.floor_divide(a, b) if "int" in dtype_of(a) else ops.floor(ops.true_divide(a, b))
+
+
+@OPS("Div")
+def divide(node: Any, a: Any, b: Any) -> Any:
+    """Of integers the quotient towards zero."""
+    a, b = tensor(a), tensor(b)
+    return truncate_divide(node, a, b) if "int" in dtype_of(a) else ops.true_divide(a, b)
+
+
+@OPS("TruncateDiv")
+def truncate_divide(node: Any, a: Any, b: Any) -> Any:
+    a, b = tensor(a), tensor(b)
+    return ops.cast(ops.sign(a) * ops.sign(b) * ops.floor_divide(ops.abs(a), ops.abs(b)), dtype_of(a))
+
+
+@OPS("TruncateMod", "Mod")
+def truncate_mod(node: Any, a: Any, b: Any) -> Any:
+    a, b = tensor(a), tensor(b)
+    return a - truncate_divide(node, a, b) * b
+
+
+@OPS("MulNoNan")
+def multiply_no_nan(node: Any, x: Any, y: Any) -> Any:
+    """Zero where y is, also where x is infinite or NaN."""
+    x, y = tensor(x), tensor(y)
+    is_zero = ops.equal(y, 0)
+    return ops.where(is_zero, ops.zeros_like(x * y), x * y)
+
+
+@OPS("Xlogy")
+def x_log_y(node: Any, x: Any, y: Any) -> Any:
+    x, y = tensor(x), tensor(y)
+    is_zero = ops.equal(x, 0)
+    return ops.where(is_zero, ops.zeros_like(x * y), x * ops.log(ops.where(is_zero, ops.ones_like(y), y)))
+
+
+@OPS("AddN", "AccumulateNV2")
+def add_all(node: Any, *terms: Any) -> Any:
+    total = tensor(terms[0])
+    for term in terms[1:]:
+        total = ops.add(total, tensor(term))
+    return total
+
+
+@OPS("ClipByValue")
+def clip(node: Any, x: Any, low: Any, high: Any) -> Any:
+    return ops.minimum(ops.maximum(tensor(x), tensor(low)), tensor(high))
+
+
+@OPS("LeakyRelu")
+def leaky_relu(node: Any, x: Any) -> Any:
+    return ops.leaky_relu(x, negative_slope=node["alpha"])
+
+
+@OPS("Cast")
+def cast(node: Any, x: Any) -> Any:
+    """Floats become integers towards zero; JAX and TensorFlow agree on that."""
+    return ops.cast(x, keras.backend.standardize_dtype(node["DstT"]))
+
+
+@OPS("Select", "SelectV2")
+def select(node: Any, condition: Any, a: Any, b: Any) -> Any:
+    """`Select` takes a vector of conditions for the rows too."""
+    condition, a, b = tensor(condition), tensor(a), tensor(b)
+    if node.op == "Select" and len(condition.shape) == 1 and len(a.shape) > 1:
+        condition = ops.reshape(condition, (-1,) + (1,) * (len(a.shape) - 1))
+    return ops.where(condition, a, b)

@@ -1,0 +1,91 @@
+"""Along axes: sums, means, extremes, running sums, segments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers._src.executors.interpreter.ops.math import truncate_divide
+from keras_hub_layers._src.executors.interpreter.ops.table import Table
+from keras_hub_layers._src.executors.interpreter.values import (
+    dtype_of,
+    integer,
+    integers,
+    shape_of,
+    tensor,
+)
+
+ops: Any = keras.ops  # the hints of some functions say that they may return nothing
+
+OPS = Table()
+
+
+def mean(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """The mean; of integers towards zero. `keras.ops.mean` on PyTorch computes float64 in float32 (Keras 3.15)."""
+    number = int(np.prod([shape_of(x)[place] for place in axis]))
+    total = ops.sum(x, axis=axis, keepdims=keepdims)
+    if "int" in dtype_of(x):
+        return truncate_divide(None, total, np.array(number, dtype_of(total)))
+    return total / ops.cast(number, dtype_of(x))
+
+
+_REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "All": ops.all, "Any": ops.any, "Max": ops.max, "Mean": mean, "Min": ops.min, "Prod": ops.prod, "Sum": ops.sum,
+    "EuclideanNorm": lambda x, axis, keepdims: ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims)),
+}  # fmt: skip
+
+
+def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
+    def compute(node: Any, x: Any, axes: Any) -> Any:
+        places = tuple(integers(axes))
+        if not places:
+            return x
+        return ops.cast(function(x, axis=places, keepdims=node["keep_dims"]), dtype_of(x))
+
+    return compute
+
+
+OPS.update({name: _reduction(function) for name, function in _REDUCTIONS.items()})
+
+
+@OPS("ArgMax")
+def arg_max(node: Any, x: Any, axis: Any) -> Any:
+    return ops.cast(ops.argmax(x, axis=integer(axis)), node["output_type"])
+
+
+@OPS("ArgMin")
+def arg_min(node: Any, x: Any, axis: Any) -> Any:
+    return ops.cast(ops.argmin(x, axis=integer(axis)), node["output_type"])
+
+
+@OPS("TopKV2")
+def top_k(node: Any, x: Any, k: Any) -> Any:
+    values, places = ops.top_k(x, integer(k), sorted=True)
+    return [values, ops.cast(places, "int32")]
+
+
+def _running(function: Callable[..., Any], neutral: int) -> Callable[..., Any]:
+    def compute(node: Any, x: Any, axis: Any) -> Any:
+        place = integer(axis) % len(x.shape)
+        if node["reverse"]:
+            x = ops.flip(x, place)
+        if node["exclusive"]:
+            first = ops.full_like(ops.take(x, tensor(np.array([0])), axis=place), neutral)
+            x = ops.concatenate([first, x[(slice(None),) * place + (slice(0, -1),)]], axis=place)
+        result = function(x, axis=place)
+        return ops.cast(ops.flip(result, place) if node["reverse"] else result, dtype_of(x))
+
+    return compute
+
+
+OPS.update({"Cumsum": _running(ops.cumsum, 0), "Cumprod": _running(ops.cumprod, 1)})
+
+
+@OPS("UnsortedSegmentSum")
+def segment_sum(node: Any, x: Any, segments: Any, number: Any) -> Any:
+    x, segments = tensor(x), tensor(segments)
+    if len(segments.shape) > 1:
+        x = ops.reshape(x, (-1, *shape_of(x)[len(segments.shape) :]))
+        segments = ops.reshape(segments, (-1,))
+    return ops.segment_sum(x, segments, num_segments=integer(number))

@@ -1,0 +1,111 @@
+"""Program: one function of a SavedModel, interpreted with static values where they are known."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_hub_layers._src.executors.interpreter import host
+from keras_hub_layers._src.executors.interpreter.graph import SILENT, Graph, Node, make_graph
+from keras_hub_layers._src.executors.interpreter.ops import array, control, image, linear, math, nn, reduction
+from keras_hub_layers._src.executors.interpreter.values import HostObject, UnsupportedOp, VariableRef, is_static
+from keras_hub_layers._src.savedmodel.graphs.library import Body
+
+TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **image.OPS}
+
+
+class State:
+    """The values of the variables while a program runs; what it assigns is kept here until it has ended.
+
+    Args:
+        weights: The Keras variables.
+        seed: A `keras.random.SeedGenerator` for random ops, or `None`.
+    """
+
+    def __init__(self, weights: Sequence[Any], seed: Any = None) -> None:
+        self._weights = weights
+        self.seed = seed
+        self.assigned: dict[int, Any] = {}
+
+    def read(self, number: int) -> Any:
+        return self.assigned[number] if number in self.assigned else self._weights[number].value
+
+    def assign(self, number: int, value: Any) -> None:
+        self.assigned[number] = keras.ops.cast(value, self._weights[number].dtype)
+
+    def fork(self) -> "State":
+        """A copy, for a branch that may not run."""
+        copy = State(self._weights, self.seed)
+        copy.assigned = dict(self.assigned)
+        return copy
+
+
+class Program:
+    """A function that computes tensors of the running backend.
+
+    Args:
+        body: The function, of a loaded object.
+        numbers: id of a `tf.Variable` -> its place among the weights.
+
+    Raises:
+        UnsupportedOp: An op in it is in no table, and may run.
+    """
+
+    def __init__(self, body: Body, numbers: Mapping[int, int]) -> None:
+        self._library = body.library.functions
+        self._graphs: dict[str, Graph] = {}
+        self.is_differentiated = False
+        self._graph = make_graph(body.nodes, body.inputs, body.outputs, self._library)
+        self._captured: dict[str, Any] = {name: host.as_value(value) for name, value in body.captures.items()}
+        for name, variable in body.variables.items():
+            ref = VariableRef(numbers[id(variable)], tuple(variable.shape), variable.dtype.name)
+            self._captured[name] = ref
+        self._inputs = [name for name in body.inputs if name not in self._captured]
+
+    def __call__(self, inputs: Sequence[Any], state: State) -> list[Any]:
+        """The outputs, flat, for the inputs, flat, in the order of the function's own."""
+        return self._run(self._graph, {**dict(zip(self._inputs, inputs, strict=True)), **self._captured}, state)
+
+    def call(self, function: str, inputs: Sequence[Any], state: State) -> list[Any]:
+        """The outputs of a function of the library."""
+        graph = self.graph_of(function)
+        return self._run(graph, dict(zip(graph.inputs, inputs, strict=True)), state)
+
+    def graph_of(self, function: str) -> Graph:
+        """A function of the library."""
+        if function not in self._graphs:
+            saved = self._library[function]
+            outputs = [saved.ret[argument.name] for argument in saved.signature.output_arg]
+            inputs = [argument.name for argument in saved.signature.input_arg]
+            self._graphs[function] = make_graph(saved.node_def, inputs, outputs, self._library)
+        return self._graphs[function]
+
+    def _run(self, graph: Graph, fed: Mapping[str, Any], state: State) -> list[Any]:
+        values: dict[str, tuple[Any, ...]] = {name: (value,) for name, value in fed.items()}
+        for node in graph.nodes:
+            inputs = [values[name][number] for name, number in node.inputs]
+            try:
+                values[node.name] = self._compute(node, inputs, state)
+            except UnsupportedOp as err:
+                if not err.args[1:]:
+                    raise UnsupportedOp(str(err), node.op, node.name) from err
+                raise
+        return [values[name][number] for name, number in graph.outputs]
+
+    def _compute(self, node: Node, inputs: list[Any], state: State) -> tuple[Any, ...]:
+        if node.op in SILENT:
+            return ()
+        if node.op in self._library:
+            return tuple(self.call(node.op, inputs, state))
+        special = control.SPECIAL.get(node.op)
+        if special is not None:
+            return special(control.Context(self, state, node), inputs)
+        if all(map(is_static, inputs)):
+            return host.compute(node, inputs)
+        if any(isinstance(value, HostObject) for value in inputs):
+            raise UnsupportedOp(f"the op {node.op}, which only runs on TensorFlow's host, with tensors of the device")
+        compute = TABLE.get(node.op)
+        if compute is None:
+            raise UnsupportedOp(f"the op {node.op}")
+        outputs = compute(node, *inputs)
+        return tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)

@@ -1,0 +1,99 @@
+"""What flows along the edges of a graph: static values, variables, things of the host, lists, and tensors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class VariableRef:
+    """The handle of a variable.
+
+    Attributes:
+        number: Its place among the executor's weights.
+        shape: Its shape.
+        dtype: Name of its dtype.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class HostObject:
+    """Something that only TensorFlow on the host can use, such as the handle of a lookup table."""
+
+    tensor: Any
+
+
+class TensorList(list[Any]):
+    """A list of tensors, as loops keep them; `None` where no tensor was set yet."""
+
+
+class UnsupportedOp(NotImplementedError):
+    """The graph holds something that the interpreter cannot compute; the text says what."""
+
+
+def is_static(value: Any) -> bool:
+    """Whether a value is known while the graph is interpreted: an array, or something of the host."""
+    if isinstance(value, TensorList):
+        return all(entry is None or is_static(entry) for entry in value)
+    return isinstance(value, (np.ndarray, np.generic, HostObject))
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is an array of strings."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "OSU"
+
+
+def tensor(value: Any) -> Any:
+    """A tensor of the backend."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.kind in "OSU":
+            raise UnsupportedOp("strings, which the backend does not have")
+        if value.dtype.name == "int64" and keras.backend.backend() == "jax":
+            _check_fits_int32(value)
+        return keras.ops.convert_to_tensor(value)
+    if isinstance(value, (VariableRef, HostObject, TensorList)):
+        raise UnsupportedOp(f"a {type(value).__name__} where a tensor is needed")
+    return value
+
+
+def dtype_of(value: Any) -> str:
+    """Name of the dtype of an array or a tensor."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.name
+    return value.dtype if isinstance(value, VariableRef) else keras.backend.standardize_dtype(value.dtype)
+
+
+def integers(value: Any) -> list[int]:
+    """A static array as a flat list of Python ints, for shapes and axes."""
+    if not is_static(value):
+        if keras.backend.backend() == "torch":  # it runs eagerly, so that each value is known
+            value = keras.ops.convert_to_numpy(value)
+        else:
+            raise UnsupportedOp("a shape or an axis that depends on the inputs' values")
+    return [int(number) for number in np.reshape(value, -1)]
+
+
+def integer(value: Any) -> int:
+    """A static scalar as a Python int."""
+    return integers(value)[0]
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array or a tensor, all of it known."""
+    shape = tuple(value.shape)
+    if any(length is None for length in shape):
+        raise UnsupportedOp("a length that is not known before the graph runs")
+    return tuple(map(int, shape))
+
+
+def _check_fits_int32(value: Any) -> None:
+    """JAX holds int64 as int32 unless it is told otherwise, and wraps what does not fit without a word."""
+    limits = np.iinfo("int32")
+    if value.size and not limits.min <= value.min() <= value.max() <= limits.max:
+        raise UnsupportedOp("int64 values beyond 32 bits, which JAX has only with jax_enable_x64")

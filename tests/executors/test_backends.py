@@ -1,0 +1,167 @@
+"""A HubLayer on JAX and on PyTorch: it is used, trained, saved and given back as on TensorFlow.
+
+`python3 dev.py backends` runs these tests, each backend in an environment of its own.
+"""
+
+import filecmp
+
+import keras
+import numpy as np
+import producers
+import pytest
+import tensorflow as tf
+
+import keras_hub_layers as khl
+from keras_hub_layers import callbacks, errors, finetuning, layers
+
+BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.skipif(
+    BACKEND == "tensorflow", reason="for KERAS_BACKEND=jax or torch: python3 dev.py backends"
+)
+
+X = np.ones((8, 1), "float32")
+Y = np.zeros((8, 1), "float32")
+
+
+def model_of(handle, trainable=True, **given):
+    model = keras.Sequential([keras.Input((1,)), layers.HubLayer(handle, trainable=trainable, name="hub", **given)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+
+def as_array(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def weights_of(model):
+    return {weight.path.rpartition("/")[2].replace("-", "."): as_array(weight.value) for weight in model.weights}
+
+
+@pytest.mark.parametrize("of_keras_2", [False, True])
+def test_a_call_computes_the_known_answer(produced, of_keras_2):
+    layer = layers.HubLayer(produced(producers.half_plus_one, of_keras_2))
+    np.testing.assert_allclose(as_array(layer(np.array([[8.0]], "float32"))), [[5.0]])
+    assert not layer.trainable_weights
+
+
+FLOAT = np.float32
+
+
+@pytest.mark.parametrize(
+    ("producer", "given", "inputs", "expected"),
+    [
+        (producers.two_lists, {}, [FLOAT([[5.0, 6.0]]), FLOAT([[1.0, 2.0]])], [[[6.0, 8.0]], [[4.0, 4.0]]]),
+        (producers.sum_and_difference, {}, {"x": FLOAT([[11.0]]), "y": FLOAT([[1.0]])}, [[[12.0, 13.0]]]),
+        (producers.token_doubler, {}, np.int32([[1, 2, 3]]), [[[2.0, 4.0, 6.0]]]),
+        (producers.with_pieces, {"piece": "encoder"}, FLOAT([[2.0]]), [[[6.0]]]),
+        (producers.plus_one, {"signature": "serving_default", "output_key": "output_0"}, FLOAT([10.0]), [[11.0]]),
+    ],
+)
+def test_structures_pieces_and_signatures_are_called(produced, producer, given, inputs, expected):
+    outputs = keras.tree.flatten(layers.HubLayer(produced(producer), **given)(inputs))
+    for value, known in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(as_array(value), known)
+
+
+def test_a_frozen_layer_stays_as_it_is_and_has_no_losses(produced):
+    model = model_of(produced(producers.half_plus_one), trainable=False)
+    before = weights_of(model)
+    model.fit(X, Y, verbose=0)
+    assert model.losses == []
+    for name, value in weights_of(model).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("of_keras_2", [False, True])
+def test_a_step_of_training_is_that_of_a_calculation_by_hand(produced, of_keras_2):
+    """y = w·x + 1 with w = 0.5 and a loss of y² + 0.01·w²: w - 0.1·(2·1.5 + 0.02·0.5) = 0.199, the rest frozen."""
+    model = model_of(produced(producers.half_plus_one, of_keras_2))
+    history = model.fit(X, Y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(history.history["loss"], [2.2525], rtol=1e-6)
+    np.testing.assert_allclose(min(float(np.min(value)) for value in weights_of(model).values()), 0.199, rtol=1e-6)
+
+
+def test_training_mode_moves_the_statistics_and_inference_mode_does_not(produced):
+    layer = layers.HubLayer(produced(producers.batch_norm), trainable=True)
+    model = keras.Sequential([keras.Input((1,)), layer])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.predict(X * 5, verbose=0)
+    assert float(weights_of(model)["batch_normalization.moving_mean"][0]) == 0.0
+    model.fit(X * 5, Y, batch_size=8, verbose=0)
+    state = weights_of(model)
+    np.testing.assert_allclose(state["batch_normalization.moving_mean"], [1.0], rtol=1e-6)
+    np.testing.assert_allclose(state["batch_normalization.moving_variance"], [0.8], rtol=1e-6)
+
+
+def test_an_export_at_the_end_of_fit_is_the_source_with_new_weights(produced, tmp_path):
+    source, path = produced(producers.half_plus_one, True), str(tmp_path / "tuned")
+    model = model_of(source)
+    model.fit(X, Y, batch_size=8, verbose=0, callbacks=[callbacks.ExportFinetuned(path, verbose=0)])
+    assert filecmp.cmp(f"{source}/saved_model.pb", f"{path}/saved_model.pb", shallow=False)
+    plain = tf.saved_model.load(path)(tf.constant(X)).numpy()
+    np.testing.assert_allclose(plain, model.predict(X, verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(plain[0, 0], 1.199, rtol=1e-6)
+
+
+def test_files_of_keras_hold_what_was_trained(produced, tmp_path):
+    model = model_of(produced(producers.half_plus_one, True))
+    model.fit(X, Y, batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    other = model_of(produced(producers.half_plus_one, True))
+    other.load_weights(tmp_path / "model.weights.h5")
+    for copy in (again, other):
+        np.testing.assert_allclose(copy.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-6)
+
+
+def test_the_resolved_object_has_the_weights_of_the_layer(produced):
+    layer = layers.HubLayer(produced(producers.multiply))
+    layer.set_weights([np.full_like(as_array(weight.value), 7.0) for weight in layer.weights])
+    assert float(layer.resolved_object(tf.constant([2.0]))[0]) == 14.0
+
+
+def test_a_part_is_unfrozen_and_the_verbs_of_finetuning_work(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one, True), name="hub")
+    model = keras.Sequential([keras.Input((1,)), layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert [group.name for group in finetuning.groups(layer)] == ["times_w", "plus_1"]
+    finetuning.fine_tune(model, (X, Y), epochs=2, verbose=0)
+    assert layer.trainable
+    np.testing.assert_allclose(
+        finetuning.features(layers.HubLayer(produced(producers.half_plus_one, True)), X), np.full((8, 1), 1.5)
+    )
+    finetuning.unfreeze(layer, "times_w")
+    assert {weight.path.rpartition("/")[2].replace("-", ".") for weight in layer.trainable_weights} == {
+        "times_w.kernel"
+    }
+
+
+def test_shapes_are_known_before_a_call(produced):
+    layer = layers.HubLayer(produced(producers.half_plus_one))
+    assert layer.compute_output_shape((None, 1)) == (None, 1)
+    x = keras.Input((1,))
+    assert keras.Model(x, layer(x)).output_shape == (None, 1)
+
+
+def test_strings_are_refused_with_the_way_out(produced):
+    with pytest.raises(errors.InputError, match=r"string dense tensor is expected, which this backend"):
+        layers.HubLayer(produced(producers.text_length))(["a"])
+
+
+def test_an_op_that_no_table_has_is_an_error_of_the_constructor(tmp_path):
+    root = tf.Module()
+    root.__call__ = tf.function(lambda x: tf.math.lgamma(x, name="odd"), input_signature=[tf.TensorSpec((None, 1))])
+    path = producers.save(root, tmp_path / "model")
+    with pytest.raises(errors.BackendError, match=r"(?s)op Lgamma.*Where: .*node 'odd'.*KERAS_BACKEND"):
+        layers.HubLayer(path)
+
+
+@pytest.mark.parametrize("name", ["bfcnn_resnet_1x6", "mlperf_tiny_kws"])
+def test_models_of_others_compute_what_tensorflow_computes(zoo, name):
+    with np.load(zoo / f"{name}.ref.npz", allow_pickle=True) as arrays:
+        inputs = arrays[next(key for key in arrays if "in" in key)]
+    layer = layers.HubLayer(zoo / name)
+    expected = khl.load(zoo / name)(tf.constant(inputs))
+    close = 1 if expected.dtype == tf.uint8 else 1e-4  # a pixel in ten thousand is rounded to the other side
+    np.testing.assert_allclose(np.float64(as_array(layer(inputs))), np.float64(expected), rtol=1e-4, atol=close)

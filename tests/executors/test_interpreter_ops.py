@@ -1,0 +1,239 @@
+# ruff: noqa: B008
+"""Each op of the interpreter against TensorFlow's own kernel: what it computes, and its gradient.
+
+They run on the backend that Keras runs on, such as that of KERAS_BACKEND=jax.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_hub_layers._src.executors.interpreter.program import TABLE, Program, State
+from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, tensor
+from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
+
+RANDOM = np.random.default_rng(7)
+IMAGE = RANDOM.normal(size=(2, 7, 6, 4)).astype("float32")
+MATRIX = RANDOM.normal(size=(3, 4)).astype("float32")
+POSITIVE = np.abs(MATRIX) + 0.5
+SMALL = np.clip(MATRIX / 3, -0.9, 0.9)
+ROWS = np.array([2, 0, 2], "int32")
+KERNEL = RANDOM.normal(size=(3, 2, 4, 5)).astype("float32")
+SQUARE = (MATRIX @ MATRIX.T + 3 * np.eye(3)).astype("float32")
+PLACES = np.array([[0, 3], [1, 1], [2, 0]], "int32")
+TRUE = np.array([True, False, True])
+raw = tf.raw_ops
+
+# name -> (function of TensorFlow, its inputs); floats are differentiated
+CASES = {
+    **{name: (getattr(tf, name), [SMALL]) for name in ("abs", "acos", "asin", "asinh", "atan", "atanh", "cos", "cosh",
+        "exp", "identity", "negative", "ones_like", "sigmoid", "sign", "sin", "sinh", "square", "tan", "tanh",
+        "zeros_like", "stop_gradient", "rank", "shape", "size")},
+    **{name: (getattr(tf.math, name), [SMALL]) for name in ("ceil", "erf", "erfc", "erfinv", "expm1", "floor",
+        "is_finite", "is_inf", "is_nan", "log1p", "rint", "softplus")},
+    **{name: (getattr(tf.math, name), [POSITIVE]) for name in ("log", "reciprocal", "rsqrt", "sqrt")},
+    **{name: (getattr(tf.nn, name), [MATRIX]) for name in ("elu", "relu", "relu6", "selu", "softsign", "softmax",
+        "log_softmax", "l2_loss", "leaky_relu")},
+    "acosh": (tf.acosh, [POSITIVE + 1]),
+    "round": (tf.round, [np.array([-1.5, -0.5, 0.5, 1.5, 2.5], "float32")]),
+    **{name: (getattr(tf, name), [MATRIX, POSITIVE[0]]) for name in ("add", "divide", "equal", "greater",
+        "greater_equal", "less", "less_equal", "maximum", "minimum", "multiply", "not_equal", "subtract")},
+    **{name: (getattr(tf.math, name), [MATRIX, POSITIVE]) for name in ("atan2", "divide_no_nan", "floordiv",
+        "floormod", "squared_difference", "xlogy", "multiply_no_nan")},
+    "divide by zero": (tf.math.divide_no_nan, [MATRIX, np.zeros_like(MATRIX)]),
+    "pow": (tf.pow, [POSITIVE, MATRIX]),
+    "truncatediv": (tf.truncatediv, [np.array([7, -7, 7], "int32"), np.array([2, 2, -2], "int32")]),
+    "truncatemod": (tf.truncatemod, [np.array([7, -7, 7], "int32"), np.array([2, 2, -2], "int32")]),
+    "floor of integers": (tf.math.floordiv, [np.array([7, -7, 7], "int32"), np.array([2, 2, -2], "int32")]),
+    "bits": (lambda a, b: [tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b),
+        tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)],
+        [np.array([6, 5], "int32"), np.array([3, 1], "int32")]),
+    "logic": (lambda a: [tf.logical_and(a, ~a), tf.logical_or(a, ~a), tf.logical_not(a)], [TRUE]),
+    "add_n": (lambda a, b: tf.add_n([a, b, a]), [MATRIX, POSITIVE]),
+    "clip": (lambda x: tf.clip_by_value(x, -0.5, 0.5), [MATRIX]),
+    "cast": (lambda x: [tf.cast(x, "int32"), tf.cast(x, "float16"), tf.cast(x, "bool")], [MATRIX * 3]),
+    "where": (lambda c, a, b: tf.where(c[:, None], a, b), [TRUE, MATRIX, POSITIVE]),
+    "select rows": (lambda c, a, b: raw.Select(condition=c, x=a, y=b), [TRUE, MATRIX, POSITIVE]),
+    # shapes and places
+    "reshape": (lambda x: tf.reshape(x, (2, -1)), [MATRIX]),
+    "reshape by its own shape": (lambda x: tf.reshape(x, (tf.shape(x)[0] * 2, -1)), [MATRIX]),
+    "transpose": (lambda x: tf.transpose(x, (2, 0, 3, 1)), [IMAGE]),
+    "expand and squeeze": (lambda x: tf.squeeze(tf.expand_dims(x, 1), 1), [MATRIX]),
+    "concat": (lambda a, b: tf.concat([a, b], -1), [MATRIX, POSITIVE]),
+    "stack and unstack": (lambda a, b: tf.unstack(tf.stack([a, b], 1), axis=1), [MATRIX, POSITIVE]),
+    "split": (lambda x: tf.split(x, 2, axis=1), [MATRIX]),
+    "split by sizes": (lambda x: tf.split(x, [1, -1], axis=1), [MATRIX]),
+    "tile": (lambda x: tf.tile(x, (2, 1)), [MATRIX]),
+    "broadcast_to": (lambda x: tf.broadcast_to(x, (2, 3, 4)), [MATRIX]),
+    "fill": (lambda x: tf.fill((2, 2), x[0, 0]), [MATRIX]),
+    "pad": (lambda x: tf.pad(x, [[1, 0], [0, 2]], constant_values=3.0), [MATRIX]),
+    "reflect": (lambda x: tf.pad(x, [[0, 0], [2, 1], [1, 1], [0, 0]], "REFLECT"), [IMAGE]),
+    "symmetric": (lambda x: tf.pad(x, [[2, 1], [1, 1]], "SYMMETRIC"), [MATRIX]),
+    "slice": (lambda x: tf.slice(x, (1, 0), (-1, 2)), [MATRIX]),
+    "strided slice": (lambda x: x[:, 1:6:2, ..., tf.newaxis, 0], [IMAGE]),
+    "backwards": (lambda x: x[::-1, ..., 3:0:-2], [IMAGE]),
+    "reverse": (lambda x: tf.reverse(x, [1]), [MATRIX]),
+    "roll": (lambda x: tf.roll(x, [1, -2], [0, 1]), [MATRIX]),
+    "gather": (lambda x, i: tf.gather(x, i), [MATRIX, ROWS]),
+    "gather columns": (lambda x, i: tf.gather(x, i, axis=1), [MATRIX, ROWS]),
+    "gather in batches": (lambda x, i: tf.gather(x, i, batch_dims=1), [MATRIX, PLACES]),
+    "gather_nd": (lambda x, i: tf.gather_nd(x, i), [IMAGE, np.array([[0, 1, 2], [1, 6, 5]], "int32")]),
+    "scatter_nd": (lambda i, u: tf.scatter_nd(i, u, (5, 4)), [ROWS[:, None], MATRIX]),
+    "scatter update": (lambda x, u: tf.tensor_scatter_nd_update(x, [[1]], u[:1]), [MATRIX, POSITIVE]),
+    "scatter add": (lambda x, i, u: tf.tensor_scatter_nd_add(x, i, u), [MATRIX, ROWS[:, None], POSITIVE]),
+    "one_hot": (lambda i: tf.one_hot(i, 4, 2.0, -1.0), [ROWS]),
+    "invert_permutation": (tf.math.invert_permutation, [np.array([2, 0, 1], "int32")]),
+    "band_part": (lambda x: tf.linalg.band_part(x, 1, 0), [MATRIX]),
+    "space_to_depth": (lambda x: tf.nn.space_to_depth(x[:, :6], 2), [IMAGE]),
+    "depth_to_space": (lambda x: tf.nn.depth_to_space(x, 2), [IMAGE]),
+    # along axes
+    **{name: (lambda x, f=getattr(tf, name): [f(x, 1), f(x, (0, 1), keepdims=True)], [POSITIVE])
+        for name in ("reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod")},
+    "mean of integers": (lambda x: tf.reduce_mean(x), [np.array([1, 2, 5], "int32")]),
+    "any and all": (lambda c: [tf.reduce_any(c), tf.reduce_all(c)], [TRUE]),
+    "euclidean norm": (lambda x: tf.math.reduce_euclidean_norm(x, 1), [MATRIX]),
+    "argmax": (lambda x: [tf.argmax(x, 1, output_type="int32"), tf.argmin(x, 1, output_type="int32")], [MATRIX]),
+    "top_k": (lambda x: list(tf.math.top_k(x, 2)), [MATRIX]),
+    "cumsum": (lambda x: [tf.cumsum(x, 1), tf.cumsum(x, 1, exclusive=True), tf.cumsum(x, 1, reverse=True)], [MATRIX]),
+    "cumprod": (lambda x: tf.math.cumprod(x, 1), [POSITIVE]),
+    "segments": (lambda x, i: tf.math.unsorted_segment_sum(x, i, 4), [MATRIX, ROWS]),
+    # products
+    "matmul": (lambda a, b: tf.matmul(a, b, transpose_b=True), [MATRIX, POSITIVE]),
+    "batch matmul": (lambda a: tf.matmul(a, a, transpose_a=True), [IMAGE]),
+    "einsum": (lambda a, b: tf.einsum("bhwc,oc->bwho", a, b), [IMAGE, MATRIX]),
+    "cholesky": (tf.linalg.cholesky, [SQUARE]),
+    "inverse": (tf.linalg.inv, [SQUARE]),
+    "solve": (tf.linalg.solve, [SQUARE, MATRIX]),
+    "triangular": (lambda a, b: tf.linalg.triangular_solve(a, b, adjoint=True), [SQUARE, MATRIX]),
+    # images
+    **{f"conv {padding} {strides} {rate}": (
+        lambda x, k, p=padding, s=strides, r=rate: tf.nn.conv2d(x, k, s, p, dilations=r), [IMAGE, KERNEL])
+        for padding, strides, rate in (("SAME", 1, 1), ("SAME", 2, 1), ("VALID", 2, 1))},
+    # TensorFlow has no gradient of it on CPUs
+    "conv dilated": (
+        lambda x, k: tf.nn.conv2d(tf.stop_gradient(x), tf.stop_gradient(k), 1, "SAME", dilations=2),
+        [IMAGE, KERNEL],
+    ),
+    "space to batch": (lambda x: tf.space_to_batch(x, [2, 3], [[1, 0], [0, 0]]), [IMAGE]),
+    "batch to space": (lambda x: tf.batch_to_space(tf.tile(x, (3, 1, 1, 1)), [2, 3], [[1, 0], [0, 2]]), [IMAGE]),
+    "conv explicit": (lambda x, k: tf.nn.conv2d(x, k, 2, [[0, 0], [1, 2], [0, 1], [0, 0]]), [IMAGE, KERNEL]),
+    **{f"depthwise {padding} {stride}": (
+        lambda x, k, p=padding, s=stride: tf.nn.depthwise_conv2d(x, k[..., :2], (1, s, s, 1), p), [IMAGE, KERNEL])
+        for padding, stride in (("SAME", 1), ("SAME", 2), ("VALID", 1))},
+    **{f"transposed {padding}": (
+        lambda y, k, p=padding, n=size: tf.nn.conv2d_transpose(y, tf.transpose(k, (0, 1, 3, 2)), (2, *n, 5), 2, p),
+        [IMAGE, KERNEL]) for padding, size in (("SAME", (13, 12)), ("VALID", (15, 12)))},
+    **{f"{name} {padding}": (lambda x, f=getattr(tf.nn, name), p=padding: f(x, 3, 2, p), [IMAGE])
+        for name in ("max_pool2d", "avg_pool2d") for padding in ("SAME", "VALID")},
+    "bias": (lambda x, b: tf.nn.bias_add(x, b[0]), [IMAGE, MATRIX]),
+    **{f"batch norm {mode}": (
+        lambda x, s, mode=mode: list(raw.FusedBatchNormV3(
+            x=x, scale=s[0], offset=s[1], mean=s[2], variance=s[0], epsilon=1e-2, is_training=mode)[:3]),
+        [IMAGE, POSITIVE]) for mode in (False, True)},
+    "cross entropy": (lambda x, y: tf.nn.softmax_cross_entropy_with_logits(y, x), [MATRIX, POSITIVE]),
+    **{f"resize {method} {new} {options}": (
+        lambda x, f=getattr(raw, f"Resize{method}"), n=new, o=options: f(images=x, size=n, **o), [IMAGE])
+        for method in ("Bilinear", "NearestNeighbor") for new in ((3, 11), (7, 4))
+        for options in ({"half_pixel_centers": True}, {"align_corners": True}, {})},
+    # branches and loops
+    "known branch": (lambda x: tf.cond(tf.shape(x)[0] > 2, lambda: x + 1, lambda: x), [MATRIX]),
+    "branch by a value": (lambda x: tf.cond(x[0, 0] > 0, lambda: x + 1, lambda: 2 * x), [MATRIX]),
+    "another branch": (lambda x: tf.switch_case(tf.cast(x[0, 0] > 9, "int32"), [lambda: x, lambda: 3 * x]), [MATRIX]),
+    "known loop": (lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * x), (0, x))[1], [SMALL]),
+}  # fmt: skip
+
+
+def concrete_of(function, inputs):
+    specs = [
+        tf.TensorSpec((None, *np.shape(x)[1:]), x.dtype) if np.ndim(x) else tf.TensorSpec((), x.dtype) for x in inputs
+    ]
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def as_array(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def is_float(value):
+    return str(keras.backend.standardize_dtype(value.dtype)).startswith("float")
+
+
+def results_and_gradients(program, inputs):
+    """What a program returns, and the gradients of the sum of its floats."""
+    tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
+    places = [place for place, x in enumerate(inputs) if x.dtype.kind == "f"]
+
+    def run(floats):
+        values = list(tensors)
+        for place, value in zip(places, floats, strict=True):
+            values[place] = value
+        outputs = [tensor(value) for value in program(values, State([]))]
+        floating = [keras.ops.sum(keras.ops.cast(value, "float32")) for value in outputs if is_float(value)]
+        return sum(floating, 0.0), outputs
+
+    floats = [tensors[place] for place in places]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        (_, outputs), gradients = jax.jit(jax.value_and_grad(lambda x: (run(x)[0] + 0.0, run(x)[1]), has_aux=True))(
+            floats
+        )
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        floats = [value.detach().clone().requires_grad_() for value in floats]
+        total, outputs = run(floats)
+        has_gradient = torch.is_tensor(total) and total.requires_grad
+        gradients = torch.autograd.grad(total, floats, allow_unused=True) if has_gradient else [None] * len(floats)
+    else:
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            total, outputs = run(floats)
+        gradients = tape.gradient(total, floats) if tf.is_tensor(total) else [None] * len(floats)
+    return outputs, gradients
+
+
+def expected_of(concrete, inputs):
+    tensors = list(map(tf.constant, inputs))
+    floats = [value for value in tensors if value.dtype.is_floating]
+    with tf.GradientTape() as tape:
+        tape.watch(floats)
+        outputs = tf.nest.flatten(concrete(*tensors))
+        total = sum(tf.reduce_sum(tf.cast(y, tf.float32)) for y in outputs if y.dtype.is_floating)
+    return outputs, tape.gradient(total, floats) if tf.is_tensor(total) else [None] * len(floats)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_op_computes_what_tensorflow_computes_and_so_does_its_gradient(name):
+    function, inputs = CASES[name]
+    program = Program(body_of_concrete(concrete_of(function, inputs)), {})
+    outputs, gradients = results_and_gradients(program, inputs)
+    expected, wanted = expected_of(concrete_of(function, inputs), inputs)
+    assert len(outputs) == len(expected)
+    for value, known in zip(outputs, expected, strict=True):
+        assert as_array(value).shape == known.shape
+        check(as_array(value), known.numpy(), 2e-5)
+    for value, known in zip(gradients, wanted, strict=True):
+        check(0.0 if value is None else as_array(value), 0.0 if known is None else tf.convert_to_tensor(known), 1e-4)
+
+
+def check(value, known, tolerance):
+    np.testing.assert_allclose(np.float64(value), np.float64(known), rtol=tolerance, atol=tolerance)
+
+
+def test_each_op_of_the_table_is_an_op_of_tensorflow():
+    assert [name for name in TABLE if not hasattr(tf.raw_ops, name)] == []
+
+
+def test_an_op_that_is_in_no_table_is_named_with_its_node():
+    concrete = concrete_of(lambda x: tf.math.lgamma(x, name="odd"), [MATRIX])
+    with pytest.raises(UnsupportedOp) as caught:
+        Program(body_of_concrete(concrete), {})([keras.ops.convert_to_tensor(MATRIX)], State([]))
+    assert caught.value.args == ("the op Lgamma", "Lgamma", "odd")
+
+
+def test_what_is_known_is_computed_by_tensorflow_whatever_the_op():
+    concrete = concrete_of(lambda x: x * tf.math.lgamma(3.5) + float(len("abc")), [MATRIX])
+    (value,) = Program(body_of_concrete(concrete), {})([keras.ops.convert_to_tensor(MATRIX)], State([]))
+    np.testing.assert_allclose(as_array(value), MATRIX * 1.2009736 + 3, rtol=1e-5)
