@@ -1,4 +1,4 @@
-"""Backup: keep what a `fit` has reached after each epoch, and go on from there after an interruption."""
+"""Backup: save the state of a `fit` after each epoch, and continue from it after an interruption."""
 
 import os
 import sys
@@ -23,29 +23,37 @@ __all__ = ["Backup"]
 
 @public("callbacks")
 class Backup(keras.callbacks.Callback):
-    """Keeps a `fit` after each epoch, so that the same script, started again, goes on with the next epoch.
+    """Saves the state of a `fit` after each epoch. The same script, started again, continues with the next epoch.
 
-    What is kept: all weights and the state of random generators, the optimizer with its slots, iterations and learning
-    rate, the history, the schedule of `callbacks.Unfreeze`, the best epoch of the export callbacks, and what
-    `EarlyStopping`, `ReduceLROnPlateau` and `ModelCheckpoint` remember. A callback of your own is kept too if it has
-    `get_fit_state()`, which returns a dict of numbers, texts, lists and arrays, and `set_fit_state(state)`. If the data
-    of an epoch come in the same order, the resumed `fit` ends with the weights of one that was not interrupted.
+    The backup holds:
 
-    The backup is one file, which is replaced in one step: there is always a whole one. It is removed when `fit` has
-    ended. Under a strategy of several workers the chief writes it, all of them read it, so `directory` is one that all
-    share, and all have to be started again. Statistics that each worker has of its own, such as the averages of
-    batch normalization, go on from their mean.
+    - all weights, and the state of random generators,
+    - the optimizer with its slots, iterations and learning rate,
+    - the history,
+    - the schedule of `callbacks.Unfreeze`, and the best epoch of the export callbacks,
+    - the state of `EarlyStopping`, `ReduceLROnPlateau` and `ModelCheckpoint`.
 
-    It stands last in `callbacks=[...]`, behind all whose state it keeps.
+    The state of a callback of your own is saved too if it has two methods. `get_fit_state()` returns a dict of numbers,
+    texts, lists and arrays. `set_fit_state(state)` takes that dict. If the data of an epoch come in the same order, the
+    resumed `fit` ends with the same weights as a `fit` without interruption.
+
+    The backup is one file, which is replaced in one step. So there is always a complete one. It is removed when `fit`
+    has ended.
+
+    Under a strategy of several workers, the chief writes the backup, and all workers read it. So all workers must share
+    `directory`, and all have to be started again. Statistics that differ between the workers, such as the averages of
+    batch normalization, continue from their mean.
+
+    Backup must be the last entry of `callbacks=[...]`, after all callbacks whose state it saves.
 
     Args:
-        directory: Where the backup lies, a path that one `fit` has for itself. In a KerasTuner search each trial has a
+        directory: Where the backup is written, a path that no other `fit` uses. In a KerasTuner search each trial has a
             folder of its own in it.
-        verbose: Whether to print where `fit` goes on, 0 or 1. Defaults to 1.
+        verbose: Whether to print where `fit` continues, 0 or 1. Defaults to 1.
 
     Raises:
-        errors.TrainingError: At the start of `fit`: the backup is of another model or of other callbacks, or it does
-            not stand last.
+        errors.TrainingError: At the start of `fit`: the backup is of another model or of other callbacks, or Backup is
+            not the last callback.
         errors.DistributionError: The workers do not see the same backup.
         errors.ExportWriteError: Nothing can be written there.
 
@@ -151,10 +159,10 @@ class Backup(keras.callbacks.Callback):
         params: dict[str, Any] = self.params or {}
         fit.start_at(model, max(epoch, params.get("epochs") or 0) if content["has_stopped"] else epoch)
         if self.verbose:
-            sys.stdout.write(f"\nBackup: {epoch} epochs were complete, fit goes on from {self._path}\n")
+            sys.stdout.write(f"\nBackup: {epoch} epochs were complete, fit continues from {self._path}\n")
 
     def _resume_history(self) -> None:
-        """Have the history begin with the epochs before the interruption, once all callbacks have begun."""
+        """Put the epochs before the interruption into the history, after all callbacks have begun."""
         model: Any = self.model
         history = getattr(model, "history", None)
         if history is None or not self._epochs or history.epoch:
@@ -170,7 +178,7 @@ class Backup(keras.callbacks.Callback):
     def _other_model_error(self, received: str, saved: str) -> TrainingError:
         return TrainingError(
             "The backup is of another model, or of another fit.",
-            expected=f"{saved}, as in the backup; or another directory; or no file there, to begin anew",
+            expected=f"{saved}, as in the backup; or another directory; or no file there, to start from the beginning",
             received=received,
             where=self._path,
             fix=f"callbacks.Backup({self.directory + '_2'!r})",
@@ -197,7 +205,7 @@ class Backup(keras.callbacks.Callback):
         return [callback for callback in fit.callbacks_around(self)[0] if callback_states.has_state(callback)]
 
     def _variables(self) -> list[Any]:
-        """The variables of the model and of its optimizer, without those of metrics, which begin anew each epoch."""
+        """The variables of the model and of its optimizer. Those of metrics are left out: each epoch resets them."""
         model: Any = self.model
         metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
         optimizer = getattr(model, "optimizer", None)
@@ -206,7 +214,7 @@ class Backup(keras.callbacks.Callback):
 
     @property
     def _anchors(self) -> list[Any]:
-        """A variable that tells the strategy; nothing is read of it."""
+        """A variable, from which the strategy is known. Its value is not read."""
         model: Any = self.model
         return [variable.value for variable in model.variables[:1]]
 
@@ -234,22 +242,23 @@ class Backup(keras.callbacks.Callback):
         late = [type(callback).__name__ for callback in after if callback_states.has_state(callback)]
         if late:
             raise TrainingError(
-                "Backup does not stand behind all callbacks whose state it keeps.",
+                "Backup comes before callbacks whose state it has to save.",
                 expected="Backup as the last of the callbacks",
                 received=f"{' and '.join(late)} behind it",
                 fix=f"callbacks=[..., callbacks.Backup({self.directory!r})]",
             )
         if any(getattr(callback, "swap_on_epoch", False) for callback in before):
             raise TrainingError(
-                "SwapEMAWeights has other weights in the model at the end of an epoch than those that train on.",
-                expected="SwapEMAWeights(swap_on_epoch=False), which swaps them for the evaluation only",
+                "SwapEMAWeights replaces the weights of the model at the end of an epoch. So Backup cannot save those "
+                "that are trained.",
+                expected="SwapEMAWeights(swap_on_epoch=False), which replaces them during the evaluation only",
                 received="SwapEMAWeights(swap_on_epoch=True) before Backup",
                 fix="keras.callbacks.SwapEMAWeights(swap_on_epoch=False)",
             )
 
 
 def _variables_of_optimizer(optimizer: Any) -> Iterator[Any]:
-    """The variables of an optimizer and of those inside it, also one that it does not list."""
+    """The variables of an optimizer and of the optimizers inside it, also variables that they do not list."""
     yield from optimizer.variables
     for nested in nested_optimizers(optimizer):
         yield from nested.variables

@@ -1,1 +1,1 @@
-"""Training on several workers: `fit` under their strategies, a loop of its own, and what has to be equal on them."""
+"""Training on several workers: `fit` under their strategies, a training loop, and checks that workers agree."""

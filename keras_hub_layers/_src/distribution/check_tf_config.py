@@ -1,4 +1,4 @@
-"""check_tf_config(): read the cluster of `TF_CONFIG` and say what is wrong with it."""
+"""check_tf_config(): read the cluster in `TF_CONFIG`, and raise an error if it is wrong."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _JOBS = ("chief", "worker", "ps", "evaluator")
 @public("distribution")
 @dataclass(frozen=True)
 class TFConfig:
-    """What `TF_CONFIG` says of this process.
+    """What `TF_CONFIG` says about this process.
 
     Attributes:
         job: `"worker"`, `"chief"`, `"ps"` or `"evaluator"`.
@@ -33,16 +33,17 @@ class TFConfig:
 
 @public("distribution")
 def check_tf_config() -> TFConfig | None:
-    """Read the environment variable `TF_CONFIG`, and say what is wrong with it before a strategy waits for others.
+    """Read the environment variable `TF_CONFIG`, and raise an error if it is wrong.
 
-    TensorFlow takes most mistakes without a word, and then waits minutes for workers that never come. Call it before
-    `tf.distribute.MultiWorkerMirroredStrategy()`.
+    TensorFlow accepts most mistakes silently. Then it waits for minutes for workers that do not exist. So call this
+    function before `tf.distribute.MultiWorkerMirroredStrategy()`.
 
     Returns:
-        A `distribution.TFConfig`; `None` where `TF_CONFIG` is not set or `{}`, and one process trains alone.
+        A `distribution.TFConfig`. `None` if `TF_CONFIG` is not set or `{}`: then one process trains alone.
 
     Raises:
-        errors.DistributionError: It is no JSON, or describes no cluster that this process could be a part of.
+        errors.DistributionError: `TF_CONFIG` is not JSON, or this process is not a part of the cluster that it
+            describes.
 
     Example:
 
@@ -88,7 +89,7 @@ def _cluster(cluster: Any) -> dict[str, list[str]]:
     everybody = [address for addresses in cluster.values() for address in addresses]
     twice = [address for address in dict.fromkeys(everybody) if everybody.count(address) > 1]
     if twice:
-        raise _malformed_error("another address for each process", f"{twice[0]!r} more than once")
+        raise _malformed_error("a different address for each process", f"{twice[0]!r} more than once")
     if len(cluster.get("chief", ())) > 1:
         raise _malformed_error("one chief", f"chief: {json.dumps(cluster['chief'])}")
     return cluster
@@ -112,8 +113,8 @@ def _index(index: Any, count: int, job: str) -> int:
 def _check_threads(cluster: dict[str, list[str]]) -> None:
     if "ps" in cluster and os.environ.get("TF_NUM_INTEROP_THREADS") == "1":
         raise DistributionError(
-            "TensorFlow hangs without a word: one thread for operations is too few under a parameter server.",
-            expected="TF_NUM_INTEROP_THREADS unset, or 2 and more, in each process of the cluster",
+            "TensorFlow would wait forever: with parameter servers, one thread for operations is not enough.",
+            expected="TF_NUM_INTEROP_THREADS unset, or at least 2, in each process of the cluster",
             received="TF_NUM_INTEROP_THREADS=1",
             where="the environment",
             fix="unset TF_NUM_INTEROP_THREADS",

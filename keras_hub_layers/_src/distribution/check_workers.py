@@ -20,13 +20,13 @@ _checked: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 def check_workers(model: keras.Model) -> None:
-    """Raise on each worker unless all have the same versions, and the same SavedModels in the layers of a model.
+    """Raise an error on each worker if the workers have different versions, or different SavedModels in a model.
 
-    The first call for a model compares, which every worker has to take part in; later ones return at once, since
-    training may leave statistics that differ.
+    The first call for a model compares the workers. All workers have to make this call. Later calls return at once,
+    because statistics may differ between the workers after training.
 
     Raises:
-        errors.DistributionError: Says what differs, and on which workers.
+        errors.DistributionError: The workers differ. The error says in what, and on which workers.
     """
     workers = workers_of(model.distribute_strategy)
     if workers is None or model in _checked:

@@ -1,4 +1,4 @@
-"""device_stage(): the part of a layer from its first variable on, as a layer that trains."""
+"""device_stage(): the part of a layer that begins with its first variable, as a layer that trains."""
 
 from typing import Any
 
@@ -17,16 +17,17 @@ __all__ = ["device_stage"]
 
 @public("distribution")
 def device_stage(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The part of a `HubLayer` from its first variable on, as a layer that takes what its host stage gives.
+    """The part of a `HubLayer` that begins with its first variable, as a layer after the host stage.
 
-    It has the weights of the layer itself: what is trained of one is trained of the other, with the same selection of
-    variables, losses and modes. Have one of the two in a model, and export the layer: `khl.export(layer, directory)`.
+    It shares the weights of the layer. If you train one of them, you train the other too. Both have the same selection
+    of variables, the same losses and the same modes. Use only one of the two in a model, and export the layer:
+    `khl.export(layer, directory)`.
 
     Args:
         layer: A `HubLayer` with variables, frozen or trainable.
 
     Returns:
-        A `HubLayer`. It is made from an object of this process, so it has no config.
+        A `HubLayer`. It is made from an object in this process, so it has no config.
 
     Raises:
         errors.InterfaceError: As `distribution.host_stage`.
@@ -50,7 +51,7 @@ def device_stage(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _root(layer: Any, stages: Stages) -> Any:
-    """An object as the Reusable SavedModel interface has it, which computes the second part of a layer."""
+    """An object with the Reusable SavedModel interface that computes the second part of a layer."""
     root = tf.train.Checkpoint()
     root.variables = [weight.value for weight in access.weights(layer)]
     root.trainable_variables = [weight.value for weight in access.trainable_candidates(layer)]
@@ -68,7 +69,7 @@ def _root(layer: Any, stages: Stages) -> Any:
         given = dict(zip(stages.passed, shaped, strict=True))
         feeds: dict[str, Any] = {name: given[how] for name, how in split.passed.items()}
         for name, variable in split.variables.items():
-            variable.read_value()  # tells TensorFlow that the function uses it, so that gradients are taken
+            variable.read_value()  # so TensorFlow knows that the function uses it, and computes its gradient
             feeds[name] = variable.handle
         leaves = run_graph(split.device, {**feeds, **split.captures}, split.outputs)
         return tf.nest.pack_sequence_as(split.structure, leaves, expand_composites=True)
@@ -78,7 +79,7 @@ def _root(layer: Any, stages: Stages) -> Any:
     def call(inputs: Any, training: bool = False) -> Any:
         named = inputs if isinstance(inputs, dict) else {"part_0": inputs}
         if "sizes" in named and named["sizes"].shape[0] not in (None, len(stages.passed)):
-            raise _split_error()  # here, since a function that takes any shape does not see it
+            raise _split_error()  # here, because a function for any shape cannot notice it
         return traced(named, bool(training) and True in stages.splits)
 
     root.__call__ = call
@@ -86,7 +87,7 @@ def _root(layer: Any, stages: Stages) -> Any:
 
 
 def _as_before(part: Any, shape: tf.TensorShape) -> Any:
-    """A tensor as it was on the host, where a scalar may have stood."""
+    """A tensor in the shape that it had on the host, where it may have been a scalar."""
     if shape.rank is None:
         return part
     return tf.reshape(part, []) if shape.rank == 0 else tf.ensure_shape(part, shape)
@@ -94,7 +95,7 @@ def _as_before(part: Any, shape: tf.TensorShape) -> Any:
 
 def _split_error() -> DistributionError:
     return DistributionError(
-        "The batch was split after the host stage, and what that gives has no row for each example.",
+        "The batch was split after the host stage, but the host stage does not give a row for each example.",
         expected="batches that are made for each replica",
         received="a part of a batch",
         fix="dataset = strategy.distribute_datasets_from_function(lambda context: make_dataset())",

@@ -1,4 +1,4 @@
-"""enable_fit(): let Keras' `fit` and `evaluate` work under strategies of several workers."""
+"""enable_fit(): make Keras' `fit` and `evaluate` work under strategies of several workers."""
 
 from typing import Any
 
@@ -20,20 +20,23 @@ _TESTED = (3, 15)  # the newest Keras whose source was read
 
 @public("distribution")
 def enable_fit() -> None:
-    """Let `fit`, `evaluate` and `predict` work under the strategy in whose scope it is called.
+    """Make `fit`, `evaluate` and `predict` work under a strategy. Call it in the scope of the strategy.
 
-    Keras 3 fails in `fit` and `evaluate` of every model under `tf.distribute.MultiWorkerMirroredStrategy`, and under
-    each strategy if the model takes strings. This call mends both for the models that are made in the scope of the
-    strategy. Other models and other strategies are left alone. It overrides a private method of Keras 3.8 to 3.15
-    (`TensorFlowTrainer._maybe_symbolic_build`); `distribution.train` needs no private name.
+    Under `tf.distribute.MultiWorkerMirroredStrategy`, `fit` and `evaluate` of Keras 3 fail with every model. Under each
+    strategy, they fail if the model takes strings. This call fixes both for the models that are made in the scope of
+    the strategy. It does not change other models and other strategies. It overrides a private method of Keras 3.8 to
+    3.15 (`TensorFlowTrainer._maybe_symbolic_build`). `distribution.train` needs no private name.
 
-    The result is that of one process that trains on the global batch. Each regularization loss is counted once. Two
-    things differ, as under every strategy of TensorFlow: where a batch cannot be split evenly, the mean over the
-    replicas weighs the examples of the smaller part more; and batch normalization sees the batch of its replica.
+    The result is the same as that of one process that trains on the global batch. Each regularization loss is counted
+    once. Two things differ, as under every strategy of TensorFlow:
+
+    - If a batch cannot be split evenly, the examples of the smaller part have a larger weight in the mean over the
+      replicas.
+    - Batch normalization sees only the batch of its replica.
 
     Before a model trains for the first time, the workers compare their versions of this package, of Keras and of
-    TensorFlow, and what their `HubLayer`s hold. They end with an error if these differ. If a worker dies, the others
-    end with an error that says so; with `callbacks.Backup` all go on after a restart.
+    TensorFlow, and the contents of their `HubLayer`s. If these differ, they end with an error. If a worker dies, the
+    others end with an error that says so. With `callbacks.Backup`, all continue after a restart.
 
     Raises:
         errors.DistributionError: It is called outside of the scope of a strategy, or Keras has changed.
@@ -58,7 +61,7 @@ def enable_fit() -> None:
         raise DistributionError(
             "distribution.enable_fit() was called outside of the scope of a strategy.",
             expected="a call within the scope of a strategy",
-            received="a call outside of any",
+            received="a call outside of any scope",
             where="distribution.enable_fit()",
             fix="with strategy.scope():\n    distribution.enable_fit()\n    model = ...   # and its compile",
         )

@@ -26,9 +26,9 @@ class Stages:
 
     Attributes:
         spec: The specs of the inputs.
-        splits: Mode -> how the graph of that mode is cut. All have the same part on the host.
-        has_rows: Whether all that the host gives has a row for each example.
-        shapes: The shapes of what the host gives, as far as they are known.
+        splits: Mode -> how the graph of that mode is cut. All modes have the same part on the host.
+        has_rows: Whether each output of the host has a row for each example.
+        shapes: The shapes of the host's outputs, as far as they are known.
     """
 
     spec: Any
@@ -38,12 +38,12 @@ class Stages:
 
     @functools.cached_property
     def passed(self) -> dict[Any, str]:
-        """What says how a tensor is computed -> its name on the host, each once."""
+        """A description of how a tensor is computed -> its name on the host. Each description occurs once."""
         return {how: name for name, how in reversed(self.splits[False].passed.items())}
 
     @functools.cached_property
     def host(self) -> Callable[[Any], list[Any]]:
-        """The function that computes what is handed to the device."""
+        """The function that computes the inputs of the device stage."""
         split = self.splits[False]
 
         def run(inputs: Any) -> list[Any]:
@@ -56,7 +56,7 @@ class Stages:
 
 @public("distribution")
 class HostStage:
-    """What `distribution.host_stage` returns: a function of a batch of inputs, to be called in `Dataset.map`."""
+    """The result of `distribution.host_stage`: a function of a batch of inputs. Call it in `Dataset.map`."""
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
@@ -68,7 +68,7 @@ class HostStage:
         return self._call(_as_traced(inputs, self._stages.spec))
 
     def inputs(self) -> Any:
-        """Inputs of Keras for what a call returns: `keras.Model(host.inputs(), ...)`."""
+        """Keras inputs that fit the outputs of a call: `keras.Model(host.inputs(), ...)`."""
         given = self._concrete.structured_outputs
         if isinstance(given, dict):
             return {name: _input(name, tensor) for name, tensor in given.items()}
@@ -80,7 +80,7 @@ class HostStage:
         sizes = tf.stack([tf.shape(part, tf.int64)[0] for part in parts])
         if stages.has_rows:
             rows = tf.shape(tf.nest.flatten(inputs, expand_composites=True)[0], tf.int64)[0]
-            check = tf.debugging.assert_equal(sizes, rows, "The host stage gave other rows than examples.")
+            check = tf.debugging.assert_equal(sizes, rows, "The host stage does not give one row per example.")
             with tf.control_dependencies([check]):
                 parts = [tf.identity(part) for part in parts]
         named = {f"part_{number}": part for number, part in enumerate(parts)}
@@ -93,22 +93,23 @@ class HostStage:
 def host_stage(layer: keras.layers.Layer) -> HostStage:
     """The part of a `HubLayer` before its first variable, as a function for `tf.data`, such as from texts to ids.
 
-    It runs on the host, beside the training and ahead of it. `distribution.device_stage` is the rest.
+    It runs on the host, in parallel with the training, and prepares the next batches. `distribution.device_stage` is
+    the rest of the layer.
 
-    What it returns need not have a row for each example: ragged values have one for each word. Such a batch cannot be
-    split over the replicas of a strategy, and the device stage ends with an error if it was; give each replica its
-    batches by `strategy.distribute_datasets_from_function`.
+    Its outputs may have more or fewer rows than there are examples. Ragged values, for example, have a row for each
+    word. A strategy cannot split such a batch over its replicas. If the batch was split, the device stage raises an
+    error. Use `strategy.distribute_datasets_from_function` to give each replica batches of its own.
 
     Args:
         layer: A `HubLayer` with variables.
 
     Returns:
-        A function of a batch of inputs, as the layer takes them. It returns a tensor or a dict of tensors: numbers. Its
-        method `inputs()` makes the inputs of Keras for them.
+        A function of a batch of inputs, as the layer takes them. It returns a tensor of numbers, or a dict of such
+        tensors. Its method `inputs()` makes Keras inputs for these.
 
     Raises:
-        errors.InterfaceError: The graph cannot be cut there: a text goes past the first variable, there is no variable,
-            or the two modes differ before it.
+        errors.InterfaceError: The graph cannot be cut there: it needs a text after the first variable, there is no
+            variable, or the two modes differ before the first variable.
 
     Example:
 
@@ -135,7 +136,7 @@ def _input(name: str, tensor: Any) -> Any:
 
 
 def _with_shape(part: Any, shape: tf.TensorShape) -> Any:
-    """A tensor with what is known of its shape; of a scalar a vector, since `fit` takes no scalars."""
+    """A tensor with what is known of its shape. A scalar becomes a vector, because `fit` takes no scalars."""
     part.set_shape(shape)
     return tf.reshape(part, [1]) if shape.rank == 0 else part
 
@@ -156,7 +157,7 @@ def _cut(layer: Any) -> Stages:
     traces = function.usable_traces_with(access.fixed_arguments(layer))
     if not traces or function.is_signature or access.has_input_losses(layer):
         raise InterfaceError(
-            "The layer has no graph that could be cut in two.",
+            "The layer has no graph that can be cut in two.",
             expected="a SavedModel with a traced __call__, and without losses that depend on its inputs",
             received="a signature" if function.is_signature else "such losses" if traces else "no trace",
             fix="# it trains as a whole:\nwith strategy.scope(): distribution.enable_fit(); model = ...",
@@ -168,8 +169,8 @@ def _cut(layer: Any) -> Stages:
     known = set(splits[False].passed.values())
     if any(set(split.passed.values()) - known for split in splits.values()):
         raise InterfaceError(
-            "The SavedModel does something else before its first variable when it is trained.",
-            expected="the same in training and in inference",
+            "Before its first variable, the SavedModel computes something else in training than in inference.",
+            expected="the same graph before the first variable, in training and in inference",
             received="graphs that differ there",
             fix="# in inference mode all the time:\nHubLayer(handle, trainable=True, arguments={'training': False})",
         )
@@ -187,7 +188,7 @@ def _cut(layer: Any) -> Stages:
 
 
 def _run_on_samples(stages: Stages) -> Iterator[tuple[int, list[Any]]]:
-    """(number of rows, what the host gives) for batches of two sizes that are made up; none where that fails."""
+    """(number of rows, outputs of the host) for made-up batches of two sizes. A batch that fails is left out."""
     if any(isinstance(spec, (tf.RaggedTensorSpec, tf.SparseTensorSpec)) for spec in tf.nest.flatten(stages.spec)):
         return
     inputs = sample_inputs.made_up(specs.spec_of(stages.spec))

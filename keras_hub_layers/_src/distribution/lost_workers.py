@@ -1,4 +1,4 @@
-"""What is said where a worker has ended and the others wait for it in a step."""
+"""The error for a step in which a worker waits for another worker that has ended."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ __all__ = ["say_who_is_gone"]
 
 @contextlib.contextmanager
 def say_who_is_gone(strategy: Any) -> Iterator[None]:
-    """Raise an `errors.DistributionError` where TensorFlow ends a step of this block because a worker is gone."""
+    """Raise an `errors.DistributionError` if TensorFlow ends a step in this block because a worker is gone."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as err:
@@ -23,10 +23,10 @@ def say_who_is_gone(strategy: Any) -> Iterator[None]:
             raise
         said = str(err).partition("aborted by: ")[2] or str(err)
         raise DistributionError(
-            "Another worker is gone, so this one cannot train on.",
-            expected="all workers until the end",
+            "Another worker is gone, so this one cannot continue.",
+            expected="all workers until the end of the training",
             received=f"{type(err).__name__}: {said[:500]}",
             where=f"worker {workers.index} of {workers.count}",
-            fix="# Start all workers again. With a backup they go on with the epoch that was interrupted:\n"
+            fix="# Start all workers again. With a backup they continue with the epoch that was interrupted:\n"
             "callbacks=[..., callbacks.Backup('/a/directory/that/all/workers/share')]",
         ) from err

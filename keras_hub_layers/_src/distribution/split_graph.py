@@ -21,15 +21,15 @@ class Split:
     """The two parts of a graph, for one mode.
 
     Attributes:
-        host: Protobuf of type `GraphDef`: what the inputs go through before they meet a variable.
-        device: Another one: the rest.
+        host: Protobuf of type `GraphDef`: the operations on the inputs before the first variable.
+        device: Protobuf of type `GraphDef`: the rest.
         inputs: Names of the input tensors, in their order.
-        passed: The tensors that the host hands to the device: name -> what says how it is computed.
-        specs: A `tf.TensorSpec` for each of these.
+        passed: The tensors that the host passes to the device: name -> a description of how it is computed.
+        specs: A `tf.TensorSpec` for each of `passed`.
         outputs: Names of the output tensors.
-        structure: How these are structured.
+        structure: The structure of the outputs.
         variables: Name of a tensor -> the variable whose handle it is.
-        captures: Name of a tensor -> what else comes from outside, such as tables.
+        captures: Name of a tensor -> what else comes from outside, such as a table.
     """
 
     host: Any
@@ -44,7 +44,7 @@ class Split:
 
 
 def split_graph(layer: keras.layers.Layer, spec: Any, training: bool) -> Split:
-    """Cut the graph that a layer computes before its first variable.
+    """Cut the graph of a layer before its first variable.
 
     Args:
         layer: A `HubLayer`.
@@ -52,7 +52,7 @@ def split_graph(layer: keras.layers.Layer, spec: Any, training: bool) -> Split:
         training: The mode.
 
     Raises:
-        errors.InterfaceError: A text goes past the first variable, or there is no variable.
+        errors.InterfaceError: The graph needs a text after the first variable, or there is no variable.
     """
     traced = tf.function(lambda inputs: access.compute(layer, inputs, training), autograph=False)
     concrete = traced.get_concrete_function(spec)
@@ -92,7 +92,7 @@ def run_graph(graph_def: Any, feeds: Mapping[str, Any], fetches: Sequence[str]) 
 
     Args:
         graph_def: The part.
-        feeds: Name of a tensor -> what takes its place.
+        feeds: Name of a tensor -> the value that replaces it.
         fetches: Names of the tensors to return.
     """
     graph: Any = tf.compat.v1.get_default_graph()
@@ -106,7 +106,7 @@ def run_graph(graph_def: Any, feeds: Mapping[str, Any], fetches: Sequence[str]) 
 
 
 def _sides(operations: Sequence[Any], inputs: Iterable[str], variables: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Names of the operations that depend on inputs and on no variable, and of those that depend on a variable."""
+    """Two sets of names: operations that depend on inputs and on no variable, and those that depend on a variable."""
     from_inputs, on_device = ({name.partition(":")[0] for name in names} for names in (inputs, variables))
     size = -1
     while size != len(from_inputs) + len(on_device):  # loops of TF1 need another round
@@ -121,13 +121,14 @@ def _sides(operations: Sequence[Any], inputs: Iterable[str], variables: Iterable
 
 
 def _needed(results: Iterable[Any], ends: Iterable[Any], others: set[str], own: set[str]) -> set[str]:
-    """Names of the operations of one side that some results depend on, or that run for what they do.
+    """Names of the operations on one side that some results depend on, or that run for their effects.
 
     Args:
-        results: What is computed.
-        ends: What else has to run, on whichever side.
-        others: Names of the operations of the other side.
-        own: Names of those of this side. What is on neither, such as constants, is there for results only.
+        results: The operations whose results are needed.
+        ends: Other operations that have to run, on either side.
+        others: Names of the operations on the other side.
+        own: Names of the operations on this side. An operation on neither side, such as a constant, is kept only if a
+            result needs it.
     """
     needed: set[str] = set()
     waiting = [(op, False) for op in results] + [(op, True) for op in ends]
@@ -142,7 +143,7 @@ def _needed(results: Iterable[Any], ends: Iterable[Any], others: set[str], own: 
 
 
 def _part(flat: Any, names: set[str], fed: set[str]) -> Any:
-    """The nodes of some names, without those that are fed."""
+    """The nodes with these names, without those that are fed."""
     part = type(flat)()
     part.versions.CopyFrom(flat.versions)
     part.library.CopyFrom(flat.library)
@@ -163,7 +164,7 @@ def _part(flat: Any, names: set[str], fed: set[str]) -> Any:
 
 
 def _descriptions(graph: Any, inputs: Sequence[str], captures: Mapping[str, Any]) -> Callable[[Any], str]:
-    """What gives a hash of all that an operation is computed from: equal in two graphs only if it is the same."""
+    """A function that hashes all that an operation is computed from. Equal hashes mean equal computations."""
     functions = {function.signature.name: function for function in graph.as_graph_def().library.function}
     sources: dict[str, Any] = {name.removesuffix(":0"): number for number, name in enumerate(inputs)}
     sources |= {name.removesuffix(":0"): f"capture {id(value)}" for name, value in captures.items()}
@@ -189,7 +190,7 @@ def _descriptions(graph: Any, inputs: Sequence[str], captures: Mapping[str, Any]
 
 
 def _node_text(node: Any, functions: Mapping[str, Any]) -> Any:
-    """The op and the attributes of a node, with the bodies of functions in the place of their names."""
+    """The op and the attributes of a node, with the bodies of functions instead of their names."""
     attributes = []
     for name in sorted(name for name in node.attr if not name.startswith("_")):
         value = node.attr[name]
@@ -211,14 +212,14 @@ def _check(passed: Iterable[Any], has_variables: bool) -> None:
         raise InterfaceError(
             "The layer computes without variables, so all of it can run on the host.",
             expected="a layer with variables",
-            received="none between its inputs and its outputs",
+            received="no variable between its inputs and its outputs",
             fix="dataset.map(lambda inputs, targets: (layer(inputs), targets))",
         )
     kept = [tensor for tensor in passed if tensor.dtype in (tf.string, tf.resource, tf.variant)]
     if kept:
         raise InterfaceError(
             "The graph cannot be cut before its first variable: what is no number goes past it.",
-            expected="numbers only where the first variable is met",
+            expected="numbers only, at the first variable",
             received=", ".join(f"{tensor.dtype.name} {tensor.name!r}" for tensor in kept[:3]),
             fix="# it trains as a whole:\nwith strategy.scope(): distribution.enable_fit(); model = ...",
         )

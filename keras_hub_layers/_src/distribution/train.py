@@ -31,26 +31,26 @@ def train(
 ) -> keras.callbacks.History:
     """Train a compiled model on a dataset under its strategy, in place of `fit`.
 
-    It is a loop over `strategy.run(model.train_step)`, written with public names of Keras and TensorFlow only, so it
+    It is a loop over `strategy.run(model.train_step)`. It uses only public names of Keras and TensorFlow. So it
     continues to work if a new Keras breaks `distribution.enable_fit`. It trains as `fit` does, with loss, metrics,
-    regularization losses, callbacks and the history of the epochs. It prints nothing, and callbacks get no values at
-    the ends of batches, since to compute them takes all workers.
+    regularization losses, callbacks and the history of the epochs. It prints nothing. At the end of a batch, callbacks
+    get no values, because all workers would have to compute them together.
 
     Args:
         model: A compiled model that was made in the scope of its strategy.
-        dataset: A `tf.data.Dataset` of batches, each a global batch that is split over the replicas; or what
-            `strategy.experimental_distribute_dataset` or `strategy.distribute_datasets_from_function` returns.
-        epochs: The epoch to stop before, an `int`. Defaults to 1.
+        dataset: A `tf.data.Dataset` of global batches, which are split over the replicas; or the result of
+            `strategy.experimental_distribute_dataset` or `strategy.distribute_datasets_from_function`.
+        epochs: The training stops before the epoch with this number, an `int`. Defaults to 1.
         initial_epoch: The epoch to start with, an `int`. Defaults to 0.
         steps_per_epoch: How many batches an epoch has, for datasets that repeat. Defaults to `None`: all of them.
-        validation_data: As `dataset`, evaluated after each epoch. Defaults to `None`.
+        validation_data: A dataset like `dataset`, evaluated after each epoch. Defaults to `None`.
         callbacks: Callbacks, a list of `keras.callbacks.Callback`. Defaults to none.
 
     Returns:
         The history, a `keras.callbacks.History`.
 
     Raises:
-        errors.DistributionError: There is no dataset, or an empty one; the strategy is not supported; the workers
+        errors.DistributionError: `dataset` is not a dataset, or it is empty; the strategy is not supported; the workers
             differ.
 
     Example:
@@ -122,7 +122,7 @@ def _distribute(strategy: Any, dataset: Any, name: str) -> Any:
 
 
 def _build(model: Any, batches: Any) -> None:
-    """Make all variables before a step is traced, which cannot make any on several replicas."""
+    """Make all variables before a step is traced. A traced step cannot make variables on several replicas."""
     for batch in batches:
         model.distribute_strategy.run(model.test_step, args=(batch,))  # makes those of the metrics
         break
@@ -132,7 +132,7 @@ def _build(model: Any, batches: Any) -> None:
 
 
 def _steps(model: Any) -> list[Callable[..., None]]:
-    """Functions that run the steps of a model for training and for evaluation on each replica, not traced yet."""
+    """Two functions that run the model's training step and its test step on each replica. They are not traced yet."""
     strategy = model.distribute_strategy
 
     def on_each_replica(step: Callable[..., Any]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Strategies whose `fit` cannot be mended, and what works under them."""
+"""Strategies under which `fit` cannot be made to work, and what works under them."""
 
 from typing import Any
 
@@ -32,10 +32,10 @@ for epoch in range(epochs):
 
 
 def check_strategy(strategy: Any) -> None:
-    """Raise an `errors.DistributionError` for a strategy under which no loop of one process can train."""
+    """Raise an `errors.DistributionError` for a strategy under which a training loop in one process cannot work."""
     if isinstance(strategy, tf.distribute.ParameterServerStrategy):
         raise DistributionError(
-            "Keras 3 cannot train under ParameterServerStrategy with fit(): it knows nothing of the coordinator.",
+            "Keras 3 cannot train under ParameterServerStrategy with fit(): fit() does not use the coordinator.",
             expected="MirroredStrategy or MultiWorkerMirroredStrategy, or steps that a ClusterCoordinator schedules",
             received="ParameterServerStrategy",
             where="the strategy of the scope",
