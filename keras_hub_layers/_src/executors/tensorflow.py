@@ -188,7 +188,7 @@ class TensorFlowExecutor:
                     "A published regularization loss cannot be called.",
                     expected="regularization_losses: a list of functions without arguments that return a scalar",
                     received=f"an entry of type {type(loss).__name__}: {loss!r}",
-                    fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
+                    fix="ask its publisher to save tf.function(lambda: loss, input_signature=[]) instead",
                 )
 
     def _single_dtype(self) -> str | None:

@@ -1,1 +1,1 @@
-"""A SavedModel's functions, computed in keras.ops: what lets JAX and PyTorch run and train them."""
+"""Computes the functions of a SavedModel in keras.ops, so that JAX and PyTorch can run and train them."""

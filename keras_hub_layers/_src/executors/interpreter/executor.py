@@ -1,4 +1,4 @@
-"""The interpreting executor: the functions of a SavedModel in keras.ops, with Keras variables of any backend."""
+"""The interpreting executor: it computes a SavedModel's functions in keras.ops, with Keras variables of any backend."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -81,7 +81,7 @@ class InterpretingExecutor:
         return inputs
 
     def output_spec(self, inputs: Any) -> Any:
-        """By TensorFlow, which infers more shapes than a run of the interpreter on symbolic tensors could."""
+        """TensorFlow infers the shapes, because the interpreter on symbolic tensors would infer fewer of them."""
         training = not self._arguments.infers(self._choice.arguments)
 
         def compute(values: Any) -> Any:
@@ -143,7 +143,7 @@ class InterpretingExecutor:
                     "A published regularization loss cannot be called.",
                     expected="regularization_losses: a list of functions without arguments that return a scalar",
                     received="an entry without a trace",
-                    fix="have its publisher save tf.function(lambda: loss, input_signature=[]) instead",
+                    fix="ask its publisher to save tf.function(lambda: loss, input_signature=[]) instead",
                 )
             yield trace
 
@@ -161,11 +161,11 @@ class InterpretingExecutor:
             raise _unsupported_error(err) from err
 
     def _try(self, number: int) -> None:
-        """Run a trace for made-up inputs, so that an op that cannot be computed shows itself now, and not in `fit`."""
+        """Run a trace with made-up inputs. So an op that cannot be computed is an error now, and not later in `fit`."""
         program, trace = self._program_of(number), self._traces[number]
         dtypes = trial.input_dtypes(trace)
         if "string" in dtypes:
-            return  # refused when it is called: there may be another signature or piece for numbers
+            return  # strings are refused at a call, because another signature or piece may take numbers
         state = State(self.weights, self._seed)
         try:
             trial.run(lambda *values: program(list(values), state), trace)
@@ -192,7 +192,7 @@ class InterpretingExecutor:
     # -- at each call --------------------------------------------------------------------------------------------
 
     def _match(self, inputs: Any, training: bool, look: Any, act: Any) -> tuple[Fit, list[Any], dict[str, Any]]:
-        """The trace that fits best, and its tensors, in its order."""
+        """The trace that fits best, its input tensors in the order of the trace, and its arguments."""
         if self._function.is_signature and not isinstance(inputs, Mapping) and len(self._traces[0].inputs) == 1:
             inputs = {next(iter(self._traces[0].inputs)): inputs}
         arguments = dict(self._choice.arguments)
@@ -226,7 +226,7 @@ def _look(value: Any, wanted: Form) -> tuple[Any, Form]:
 
 
 def _act(fit: Fit, inputs: Any) -> list[Any]:
-    """The tensors that a trace takes, cast as was decided. JAX has no 64-bit integers, where its own do as well."""
+    """The tensors that a trace takes, with the casts of the fit. JAX has no 64-bit integers; it uses 32-bit ones."""
     leaves = map(tensor, fit.leaves)
     return [
         leaf if step.dtype is None else keras.ops.cast(leaf, step.dtype)
@@ -250,7 +250,7 @@ def _unsupported_error(err: UnsupportedOp) -> BackendError:
     where = f"op {place[0]}, node {place[1]!r}" if len(place) > 1 else None
     return BackendError(
         f"The SavedModel cannot be computed on the Keras backend {keras.backend.backend()!r}.",
-        expected="ops that are computed in keras.ops",
+        expected="ops that this package can compute in keras.ops",
         received=what,
         where=where,
         fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
@@ -260,7 +260,7 @@ def _unsupported_error(err: UnsupportedOp) -> BackendError:
 def _no_traces_error() -> BackendError:
     return BackendError(
         f"On the Keras backend {keras.backend.backend()!r}, a SavedModel is computed from the graphs of its traces.",
-        expected="a function that was traced, as those of a SavedModel are",
+        expected="a function with traces, such as a function of a SavedModel",
         received="a function without traces",
         fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
     )

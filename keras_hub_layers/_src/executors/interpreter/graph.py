@@ -12,7 +12,7 @@ from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp
 
 Place = tuple[str, int]  # name of a node, number of its output
 
-# What only tells or checks something; its inputs are not computed either.
+# Ops that only print or check something. Their inputs are not computed either.
 SILENT = frozenset({
     "NoOp", "Assert", "Print", "PrintV2", "ScalarSummary", "HistogramSummary", "WriteSummary", "MergeSummary",
     "ImageSummary", "AudioSummary",
@@ -27,7 +27,7 @@ class Node:
         name: Its name in the graph.
         op: Name of the TensorFlow op, or of a function of the library.
         inputs: Where its inputs come from.
-        attributes: Name -> Python value; of a dtype its name, of a function its name, of a shape a list or `None`.
+        attributes: Name -> Python value. A dtype or a function is given by its name, a shape by a list or `None`.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Graph:
 
     Attributes:
         inputs: Names of its inputs, in their order.
-        nodes: What is to be computed, in order.
+        nodes: The nodes to compute, in order.
         outputs: Where its outputs come from.
     """
 
@@ -80,7 +80,7 @@ def make_graph(
 
 
 def _has_effect(node: Any, library: Mapping[str, Any]) -> bool:
-    """Whether a node is to run though nobody uses what it returns: it assigns, or calls something that may."""
+    """Whether a node has to run even if its outputs are not used: it assigns, or it calls what may assign."""
     if node.op in ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"):
         return True
     return node.op in library or node.op in ("StatefulPartitionedCall", "If", "While", "Case")
@@ -91,7 +91,7 @@ def _data_inputs(node: Any) -> list[str]:
 
 
 def _order(nodes: Mapping[str, Any], fed: set[str], ends: Iterable[str]) -> list[str]:
-    """Names of the nodes that the ends need, each behind what it depends on; without recursion, for long chains."""
+    """Names of the nodes that the ends need, each after its inputs. There is no recursion, so long chains work too."""
     ordered: list[str] = []
     visited: set[str] = set()
     for end in ends:
@@ -114,7 +114,7 @@ def _name(tensor: str) -> str:
 
 
 class _Places:
-    """From the name of a tensor to its place: `"a"`, `"a:1"`, or in a function `"a:output:1"`."""
+    """Maps the name of a tensor to its place. Names are `"a"`, `"a:1"`, or in a function `"a:output:1"`."""
 
     def __init__(self, nodes: Mapping[str, Any], library: Mapping[str, Any]) -> None:
         self._nodes = nodes
@@ -127,7 +127,7 @@ class _Places:
         return name, self._offset(self._nodes[name], rest[0]) + int(rest[1])
 
     def _offset(self, node: Any, output: str) -> int:
-        """How many outputs of a node come before the ones of a name."""
+        """How many outputs of a node come before the outputs of this name."""
         if node.op in self._library:
             return [argument.name for argument in self._library[node.op].signature.output_arg].index(output)
         count = 0
@@ -139,7 +139,7 @@ class _Places:
 
 
 def length_of(argument: Any, attributes: Any) -> int:
-    """How many tensors an argument of an op stands for: one, or as many as an attribute says."""
+    """The number of tensors in an argument of an op: one, or the number that an attribute gives."""
     if argument.number_attr:
         return attributes[argument.number_attr].i
     return len(attributes[argument.type_list_attr].list.type) if argument.type_list_attr else 1
@@ -154,7 +154,7 @@ def definition(op: str) -> Any:
 
 
 def attributes_of(node: Any) -> dict[str, Any]:
-    """The attributes of a node; what a SavedModel leaves out has its default."""
+    """The attributes of a node. An attribute that the SavedModel leaves out has its default."""
     known = tensorflow.op_definitions().get(node.op)
     defaults = {} if known is None else {each.name: each.default_value for each in known.attr}
     given = {name: node.attr[name] for name in node.attr}

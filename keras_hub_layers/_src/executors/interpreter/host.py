@@ -1,4 +1,4 @@
-"""Ops whose inputs are all known: TensorFlow computes them on the host, strings and lookup tables too."""
+"""Ops whose inputs are all known. TensorFlow computes them on the host, also ops on strings and lookup tables."""
 
 import keyword
 from typing import Any
@@ -37,7 +37,7 @@ def compute(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
 
 
 def as_value(tensor: Any) -> Any:
-    """An eager tensor as an array, or as a `HostObject` where there is none."""
+    """An eager tensor as an array, or as a `HostObject` if it has no array."""
     if tensor.dtype in (tf.resource, tf.variant):
         return HostObject(tensor)
     value = tensor.numpy()

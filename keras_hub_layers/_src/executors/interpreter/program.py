@@ -1,4 +1,4 @@
-"""Program: one function of a SavedModel, interpreted with static values where they are known."""
+"""Program: interprets one function of a SavedModel. Values that are known early are static."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **ima
 
 
 class State:
-    """The values of the variables while a program runs; what it assigns is kept here until it has ended.
+    """The values of the variables while a program runs. Assigned values are kept here until the program has ended.
 
     Args:
         weights: The Keras variables.
@@ -34,7 +34,7 @@ class State:
         self.assigned[number] = keras.ops.cast(value, self._weights[number].dtype)
 
     def fork(self) -> "State":
-        """A copy, for a branch that may not run."""
+        """A copy, for a branch that possibly does not run."""
         copy = State(self._weights, self.seed)
         copy.assigned = dict(self.assigned)
         return copy
@@ -48,7 +48,7 @@ class Program:
         numbers: id of a `tf.Variable` -> its place among the weights.
 
     Raises:
-        UnsupportedOp: An op in it is in no table, and may run.
+        UnsupportedOp: The function may run an op that is in no table.
     """
 
     def __init__(self, body: Body, numbers: Mapping[int, int]) -> None:
@@ -63,7 +63,7 @@ class Program:
         self._inputs = [name for name in body.inputs if name not in self._captured]
 
     def __call__(self, inputs: Sequence[Any], state: State) -> list[Any]:
-        """The outputs, flat, for the inputs, flat, in the order of the function's own."""
+        """The flat list of outputs for the flat list of inputs, both in the order of the function."""
         return self._run(self._graph, {**dict(zip(self._inputs, inputs, strict=True)), **self._captured}, state)
 
     def call(self, function: str, inputs: Sequence[Any], state: State) -> list[Any]:
@@ -103,7 +103,7 @@ class Program:
         if all(map(is_static, inputs)):
             return host.compute(node, inputs)
         if any(isinstance(value, HostObject) for value in inputs):
-            raise UnsupportedOp(f"the op {node.op}, which only runs on TensorFlow's host, with tensors of the device")
+            raise UnsupportedOp(f"the op {node.op}, which only runs on the host, on tensors that depend on the inputs")
         compute = TABLE.get(node.op)
         if compute is None:
             raise UnsupportedOp(f"the op {node.op}")

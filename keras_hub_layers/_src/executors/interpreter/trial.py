@@ -1,4 +1,4 @@
-"""A run of a function for made-up inputs, which computes as little as the backend lets it."""
+"""A trial run of a function with made-up inputs. It computes as little as the backend allows."""
 
 import importlib
 from collections.abc import Callable
@@ -11,19 +11,19 @@ import tensorflow as tf
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp
 from keras_hub_layers._src.savedmodel import contents
 
-_ROWS, _LENGTH = 2, 64  # for a batch, and for other axes of any length
+_ROWS, _LENGTH = 2, 64  # the length of the batch axis, and of other axes without a fixed length
 
 
 def input_dtypes(trace: contents.Trace) -> list[str]:
-    """Names of the dtypes of a trace's inputs, and of its further arguments that are tensors."""
+    """Names of the dtypes of a trace's inputs, and of its other arguments that are tensors."""
     return [spec.dtype.name for spec in _specs(trace)]
 
 
 def run(function: Callable[..., Any], trace: contents.Trace) -> None:
-    """Call a function with the inputs of a trace, within a scope that keeps what it would change.
+    """Call a function with made-up inputs of a trace, in a scope in which it cannot change the variables.
 
     Raises:
-        UnsupportedOp: As the function does. Any other error is of the made-up inputs, and is left out.
+        UnsupportedOp: The function raises it. Any other error comes from the made-up inputs, and is ignored.
     """
     values = [np.zeros(_shape(spec), spec.dtype.as_numpy_dtype) for spec in _specs(trace)]
     try:

@@ -1,4 +1,4 @@
-"""What flows along the edges of a graph: static values, variables, things of the host, lists, and tensors."""
+"""The values on the edges of a graph: static values, variables, objects of the host, lists, and tensors."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,15 +30,15 @@ class HostObject:
 
 
 class TensorList(list[Any]):
-    """A list of tensors, as loops keep them; `None` where no tensor was set yet."""
+    """A list of tensors, as loops use them. An entry is `None` if no tensor was set yet."""
 
 
 class UnsupportedOp(NotImplementedError):
-    """The graph holds something that the interpreter cannot compute; the text says what."""
+    """The graph holds something that the interpreter cannot compute. The text says what."""
 
 
 def is_static(value: Any) -> bool:
-    """Whether a value is known while the graph is interpreted: an array, or something of the host."""
+    """Whether a value is known while the graph is interpreted: an array, or an object of the host."""
     if isinstance(value, TensorList):
         return all(entry is None or is_static(entry) for entry in value)
     return isinstance(value, (np.ndarray, np.generic, HostObject))
@@ -72,7 +72,7 @@ def dtype_of(value: Any) -> str:
 def integers(value: Any) -> list[int]:
     """A static array as a flat list of Python ints, for shapes and axes."""
     if not is_static(value):
-        if keras.backend.backend() == "torch":  # it runs eagerly, so that each value is known
+        if keras.backend.backend() == "torch":  # it runs eagerly, so each value is known
             value = keras.ops.convert_to_numpy(value)
         else:
             raise UnsupportedOp("a shape or an axis that depends on the inputs' values")
@@ -85,7 +85,7 @@ def integer(value: Any) -> int:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape of an array or a tensor, all of it known."""
+    """The shape of an array or a tensor. Every length has to be known."""
     shape = tuple(value.shape)
     if any(length is None for length in shape):
         raise UnsupportedOp("a length that is not known before the graph runs")
@@ -93,7 +93,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 
 def _check_fits_int32(value: Any) -> None:
-    """JAX holds int64 as int32 unless it is told otherwise, and wraps what does not fit without a word."""
+    """JAX holds int64 as int32 by default. A value that does not fit would silently become another number."""
     limits = np.iinfo("int32")
     if value.size and not limits.min <= value.min() <= value.max() <= limits.max:
         raise UnsupportedOp("int64 values beyond 32 bits, which JAX has only with jax_enable_x64")

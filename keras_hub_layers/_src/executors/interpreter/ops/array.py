@@ -103,7 +103,7 @@ def pad(node: Any, x: Any, widths: Any, value: Any = 0) -> Any:
 
 @OPS("MirrorPad")
 def mirror_pad(node: Any, x: Any, widths: Any) -> Any:
-    """By gathering, because PyTorch reflects the last axes only."""
+    """Padding by gathering, because PyTorch can reflect only the last axes."""
     mode = node["mode"].lower()
     for axis, (before, after) in enumerate(np.reshape(integers(widths), (-1, 2)).tolist()):
         if before or after:
@@ -133,7 +133,7 @@ def strided_slice(node: Any, x: Any, begin: Any, end: Any, strides: Any) -> Any:
 
 
 def _keys(node: Any, begin: list[int], end: list[int], strides: list[int]) -> list[Any]:
-    """What stands between the brackets in Python: a slice, a number, `None` or `...` for each entry."""
+    """The index as Python writes it in brackets: a slice, a number, `None` or `...` for each entry."""
     keys: list[Any] = []
     for place, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
         bit = 1 << place
@@ -150,7 +150,7 @@ def _keys(node: Any, begin: list[int], end: list[int], strides: list[int]) -> li
 
 
 def _reverse(x: Any, keys: list[Any]) -> Any:
-    """A slice whose negative steps are gathered, because PyTorch has none."""
+    """A slice. Negative steps are computed by gathering, because PyTorch has no negative steps."""
     if not any(isinstance(key, slice) and key.step < 0 for key in keys):
         return x[tuple(keys)]
     taken = sum(key is not None and key is not Ellipsis for key in keys)
@@ -269,7 +269,7 @@ def depth_to_space(node: Any, x: Any) -> Any:
 
 @OPS("SpaceToBatchND")
 def space_to_batch(node: Any, x: Any, blocks: Any, widths: Any) -> Any:
-    """What a dilated convolution is made of: each block of places becomes rows of the batch."""
+    """A part of dilated convolutions: each block of places becomes rows of the batch."""
     sizes = integers(blocks)
     count = len(sizes)
     pairs = [(0, 0), *np.reshape(integers(widths), (-1, 2)).tolist()]

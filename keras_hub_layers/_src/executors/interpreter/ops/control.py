@@ -1,4 +1,4 @@
-"""What needs more than the values of its inputs: variables, calls, branches, loops, lists, and random numbers."""
+"""Ops that need more than the values of their inputs: variables, calls, branches, loops, lists, random numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from keras_hub_layers._src.executors.interpreter.values import (
 
 ops: Any = keras.ops  # the hints of some functions say that they may return nothing
 
-_LONGEST_LOOP = 10_000  # steps that are written out one by one
+_LONGEST_LOOP = 10_000  # the most steps that a loop may have, since it is unrolled
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def call(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
 
 @SPECIAL("If", "StatelessIf", "Case", "StatelessCase")
 def branch(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """The branch that is known; else both, through `keras.ops.cond`, with what they assign."""
+    """The branch that is taken, if it is known. Else all branches, by `keras.ops.cond`, with what they assign."""
     condition, *rest = inputs
     node = context.node
     branches = [node["else_branch"], node["then_branch"]] if node.op.endswith("If") else node["branches"]
@@ -184,7 +184,7 @@ def branch(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
 
 @SPECIAL("While", "StatelessWhile")
 def loop(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """Written out step by step, as long as the condition is known: gradients and static shapes pass."""
+    """The loop is unrolled while its condition is known. So gradients and static shapes pass through it."""
     values, steps = tuple(inputs), 0
     while True:
         condition = _known(context.call(context.node["cond"], list(values))[0])
@@ -272,7 +272,7 @@ def stack(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
 
 @SPECIAL("RngReadAndSkip")
 def read_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """The numbers come from the layer's own seed, so that what a generator of TensorFlow holds does not matter."""
+    """The numbers come from the layer's own seed. So the state of TensorFlow's generator is not needed."""
     return (np.zeros([3], "int64"),)
 
 
@@ -316,5 +316,5 @@ def truncated_normal(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     "StatelessRandomUniformIntV2",
 )  # fmt: skip
 def other_numbers(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """Never folded: the host would draw the same numbers in each step."""
+    """Random ops are not computed on the host, because the host would draw the same numbers in each step."""
     raise UnsupportedOp(f"the op {context.node.op}")

@@ -1,4 +1,4 @@
-"""Images resized: as products with two small matrices, whose numbers are those of TensorFlow's kernels."""
+"""Resizing of images, as a product with two small matrices. Their numbers are those of TensorFlow's kernels."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ def resize_nearest(node: Any, x: Any, size: Any) -> Any:
 
 
 def _places(node: Any, old: int, new: int, offset: float) -> Any:
-    """Where in the old axis each place of the new one lies, in the float32 that TensorFlow counts in."""
+    """For each place of the new axis, its position in the old axis. It is float32, as in TensorFlow."""
     scale = np.float32((old - 1) / (new - 1)) if node["align_corners"] and new > 1 else np.float32(old / new)
     numbers = np.arange(new, dtype="float32")
     return (numbers + np.float32(0.5)) * scale - np.float32(offset) if node["half_pixel_centers"] else numbers * scale
@@ -45,7 +45,7 @@ def _nearest(node: Any, old: int, new: int) -> Any:
 
 
 def _bilinear(node: Any, old: int, new: int) -> Any:
-    """Row by row, how much of each old place a new one has."""
+    """A matrix with a row for each new place. The row holds the shares of the old places."""
     weights = np.zeros((new, old))
     for row, place in enumerate(_places(node, old, new, 0.5)):
         first = math.floor(place)

@@ -1,4 +1,4 @@
-"""Products of matrices, and what is solved with them."""
+"""Products of matrices, inverses, and systems of linear equations."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Element by element: arithmetic, comparison, rounding, activations, casts.
+"""Ops on each element: arithmetic, comparison, rounding, activations, casts.
 
 Reference: https://www.tensorflow.org/api_docs/python/tf/raw_ops
 """
@@ -54,14 +54,14 @@ OPS.update({name: _binary(function) for name, function in _BINARY.items()})
 
 @OPS("FloorDiv")
 def floor_divide(node: Any, a: Any, b: Any) -> Any:
-    """PyTorch has no gradient of it, also where that is zero."""
+    """Of floats, by division and `floor`: PyTorch has no gradient of `floor_divide`, not even a zero one."""
     a, b = tensor(a), tensor(b)
     return ops.floor_divide(a, b) if "int" in dtype_of(a) else ops.floor(ops.true_divide(a, b))
 
 
 @OPS("Div")
 def divide(node: Any, a: Any, b: Any) -> Any:
-    """Of integers the quotient towards zero."""
+    """The quotient. That of integers is rounded towards zero."""
     a, b = tensor(a), tensor(b)
     return truncate_divide(node, a, b) if "int" in dtype_of(a) else ops.true_divide(a, b)
 
@@ -80,7 +80,7 @@ def truncate_mod(node: Any, a: Any, b: Any) -> Any:
 
 @OPS("MulNoNan")
 def multiply_no_nan(node: Any, x: Any, y: Any) -> Any:
-    """Zero where y is, also where x is infinite or NaN."""
+    """The product. It is zero where y is zero, also if x is infinite or NaN there."""
     x, y = tensor(x), tensor(y)
     is_zero = ops.equal(y, 0)
     return ops.where(is_zero, ops.zeros_like(x * y), x * y)
@@ -113,7 +113,7 @@ def leaky_relu(node: Any, x: Any) -> Any:
 
 @OPS("Cast")
 def cast(node: Any, x: Any) -> Any:
-    """Floats become integers towards zero; JAX and TensorFlow agree on that."""
+    """A float is rounded towards zero when it becomes an integer. JAX and TensorFlow agree on that."""
     return ops.cast(x, keras.backend.standardize_dtype(node["DstT"]))
 
 

@@ -28,7 +28,7 @@ def _is_channels_first(node: Any) -> bool:
 
 
 def _channels_last(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """A computation on channels that come last, for inputs whose channels come first too."""
+    """Make a computation for channels-last inputs work for channels-first inputs too."""
 
     def of_any_order(node: Any, x: Any, *others: Any) -> Any:
         x = tensor(x)
@@ -57,7 +57,7 @@ def _explicit(node: Any) -> Pairs:
 
 
 def _same(x: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Pairs:
-    """The widths of TensorFlow's padding SAME: what is odd goes behind."""
+    """The widths of TensorFlow's padding SAME. If the total is odd, the larger part is at the end."""
     pairs = []
     for length, size, stride, dilation in zip(shape_of(x)[1:-1], kernel, strides, dilations, strict=True):
         reach = (size - 1) * dilation + 1
@@ -69,7 +69,7 @@ def _same(x: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequ
 def _padded(
     node: Any, x: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], value: Any
 ) -> Any:
-    """An input with its padding, so that what follows needs none; all backends then agree."""
+    """An input with its padding. The op after it then needs no padding, so all backends agree."""
     if node["padding"] == "VALID":
         return x
     pairs = _explicit(node) if node["padding"] == "EXPLICIT" else _same(x, kernel, strides, dilations)
@@ -97,7 +97,7 @@ OPS["DepthwiseConv2dNative"] = _convolution(ops.depthwise_conv, slice(0, 2))
 
 @OPS("Conv2DBackpropInput")
 def conv2d_transpose(node: Any, shape: Any, kernel: Any, gradient: Any) -> Any:
-    """What a transposed convolution is: zeros between the values, and a convolution with the reversed kernel."""
+    """A transposed convolution: put zeros between the values, then convolve with the reversed kernel."""
     if _is_channels_first(node) or node["padding"] == "EXPLICIT":
         raise UnsupportedOp(f"Conv2DBackpropInput in {node['data_format']} with the padding {node['padding']}")
     kernel, y, lengths = tensor(kernel), tensor(gradient), integers(shape)[1:3]
@@ -123,7 +123,7 @@ def conv2d_transpose(node: Any, shape: Any, kernel: Any, gradient: Any) -> Any:
 
 
 def _spread(x: Any, axis: int, stride: int) -> Any:
-    """Zeros between the entries of an axis."""
+    """Put zeros between the entries of an axis."""
     if stride == 1:
         return x
     shape = list(shape_of(x))
@@ -149,7 +149,7 @@ def max_pool(node: Any, x: Any) -> Any:
 @OPS("AvgPool", "AvgPool3D")
 @_channels_last
 def average_pool(node: Any, x: Any) -> Any:
-    """The mean of what lies inside the input: the padding does not count."""
+    """The mean of the values inside the input. The padding does not count."""
     total = _pooled(node, x, ops.average_pool, 0)
     if node["padding"] == "VALID":
         return total
@@ -168,7 +168,7 @@ def bias_add(node: Any, x: Any, bias: Any) -> Any:
 @OPS("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 @_channels_last
 def batch_norm(node: Any, x: Any, scale: Any, offset: Any, running_mean: Any, running_variance: Any) -> Any:
-    """In float32 for half-precision inputs. The variance that it returns is that of a sample (n - 1).
+    """Batch normalization, in float32 for half-precision inputs. The returned variance is that of a sample (n - 1).
 
     As in TensorFlow, no gradient passes to the running mean and variance.
     """
@@ -193,7 +193,7 @@ def batch_norm(node: Any, x: Any, scale: Any, offset: Any, running_mean: Any, ru
 
 @OPS("SoftmaxCrossEntropyWithLogits")
 def softmax_cross_entropy(node: Any, logits: Any, labels: Any) -> Any:
-    """Its gradient is that of TensorFlow, which takes it for granted that the labels of a row sum to 1."""
+    """The cross-entropy. Its gradient is that of TensorFlow, which assumes that the labels of a row sum to 1."""
     logits, labels = tensor(logits), tensor(labels)
     slope = ops.stop_gradient(ops.softmax(logits, axis=-1) - labels)
     terms = ops.stop_gradient(ops.log_softmax(logits, axis=-1))

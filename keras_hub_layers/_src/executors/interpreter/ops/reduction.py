@@ -1,4 +1,4 @@
-"""Along axes: sums, means, extremes, running sums, segments."""
+"""Ops along axes: sums, means, extremes, running sums, segments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,10 @@ OPS = Table()
 
 
 def mean(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """The mean; of integers towards zero. `keras.ops.mean` on PyTorch computes float64 in float32 (Keras 3.15)."""
+    """The mean. That of integers is rounded towards zero.
+
+    `keras.ops.mean` is not used, because on PyTorch it computes float64 in float32 (Keras 3.15).
+    """
     number = int(np.prod([shape_of(x)[place] for place in axis]))
     total = ops.sum(x, axis=axis, keepdims=keepdims)
     if "int" in dtype_of(x):

@@ -1,13 +1,13 @@
-"""Table: name of a TensorFlow op -> what computes it."""
+"""Table: name of a TensorFlow op -> the function that computes it."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class Table(dict[str, Callable[..., Any]]):
-    """The ops of a family; `@ops("AddV2", "Add")` puts a function in under these names.
+    """A family of ops. The decorator `@OPS("AddV2", "Add")` adds a function under these names.
 
-    An entry takes the node and the values of its inputs, and returns a tensor, or the list of all outputs.
+    Each function takes the node and the values of its inputs. It returns a tensor, or the list of all outputs.
     """
 
     def __call__(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
