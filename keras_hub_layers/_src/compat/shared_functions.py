@@ -1,5 +1,5 @@
-"""Functions of a SavedModel that several loaded objects share: each has variables of its own, and the graphs are there
-once. Private names of TensorFlow. Does not import Keras."""
+"""Functions of a SavedModel that several loaded objects share. Each object has variables of its own. The graphs exist
+once. Uses private names of TensorFlow. Does not import Keras."""
 
 import contextlib
 import functools
@@ -23,7 +23,8 @@ _load: Any = function_deserialization.load_function_def_library
 def load_functions(library: Any, object_graph: Any) -> dict[str, Any]:
     """The functions of a library, without captures, for `bind`.
 
-    TensorFlow 2.18 to 2.21: `tf.saved_model.load` makes all functions anew for each object, most of its time.
+    TensorFlow 2.18 to 2.21: `tf.saved_model.load` makes all functions again for each object. This takes most of its
+    time.
 
     Args:
         library: A protobuf of type `FunctionDefLibrary`, which is changed.
@@ -38,22 +39,23 @@ def load_functions(library: Any, object_graph: Any) -> dict[str, Any]:
 
 
 def bind(function: Any) -> Any:
-    """A concrete function with captures and variables of its own, over the graph of one from `load_functions`.
+    """A concrete function with captures and variables of its own, and the graph of one from `load_functions`.
 
-    TensorFlow 2.18 to 2.21: a concrete function hands what it has captured to its graph as further arguments, and so
-    do its gradients. No public name makes one over the graph of another.
+    TensorFlow 2.18 to 2.21: a concrete function passes its captures to its graph as further arguments. Its gradients do
+    so too. No public name makes a concrete function that uses the graph of another.
     """
     return _BoundFunction(function)
 
 
 @contextlib.contextmanager
 def load_functions_by(load: Callable[[Loader, Any, Any], dict[str, Any]]) -> Iterator[None]:
-    """Have `tf.saved_model.load` take its functions from here, in this thread and within this block.
+    """Make `tf.saved_model.load` take its functions from `load`, in this thread and within this block.
 
-    TensorFlow 2.18 to 2.21: there is no public way to hand functions to it.
+    TensorFlow 2.18 to 2.21: there is no public way to pass functions to it.
 
     Args:
-        load: From TensorFlow's way to load a library, the library and the object graph to the functions by name.
+        load: A function that returns the functions by name. It takes TensorFlow's own loader of a library, the library
+            and the object graph.
     """
     assert getattr(_replacement, "load", None) is None
     _replacement.load = load
@@ -65,9 +67,9 @@ def load_functions_by(load: Callable[[Loader, Any, Any], dict[str, Any]]) -> Ite
 
 
 def is_stateful(op: str) -> bool:
-    """Whether an op may have a state, or effects; so may one that is not known.
+    """Whether an op may have a state, or effects. `True` for an unknown op.
 
-    TensorFlow 2.18 to 2.21: no public name tells the definition of an op.
+    TensorFlow 2.18 to 2.21: no public name gives the definition of an op.
     """
     definition = op_def_registry.get(op)
     return definition is None or definition.is_stateful
@@ -81,7 +83,10 @@ def _load_functions(library: Any, saved_object_graph: Any = None, *args: Any, **
 
 
 def _one_at_a_time(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Two threads that train two layers build gradients over the same graphs, and each adds outputs to them."""
+    """Make a function run in one thread at a time.
+
+    Two threads that train two layers build gradients of the same graphs, and each adds outputs to the graphs.
+    """
 
     @functools.wraps(build)
     def locked(*args: Any, **kwargs: Any) -> Any:
@@ -105,7 +110,7 @@ class _BoundGraph:
 
     @property
     def outputs(self) -> list[Any]:
-        """Without what gradients of other layers have added."""
+        """The outputs, without those that gradients of other layers have added."""
         return self._shared.outputs[: self._number_of_outputs]
 
     capture = func_graph.FuncGraph.capture
@@ -122,7 +127,7 @@ class _BoundGraph:
 
 
 class _BoundFunction(concrete_function.ConcreteFunction):
-    """A concrete function over the graph of another."""
+    """A concrete function that uses the graph of another."""
 
     def __init__(self, shared: Any) -> None:
         vars(self).update(vars(shared))  # TensorFlow's own wrapper of a loaded function is made in this way
@@ -136,11 +141,11 @@ class _BoundFunction(concrete_function.ConcreteFunction):
             call.forward()  # builds it, if it was not built
         return call
 
-    # A SavedModel keeps captures by the name of the function. Where two objects go into one, the names differ.
+    # A SavedModel stores captures by the name of the function. So the names must differ if two objects go into one.
 
     @functools.cached_property
     def _named(self) -> Any:
-        """The function under a name that no other object has."""
+        """The function under a name that no other object uses."""
         shared = self._shared.inference_fn
         definition = shared.definition
         name = concrete_function._inference_name(self._shared.graph.name)

@@ -1,4 +1,4 @@
-"""Axes of matplotlib, which is optional: it is imported when the first picture is drawn."""
+"""Axes of matplotlib. It is optional, so it is imported when the first picture is drawn."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +15,8 @@ def new_axes(
 
     Args:
         count: How many are needed.
-        given: Axes of the user's own, one or a sequence. Defaults to `None`: those of a new figure.
-        columns: How many stand side by side. Defaults to `None`: all.
+        given: Axes of the user, one or a sequence. Defaults to `None`: those of a new figure.
+        columns: The number of columns. Defaults to `None`: all axes are in one row.
         size: Width and height of each in inches.
     """
     if given is None:

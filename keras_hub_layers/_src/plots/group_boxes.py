@@ -1,4 +1,4 @@
-"""draw_boxes(ax, picture): a SavedModel from its inputs down to its outputs, a box for each group of variables."""
+"""draw_boxes(ax, picture): draw a SavedModel from its inputs to its outputs, with a box for each group of variables."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ __all__ = ["draw_boxes", "height_of"]
 
 _COLOURS = {True: "tab:orange", False: "lightsteelblue"}
 
-_LINE = 0.28  # inches of a line
+_LINE = 0.28  # the height of a line in inches
 
 
 def height_of(picture: Picture) -> float:
-    """Inches that a picture needs."""
+    """The height in inches that a picture needs."""
     lines = len(picture.inputs) + len(folded(picture.boxes)) + len(picture.outputs)
     return _LINE * (lines + 6)
 
 
 def draw_boxes(ax: Any, picture: Picture) -> None:
-    """Draw a picture: the width of a box is the number of values in its group, and what is trained has a colour.
+    """Draw a picture. The width of a box shows the number of values in its group. The trained part has another colour.
 
     Args:
         ax: Axes of matplotlib.
@@ -53,7 +53,7 @@ def draw_boxes(ax: Any, picture: Picture) -> None:
 
 
 def _write(ax: Any, y: float, lines: tuple[str, ...], linestyle: str = "-") -> float:
-    """Lines in a frame, below a place; the place below them."""
+    """Draw lines of text in a frame below a place. Return the place below the frame."""
     height = 0.75 * len(lines) + 0.3
     frame = {"boxstyle": "round", "facecolor": "white", "edgecolor": "gray", "linestyle": linestyle}
     style = {"fontsize": "small", "family": "monospace"}
@@ -62,6 +62,6 @@ def _write(ax: Any, y: float, lines: tuple[str, ...], linestyle: str = "-") -> f
 
 
 def _arrow(ax: Any, y: float) -> float:
-    """An arrow downwards from a place; the place that it points to."""
+    """Draw an arrow downwards from a place. Return the place that it points to."""
     ax.annotate("", (0, y - 0.5), (0, y), arrowprops={"arrowstyle": "-|>", "color": "gray", "shrinkA": 0, "shrinkB": 0})
     return y - 0.5

@@ -1,4 +1,4 @@
-"""LearningRates: the losses at rising learning rates, and which rate they suggest."""
+"""LearningRates: the losses at rising learning rates, and the rate that they suggest."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +12,11 @@ __all__ = ["LearningRates"]
 @public("finetuning")
 @dataclass(frozen=True)
 class LearningRates:
-    """What `finetuning.lr_find` has measured; `float(...)` of it is the suggestion.
+    """The measurements of `finetuning.lr_find`. `float(...)` of it is the suggested rate.
 
     Attributes:
         rates: The learning rates that were tried, `float`s, rising.
-        losses: The loss of the batch at each of them, smoothed, `float`s. They stop where the loss diverges.
+        losses: The smoothed loss of the batch at each rate, `float`s. The list ends where the loss diverges.
         suggestion: The rate in the middle of the longest fall of the loss, a `float`.
     """
 
@@ -28,7 +28,7 @@ class LearningRates:
         return self.suggestion
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the loss by the learning rate, with a mark at the suggestion; needs matplotlib.
+        """Draw the loss by the learning rate, with a mark at the suggested rate. This needs matplotlib.
 
         Args:
             ax: Axes of matplotlib. Defaults to `None`: those of a new figure.

@@ -1,4 +1,4 @@
-"""plot_history(history): the curves of a `fit`, with a mark where other weights began to be trained."""
+"""plot_history(history): the curves of a `fit`, with a mark where the training of other weights began."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,17 +13,17 @@ __all__ = ["plot_history"]
 
 @public("finetuning")
 def plot_history(history: Any, metrics: Sequence[str] | None = None, *, axes: Any = None, as_text: bool = False) -> Any:
-    """Draw the curves of a `fit`: for each metric that of training and that of validation, by epoch.
+    """Draw the curves of a `fit`: for each metric, the training curve and the validation curve, by epoch.
 
-    A vertical line stands where `finetuning.fine_tune` or `callbacks.Unfreeze` began to train something else; its label
-    says what, and with which learning rate.
+    A vertical line shows where `finetuning.fine_tune` or `callbacks.Unfreeze` changed what is trained. Its label gives
+    the trained part and the learning rate.
 
     Args:
-        history: What `fit` and `finetuning.fine_tune` return, or a dict of a list of floats for each name.
-        metrics: Names of what is drawn, without `val_`; each gets axes of its own. Defaults to `None`: all of them.
-            Where there is `data_loss`, `loss` is left out: what it is made of changes with what is trained.
+        history: The history that `fit` and `finetuning.fine_tune` return, or a dict: name -> list of floats.
+        metrics: Names of the metrics to draw, without `val_`. Each gets axes of its own. Defaults to `None`: all of
+            them. If there is `data_loss`, `loss` is left out, because the parts of `loss` change with what is trained.
         axes: Axes of matplotlib, one for each metric. Defaults to `None`: those of a new figure.
-        as_text: Whether to return a table for reading instead, which needs no matplotlib. Defaults to `False`.
+        as_text: Whether to return a table as text instead, which does not need matplotlib. Defaults to `False`.
 
     Returns:
         A `list` of `matplotlib.axes.Axes`: `axes[0].figure.savefig("curves.png")`. With `as_text=True`, a `str`.

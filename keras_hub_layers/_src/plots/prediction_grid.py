@@ -1,4 +1,4 @@
-"""Predictions beside the truth, as pictures and as lines: images in a grid, texts and other inputs one a line."""
+"""Predictions and targets, as pictures and as text: images in a grid, texts and other inputs in lines."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ _COLOURS = {True: "tab:green", False: "tab:red", None: "black"}
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one example.
+    """The prediction of a model for one example.
 
     Attributes:
         number: Its place in the data, from 0.
-        value: The input, or the one of several inputs that can be looked at: an array, or a `str`.
-        said: What was predicted.
+        value: The input, an array or a `str`. Of several inputs, the one that can be shown.
+        said: The prediction.
         truth: The target.
-        is_right: Whether both agree; `None` where they are numbers.
+        is_right: Whether both agree. `None` if they are numbers.
         loss: The loss of the example.
     """
 
@@ -41,10 +41,10 @@ class Prediction:
 
 
 def draw_predictions(parts: Mapping[str, Sequence[Prediction]]) -> list[Any]:
-    """Draw examples; each part under its title.
+    """Draw examples, each part under its title.
 
     Returns:
-        The axes: one for each image, or for each part where the inputs are no images.
+        The axes: one for each image. If the inputs are not images, one for each part.
     """
     listed = [prediction for part in parts.values() for prediction in part]
     if all(_is_image(prediction.value) for prediction in listed):
@@ -83,7 +83,7 @@ def _draw_images(parts: Mapping[str, Sequence[Prediction]]) -> list[Any]:
 
 
 def lines(parts: Mapping[str, Sequence[Prediction]]) -> list[str]:
-    """The same for reading."""
+    """The same as lines of text."""
     told = []
     for title, part in parts.items():
         told.append(title)
@@ -98,7 +98,7 @@ def _is_image(value: Any) -> bool:
 
 
 def _displayed(image: np.ndarray) -> np.ndarray:
-    """An image in values from 0 to 1, whichever of the usual ranges its own are of."""
+    """An image with values from 0 to 1. Its own values may have any of the usual ranges."""
     values = image.astype("float32")
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if low >= 0 and high > 1 and high <= 255:
@@ -121,5 +121,5 @@ def _shown(value: Any, limit: int) -> str:
 
 
 def rank(loss: float) -> float:
-    """What examples are sorted by, the worst first: a loss that is no number is the worst."""
+    """The sort key of examples, the worst first. A loss of NaN is the worst."""
     return -math.inf if math.isnan(loss) else -loss

@@ -1,6 +1,7 @@
-"""progress(title): a line that says what long work does, on terminals and in notebooks.
+"""progress(title): a line of progress for long work, on terminals and in notebooks.
 
-It is on the standard error and is written over. `TFHUB_DOWNLOAD_PROGRESS=0` leaves it out everywhere.
+The line is on the standard error, and each state overwrites the one before. `TFHUB_DOWNLOAD_PROGRESS=0` hides it
+everywhere.
 """
 
 import contextlib
@@ -21,14 +22,14 @@ __all__ = ["Advance", "asked", "progress", "silence", "write_to"]
 
 Advance = Callable[[int, int | None], None]
 
-AFTER = 2.0  # seconds: work that ends earlier says nothing
+AFTER = 2.0  # seconds: work that ends earlier shows no line
 
 _EVERY = 0.25  # seconds between two states of a line
 
-_ASCII = str.maketrans({"━": "=", "─": "-", "…": "~"})  # for streams that know no more
+_ASCII = str.maketrans({"━": "=", "─": "-", "…": "~"})  # for streams that can write only ASCII
 
 _clock = time.monotonic
-_lines: "list[_Line]" = []  # those that were shown and go on; the last one is on the terminal
+_lines: "list[_Line]" = []  # lines that were shown and have not ended; the last one is on the terminal
 _lock = threading.RLock()
 _stream: TextIO | None = None
 _is_silent = contextvars.ContextVar("_is_silent", default=False)
@@ -39,14 +40,14 @@ def progress(title: str, unit: str = "", *, after: float | None = None, keep: bo
     """Show a line while a block runs.
 
     Args:
-        title: What goes on, such as `"loading mobilenet_v2"`. A long one loses its middle.
+        title: The name of the work, such as `"loading mobilenet_v2"`. A long title is shortened in the middle.
         unit: What is counted: `"B"` for bytes, or a word such as `"examples"`. Defaults to `""`: the seconds only.
         after: Seconds until the line is shown. Defaults to `None`: `AFTER`.
-        keep: Whether the last state stays on a terminal, if the line was shown, and goes into a log if the environment
-            asks for it. In notebooks it always stays. Defaults to `False`.
+        keep: Whether the last state stays on a terminal, if the line was shown. It also goes into a log if the
+            environment asks for it. In notebooks it always stays. Defaults to `False`.
 
     Yields:
-        A function that is told how much is done, and how much there is (`None` where it is not known).
+        A function to call with how much is done, and how much there is in all (`None` if that is not known).
     """
     place = None if _is_silent.get() or asked() is False else _place(keep and asked() is True)
     if place is None:
@@ -64,7 +65,7 @@ def progress(title: str, unit: str = "", *, after: float | None = None, keep: bo
 
 @contextlib.contextmanager
 def silence(is_wanted: bool = True) -> Iterator[None]:
-    """Show no lines within a block, if that is wanted."""
+    """Show no lines within a block, if `is_wanted`."""
     before = _is_silent.set(is_wanted or _is_silent.get())
     try:
         yield
@@ -74,7 +75,7 @@ def silence(is_wanted: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def write_to(stream: TextIO) -> Iterator[Any]:
-    """Write lines to a stream within a block, while the standard error is kept back."""
+    """Write lines to a stream within a block, while the standard error is captured."""
     global _stream
     before, _stream = _stream, stream
     try:
@@ -84,7 +85,7 @@ def write_to(stream: TextIO) -> Iterator[Any]:
 
 
 def asked() -> bool | None:
-    """What `TFHUB_DOWNLOAD_PROGRESS` says: `None` where it is not set, `False` for `0` and the like."""
+    """What `TFHUB_DOWNLOAD_PROGRESS` asks for: `None` if it is not set, `False` for `0` and the like, else `True`."""
     value = os.environ.get("TFHUB_DOWNLOAD_PROGRESS")
     return None if not value else value.strip().lower() not in ("0", "false", "no", "off")
 
@@ -103,7 +104,7 @@ def _place(in_logs: bool) -> "_Terminal | _Notebook | None":
 
 
 class _Terminal:
-    """A line of a terminal, or of a log, which gets the last state only."""
+    """A line of a terminal, or of a log. A log gets the last state only."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -146,11 +147,11 @@ class _Notebook:
         self._handle: Any = None
 
     def show(self, line: "_Line") -> None:
-        with contextlib.suppress(Exception):  # the work goes on if its line cannot be shown
+        with contextlib.suppress(Exception):  # the work continues if its line cannot be shown
             self._handle = display({"text/plain": line.text(80), "text/html": line.html()}, self._handle)
 
     def clear(self) -> None:
-        """Leave it: each line has an output of its own."""
+        """Do nothing: each line has an output of its own."""
 
     def close(self, line: "_Line", keep: bool) -> None:
         if self._handle is not None:
@@ -158,7 +159,7 @@ class _Notebook:
 
 
 def _width(stream: TextIO) -> int:
-    """Columns of a terminal; `COLUMNS` comes first."""
+    """The number of columns of a terminal. The variable `COLUMNS` has priority."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if not os.environ.get("COLUMNS", "").isdigit():
             return os.get_terminal_size(stream.fileno()).columns or 80
@@ -169,7 +170,7 @@ def _width(stream: TextIO) -> int:
 
 
 class _Line:
-    """What is done, as text, and the thread that shows it from time to time."""
+    """The state of the work as text, and the thread that shows it again and again."""
 
     def __init__(self, title: str, unit: str, place: Any, after: float) -> None:
         self._title, self._unit, self._place, self._after = title, unit, place, after
@@ -205,7 +206,7 @@ class _Line:
             self._show()
 
     def _show(self) -> None:
-        """Show it, unless work within this work has a line of its own."""
+        """Show the line, unless work inside this work shows a line."""
         with _lock:
             if self not in _lines:
                 for other in _lines[-1:]:
@@ -217,7 +218,7 @@ class _Line:
     # -- texts -------------------------------------------------------------------------------------------------------
 
     def text(self, width: int) -> str:
-        """Title, bar and figures in one line of a width; the figures are whole whatever the width is."""
+        """Title, bar and figures in one line of this width. The figures are never shortened."""
         figures = self._figures()
         room = width - len(figures) - 2
         length = min(max(room - 2 - 24, 8), 30) if self._total else 0
@@ -264,7 +265,7 @@ def _duration(seconds: float) -> str:
 
 
 def _shorten(text: str, limit: int) -> str:
-    """A text without its middle, where it is too long: the ends of URLs and paths tell most."""
+    """A text, shortened in the middle if it is too long, because the ends of URLs and paths say most."""
     if len(text) <= limit:
         return text
     head = max((limit - 1) // 3, 0)

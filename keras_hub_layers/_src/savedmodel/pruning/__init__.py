@@ -1,1 +1,1 @@
-"""Loading of a SavedModel only what is used of it; the rest follows when somebody asks for it."""
+"""Loads only the used part of a SavedModel. The rest is loaded when somebody asks for it."""

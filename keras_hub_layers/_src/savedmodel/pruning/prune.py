@@ -1,4 +1,4 @@
-"""A SavedModel's graph without what a layer does not use, as protobufs."""
+"""The part of a SavedModel's graph that a layer uses, as protobufs."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood, Reach,
 __all__ = ["Pruned", "copy_part", "prune", "with_assets_of"]
 
 
-# Copying costs about as much as loading two functions. With many it pays for the next layer, which shares them.
+# Copying takes about as long as loading two functions. With many functions it pays, because the next layer shares them.
 _LEAST, _MANY = 4, 16
 
 
@@ -34,11 +34,11 @@ def prune(meta_graph: Any, use: Use, directory: str, is_forced: bool = False) ->
     Args:
         meta_graph: A protobuf of type `MetaGraphDef` with an object graph.
         use: What the layer calls.
-        directory: The SavedModel, to which the names of the assets lead.
-        is_forced: Whether to prune also where it does not pay. Defaults to `False`.
+        directory: The SavedModel. The names of the assets point into it.
+        is_forced: Whether to prune also if it does not pay. Defaults to `False`.
 
     Raises:
-        NotUnderstood: It has to be loaded whole, or pruning does not pay.
+        NotUnderstood: The SavedModel has to be loaded whole, or pruning does not pay.
     """
     kept, library = reach(meta_graph, use), meta_graph.graph_def.library
     omitted = len(library.function) - len(kept.functions)
@@ -48,7 +48,7 @@ def prune(meta_graph: Any, use: Use, directory: str, is_forced: bool = False) ->
 
 
 def copy_part(meta_graph: Any, kept: Reach, directory: str) -> Pruned:
-    """A copy of a graph with these nodes and functions only, to be loaded from another directory."""
+    """A copy of a graph with only these nodes and functions. It can be loaded from another directory."""
     nodes = meta_graph.object_graph_def.nodes
     numbers = tuple(sorted(kept.nodes))
     places = {number: place for place, number in enumerate(numbers)}

@@ -1,4 +1,4 @@
-"""Objects of which only a part is loaded: how the part is loaded, and how the whole is when somebody asks for it."""
+"""Loads a part of an object first, and the whole object when somebody asks for it."""
 
 import contextlib
 import logging
@@ -37,14 +37,14 @@ _lock = threading.RLock()
 
 
 class _Whole:
-    """The whole of which an object is a part.
+    """The whole SavedModel of an object that holds a part of it.
 
     Args:
         obj: The part.
-        variables: Number of a node of the whole -> the variable of the part which that node is.
-        content: The graph of the whole, a serialized `MetaGraphDef`: the file may be gone when it is needed.
+        variables: Number of a node in the graph of the whole -> the variable of the part for this node.
+        content: The graph of the whole, a serialized `MetaGraphDef`. It is kept because the file may be gone later.
         options: The `tf.saved_model.LoadOptions` of the part, or `None`.
-        load: What loads a directory.
+        load: A function that loads a directory.
         shared: The `SharedPart` whose functions the part uses, or `None`.
     """
 
@@ -52,19 +52,19 @@ class _Whole:
         self, obj: Any, variables: dict[int, Any], content: bytes, options: Any, load: Loader, shared: Any
     ) -> None:
         self.part = obj
-        self.shared = shared  # lives as long as the part, for the next one
-        self.obj: Any = None  # once it is loaded
+        self.shared = shared  # lives as long as the part, so that the next layer can use it
+        self.obj: Any = None  # the whole, once it is loaded
         self._variables = variables
         self._content = content
         self._options = options
         self._load = load
 
     def graph_of(self, kind: Any) -> Any:
-        """The graph of the whole, in a class of protobufs of type `MetaGraphDef`."""
+        """The graph of the whole, as a protobuf of this class for `MetaGraphDef`."""
         return kind.FromString(self._content)
 
     def load(self) -> Any:
-        """Load the whole with the variables of the part, which keep their values."""
+        """Load the whole with the variables of the part. The variables keep their values."""
         source = source_lib.source_of(self.part)
         assert source is not None
         graph, options = self.graph_of(meta_graph_pb2.MetaGraphDef), self._options
@@ -95,14 +95,14 @@ class _Whole:
 
 
 def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loader) -> Any | None:
-    """Load the part of a SavedModel that a layer uses; `None` where the whole has to be loaded, or may as well be.
+    """Load the part of a SavedModel that a layer uses. `None` if the whole has to be loaded, or is as fast to load.
 
     Args:
         meta: The graphs of the SavedModel, protobufs of type `MetaGraphDef`.
         directory: The SavedModel.
         use: What the layer calls.
         options: A `tf.saved_model.LoadOptions`, or `None`.
-        load: What loads a directory.
+        load: A function that loads a directory.
     """
     try:
         _check_can_be_pruned(meta, directory, options)
@@ -122,10 +122,10 @@ def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loa
 
 
 def whole_object(obj: Any) -> Any:
-    """The whole of which an object is a part, loaded when it is first asked for; of any other object itself.
+    """The whole of which an object is a part. It is loaded at the first call. Any other object is returned itself.
 
     Raises:
-        errors.LoadError: It cannot be loaded, since its files were changed.
+        errors.LoadError: The whole cannot be loaded, because its files were changed.
     """
     whole = _whole_of(obj)
     if whole is None:
@@ -134,18 +134,18 @@ def whole_object(obj: Any) -> Any:
         if whole.obj is None:
             with tf.init_scope():
                 whole.obj = whole.load()
-            setattr(whole.obj, _ATTRIBUTE, whole)  # files that live as long as the part are its own too
+            setattr(whole.obj, _ATTRIBUTE, whole)  # so that the whole keeps the files of the part alive too
     return whole.obj
 
 
 def whole_object_if_loaded(obj: Any) -> Any:
-    """The whole of which an object is a part, if somebody has asked for it; else the object."""
+    """The whole of which an object is a part, if it was loaded before. Else the object."""
     whole = _whole_of(obj)
     return obj if whole is None or whole.obj is None else whole.obj
 
 
 def saved_graph(obj: Any) -> Any | None:
-    """The graph of the whole of which an object is a part, in the schema of `messages`; `None` for any other object."""
+    """The graph of the whole of which an object is a part, in the schema of `messages`. Else `None`."""
     whole = _whole_of(obj)
     return None if whole is None or whole.obj is obj else whole.graph_of(message("MetaGraphDef"))
 
@@ -156,7 +156,7 @@ def _whole_of(obj: Any) -> _Whole | None:
 
 
 def _check_can_be_pruned(meta: list[Any], directory: str, options: Any) -> None:
-    """Refuse what TensorFlow loads in another way, or where a directory of links would not do."""
+    """Refuse a SavedModel that TensorFlow loads in another way, or that cannot be loaded from a temporary directory."""
     if environment.pruning() == "never":
         raise NotUnderstood("KERAS_HUB_LAYERS_PRUNE says so")
     if len(meta) != 1 or not meta[0].HasField("object_graph_def"):
@@ -175,7 +175,7 @@ def _check_can_be_pruned(meta: list[Any], directory: str, options: Any) -> None:
 def _load_part(
     meta_graph: Any, content: bytes, directory: str, use: Use, options: Any, load: Loader
 ) -> tuple[Any, Pruned, SharedPart | None]:
-    """Load the part that a layer uses: the object, what it is of the whole, and what it shares with other layers."""
+    """Load the part that a layer uses. Return the object, its place in the whole, and what layers share of it."""
     is_forced = environment.pruning() == "always"
     key = shared_part.key_of(content, use, is_forced)
     shared = shared_part.kept(key)
@@ -197,7 +197,7 @@ def _load_part(
 
 
 def _share(pruned: Pruned, directory: str) -> SharedPart | None:
-    """The functions of a part for this layer and the next; `None` where each needs its own."""
+    """The functions of a part for this layer and the next. `None` if each layer needs its own."""
     try:
         return shared_part.share(pruned)
     except NotUnderstood as reason:
@@ -208,7 +208,7 @@ def _share(pruned: Pruned, directory: str) -> SharedPart | None:
 
 
 def _load_graph(pruned: Pruned, options: Any, load: Loader) -> Any:
-    """Load a graph whose variables get no values yet."""
+    """Load a graph. Its variables get no values yet."""
     with tempfile.TemporaryDirectory(prefix="keras_hub_layers_") as folder:
         with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
             model = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[pruned.meta_graph])
@@ -217,19 +217,19 @@ def _load_graph(pruned: Pruned, options: Any, load: Loader) -> Any:
 
 
 def _restore(obj: Any, directory: str, variables: Iterable[Any]) -> None:
-    """Give variables the values of the checkpoint, all of them.
+    """Give each of the variables its value from the checkpoint.
 
     Raises:
-        NotUnderstood: The checkpoint has no value for one.
+        NotUnderstood: The checkpoint has no value for a variable.
     """
     with tf.init_scope():
         restored = {id(variable) for variable in restore(directory, obj)}
     if any(id(variable) not in restored for variable in variables):
-        raise NotUnderstood("its checkpoint has no value for a variable at the place of that")
+        raise NotUnderstood("its checkpoint has no value at the place of a variable")
 
 
 def _variables_of(obj: Any, pruned: Pruned) -> dict[int, Any]:
-    """Number of a node of the whole graph -> the variable of the loaded part which that node is."""
+    """Number of a node in the whole graph -> the variable of the loaded part for this node."""
     nodes, live, waiting = pruned.meta_graph.object_graph_def.nodes, {0: obj}, [0]
     while waiting:
         place = waiting.pop()
@@ -244,13 +244,13 @@ def _variables_of(obj: Any, pruned: Pruned) -> dict[int, Any]:
         if nodes[place].HasField("variable") and isinstance(live.get(place), tf.Variable)
     }
     if len(variables) < sum(node.HasField("variable") for node in nodes):
-        raise NotUnderstood("a variable of its part is at no place of its own")
+        raise NotUnderstood("a variable of its part has no place of its own")
     return variables
 
 
 @contextlib.contextmanager
 def _hand_out(pruned: Pruned, variables: dict[int, Any]) -> Iterator[None]:
-    """Have TensorFlow take these variables, by the numbers of their nodes, where it would make new ones."""
+    """Make TensorFlow use these variables, by the numbers of their nodes, where it would make new ones."""
     by_name = {}
     for node, number in zip(pruned.meta_graph.object_graph_def.nodes, pruned.numbers, strict=True):
         if number in variables:
@@ -267,10 +267,10 @@ def _hand_out(pruned: Pruned, variables: dict[int, Any]) -> Iterator[None]:
 
 def _replaced_error(source: source_lib.Source) -> errors.LoadError:
     return errors.LoadError(
-        "The SavedModel that the layer was made from has been replaced by another one, so that what the layer does "
-        "not use cannot be loaded any more.",
+        "The SavedModel that the layer was made from has been replaced by another one. So the part that the layer does "
+        "not use can no longer be loaded.",
         expected="the saved_model.pb and assets that were loaded",
-        received="other ones",
+        received="other files",
         where=f"{source.directory} (handle {source.handle!r})",
         fix="obj = keras_hub_layers.load(handle)   # loads the whole at once, before it is replaced\n"
         "layer = HubLayer(obj)",
@@ -279,6 +279,6 @@ def _replaced_error(source: source_lib.Source) -> errors.LoadError:
 
 def _lost_optimizer(source: source_lib.Source) -> str:
     return (
-        f"The SavedModel at {source.directory!r} is gone, and with it the state of its optimizer: the object that is "
-        "loaded now has none."
+        f"The SavedModel at {source.directory!r} is gone, and with it the state of its optimizer. The object that is "
+        "loaded now has no optimizer state."
     )

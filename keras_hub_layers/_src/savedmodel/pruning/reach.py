@@ -1,4 +1,4 @@
-"""What of an object graph a layer uses: the nodes and functions that its function, its lists and its losses reach."""
+"""Finds the used part of an object graph: the nodes and functions that a layer's function, lists and losses reach."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["NotUnderstood", "Reach", "Use", "reach"]
 
 _FUNCTIONS = ("function", "bare_concrete_function")
 _KINDS = (*_FUNCTIONS, "user_object", "variable", "resource", "asset", "constant", "captured_tensor")
-# Objects that TensorFlow makes by itself; any other comes from a class that somebody has registered.
+# Objects that TensorFlow makes itself. Any other object comes from a class that somebody has registered.
 _REGISTERED = ("", "tf.TrackableConstant", "tf.StaticHashTable")
 _IDENTIFIERS = (
     "_generic_user_object",
@@ -26,12 +26,12 @@ _IDENTIFIERS = (
 
 
 class NotUnderstood(Exception):
-    """Why a SavedModel has to be loaded whole, in words."""
+    """A SavedModel has to be loaded whole. The text says why."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """What of a SavedModel a layer calls.
+    """What a layer calls of a SavedModel.
 
     Attributes:
         piece: Dotted name of a piece, or `None` for the object itself.
@@ -44,7 +44,7 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """What is kept of a graph.
+    """The part of a graph that is kept.
 
     Attributes:
         nodes: Numbers of nodes of the object graph.
@@ -56,14 +56,14 @@ class Reach:
 
 
 def reach(meta_graph: Any, use: Use) -> Reach:
-    """What a layer needs, and every variable that is no optimizer's: their values go into each export.
+    """What a layer needs, and every variable except those of optimizers, because each export holds their values.
 
     Args:
         meta_graph: A protobuf of type `MetaGraphDef` with an object graph.
         use: What the layer calls.
 
     Raises:
-        NotUnderstood: There is something that might be needed in a way which is not known here.
+        NotUnderstood: The graph holds something of an unknown kind, which the layer may need.
     """
     nodes = meta_graph.object_graph_def.nodes
     for node in nodes:
@@ -75,14 +75,14 @@ def reach(meta_graph: Any, use: Use) -> Reach:
 
 
 def without_optimizers(meta_graph: Any) -> Reach:
-    """All of a graph but its optimizers."""
+    """All of a graph except its optimizers."""
     closure = _Closure(meta_graph)
     closure.add((number, False) for number in _parents(meta_graph.object_graph_def.nodes, set()))
     return Reach(frozenset(closure.nodes), frozenset(closure.functions))
 
 
 def is_optimizer(node: Any) -> bool:
-    """Whether a node is an optimizer of Keras 2, whose variables are no child of anything else."""
+    """Whether a node is an optimizer of Keras 2. Its variables are children of no other node."""
     return node.user_object.identifier == "optimizer"
 
 
@@ -101,13 +101,13 @@ def _check_is_known(node: Any) -> None:
     ):
         raise NotUnderstood(f"it holds an object of the class {node.registered_name or identifier!r}")
     if node.saveable_objects or node.registered_saver:
-        raise NotUnderstood("it holds state that is no variable, such as a table that can be changed")
+        raise NotUnderstood("it holds state that is not a variable, such as a table that can be changed")
     if node.variable.experimental_distributed_variable_components:
         raise NotUnderstood("its variables were saved in the copies of a distribution strategy")
 
 
 def _starts(closure: "_Closure", use: Use) -> Iterator[tuple[int, bool]]:
-    """The nodes that the layer asks for by name, and whether all that stands below each is needed."""
+    """The nodes that the layer uses by name, and whether everything below each node is needed."""
     if use.piece is not None and use.signature is not None:
         raise NotUnderstood("a signature of a piece is called")
     nodes, target = closure.object_graph.nodes, 0
@@ -123,7 +123,7 @@ def _starts(closure: "_Closure", use: Use) -> Iterator[tuple[int, bool]]:
     else:
         function = target if nodes[target].WhichOneof("kind") in _FUNCTIONS else _child(nodes, target, "__call__")
         if nodes[function].WhichOneof("kind") not in _FUNCTIONS:
-            raise NotUnderstood("what is called is no function, but an object that can be called")
+            raise NotUnderstood("what is called is not a function, but an object that can be called")
         yield function, True
         yield from _input_losses(closure, below)
         names.append("regularization_losses")
@@ -138,7 +138,7 @@ def _child(nodes: Any, number: int, name: str) -> int:
 
 
 def _input_losses(closure: "_Closure", below: dict[str, int]) -> Iterator[tuple[int, bool]]:
-    """The function that returns the losses which depend on inputs, if there are such losses."""
+    """The function that returns the losses that depend on inputs, if there are such losses."""
     nodes = closure.object_graph.nodes
     if "keras_api" in below:
         functions = children(nodes[below["keras_api"]])
@@ -147,7 +147,7 @@ def _input_losses(closure: "_Closure", below: dict[str, int]) -> Iterator[tuple[
             yield below["keras_api"], False
             yield number, True
         return
-    for node in nodes:  # layers of Keras 2 within something else: their losses are lost, which the layer says
+    for node in nodes:  # layers of Keras 2 inside another object: their losses are lost, and the layer says so
         api = children(node).get("keras_api")
         functions = {} if api is None else children(nodes[api])
         if input_losses.REGULARIZER in functions or any(
@@ -157,14 +157,14 @@ def _input_losses(closure: "_Closure", below: dict[str, int]) -> Iterator[tuple[
 
 
 def _parents(nodes: Any, kept: Collection[int]) -> dict[int, int]:
-    """Number of each node -> that of the node before it on a path from the root which avoids optimizers.
+    """Number of each node -> number of the node before it, on a path from the root that avoids optimizers.
 
-    The paths lead through nodes that are kept anyway as far as they can, and are short.
+    The paths are short. As far as possible, they lead through nodes that are kept anyway.
     """
     parents = {0: 0}
     for is_allowed in (kept.__contains__, lambda number: True):
         waiting = list(parents)
-        for number in waiting:  # grows meanwhile
+        for number in waiting:  # the list grows during the loop
             for child in nodes[number].children if nodes[number].WhichOneof("kind") not in _FUNCTIONS else ():
                 target = child.node_id
                 if target not in parents and is_allowed(target) and not is_optimizer(nodes[target]):
@@ -174,7 +174,7 @@ def _parents(nodes: Any, kept: Collection[int]) -> dict[int, int]:
 
 
 class _Closure:
-    """Nodes and functions, with all that they need."""
+    """Nodes and functions, with everything that they need."""
 
     def __init__(self, meta_graph: Any) -> None:
         self.object_graph = meta_graph.object_graph_def
@@ -190,10 +190,10 @@ class _Closure:
         self.functions: set[str] = set()
 
     def add(self, starts: Iterable[tuple[int, bool]]) -> list[int]:
-        """Add nodes and what they need, and give those that are new.
+        """Add nodes and what they need. Return the nodes that are new.
 
         Args:
-            starts: Number of each node, and whether all that stands below it is needed too.
+            starts: Number of each node, and whether everything below it is needed too.
         """
         new, waiting = [], list(starts)
         while waiting:
@@ -211,9 +211,9 @@ class _Closure:
         return new
 
     def add_places(self, parents: dict[int, int]) -> None:
-        """Add each variable that is no optimizer's, and the ways from the root to all variables, tables and assets.
+        """Add each variable except those of optimizers, and the paths from the root to variables, tables and assets.
 
-        A checkpoint is restored, and an object is saved again, along these ways.
+        TensorFlow needs these paths to restore a checkpoint, and to save the object again.
         """
         nodes = self.object_graph.nodes
         waiting = [*self.nodes, *(number for number in parents if nodes[number].WhichOneof("kind") == "variable")]
@@ -223,7 +223,7 @@ class _Closure:
             if nodes[number].WhichOneof("kind") not in ("variable", "resource", "asset"):
                 continue
             if number not in parents:
-                raise NotUnderstood("something that is used can be reached through an optimizer only")
+                raise NotUnderstood("something that is used can only be reached through an optimizer")
             while number not in placed:
                 placed.add(number)
                 waiting += self.add([(number, False)])
@@ -237,7 +237,7 @@ class _Closure:
         return input_losses.count(contents.Function(refuse_call, traces=traces))
 
     def _add_functions(self, names: Iterable[str]) -> Iterator[int]:
-        """Add functions with those that they call, and give the nodes that these capture."""
+        """Add functions and those that they call. Return the nodes that these functions capture."""
         waiting = list(names)
         while waiting:
             name = waiting.pop()
@@ -251,7 +251,7 @@ class _Closure:
             waiting += self._needed_functions(name)
 
     def _needed_functions(self, name: str) -> set[str]:
-        """The functions that one calls, that compute its gradient, or that TensorFlow may put into its place."""
+        """The functions that a function calls, that compute its gradient, or that TensorFlow may use instead of it."""
         function = self._library[name]
         names = {self._gradients.get(name, "")}
         for attribute, value in function.attr.items():

@@ -1,4 +1,4 @@
-"""The part of a SavedModel that a layer uses, kept for the next layer: its graphs are made once in a process."""
+"""Keeps the part of a SavedModel that a layer uses for the next layer. So its graphs are made once in a process."""
 
 import collections
 import hashlib
@@ -15,10 +15,10 @@ from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood
 
 __all__ = ["SharedPart", "forget", "keep", "kept", "key_of", "share"]
 
-# How many parts are kept that no layer uses any more: a search makes and drops the layers of one handle, or of two.
+# How many parts are kept that no layer uses any more. A search makes and drops the layers of one or two handles.
 _KEPT = 2
-# Stateful ops whose state stands in a variable or a table, which each layer has for itself. What else is stateful may
-# have a state in the op, such as a random generator with a seed, or a name under which two layers would meet.
+# Stateful ops whose state is in a variable or a table. Each layer has its own variables and tables. Other stateful ops
+# may have their state in the op, such as a random generator with a seed, or under a name that two layers would share.
 _STATE_ELSEWHERE = frozenset(
     (
         "AssignAddVariableOp",
@@ -44,9 +44,9 @@ _STATE_ELSEWHERE = frozenset(
         "While",
     )
 )
-# Ops that draw other numbers each time if they have no seed. With a seed each layer has to go through the same numbers.
-# That it does: TensorFlow takes functions apart where they are called, and a layer calls them in a function of its own.
-# Only where they are called as they are, by the name that layers share, they have one state.
+# Ops that draw different numbers each time if they have no seed. With a seed, each layer has to draw the same sequence.
+# It does: a layer calls these functions in a function of its own, where TensorFlow inlines them. Only a function that
+# is called without inlining, by the name that the layers share, has one state for all of them.
 _RANDOM = frozenset(("RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"))
 
 _lock = threading.Lock()
@@ -58,7 +58,7 @@ class SharedPart:
     """A part of a SavedModel whose functions are loaded, without variables.
 
     Args:
-        pruned: The part, with only the functions that each layer needs for itself.
+        pruned: The part, with only the functions that cannot be shared.
         functions: Name -> function for `shared_functions.bind`.
     """
 
@@ -67,17 +67,17 @@ class SharedPart:
         self._functions = functions
 
     def load_functions(self, load: Any, library: Any, object_graph: Any) -> dict[str, Any]:
-        """The functions of a further layer, for `shared_functions.load_functions_by`."""
+        """The functions for another layer, for `shared_functions.load_functions_by`."""
         functions = load(library, object_graph)
         return {**functions, **{name: shared_functions.bind(shared) for name, shared in self._functions.items()}}
 
 
 def key_of(content: bytes, *use: Any) -> tuple[Any, ...]:
-    """What two layers have in common that may share a part.
+    """The key of a part. Two layers with the same key may share the part.
 
     Args:
         content: The whole graph, a serialized `MetaGraphDef`.
-        *use: What of it they use, and how.
+        *use: What the layers use of the graph, and how.
     """
     return (hashlib.sha256(content).digest(), *use)
 
@@ -94,7 +94,7 @@ def kept(key: Any) -> SharedPart | None:
 
 
 def keep(key: Any, part: SharedPart) -> None:
-    """Keep a part for the next layer: for as long as a layer holds it, and the latest ones beyond that."""
+    """Keep a part for the next layer, as long as a layer holds it. The latest parts are kept longer."""
     with _lock:
         _alive[key] = _latest[key] = part
         while len(_latest) > _KEPT:
@@ -102,7 +102,7 @@ def keep(key: Any, part: SharedPart) -> None:
 
 
 def forget() -> None:
-    """Let go of all parts: the next layer of each SavedModel loads its functions."""
+    """Forget all parts. The next layer of each SavedModel loads its functions."""
     with _lock:
         _latest.clear()
         _alive.clear()
@@ -112,7 +112,7 @@ def share(pruned: Pruned) -> SharedPart:
     """Load the functions of a part that layers can share.
 
     Args:
-        pruned: The part. The functions that are shared are taken from it.
+        pruned: The part. The shared functions are removed from it.
 
     Raises:
         NotUnderstood: Each layer needs functions of its own.
@@ -143,7 +143,7 @@ def share(pruned: Pruned) -> SharedPart:
 
 
 def _check_captures(library: Any, object_graph: Any) -> None:
-    """Refuse what reaches from one function into another but by a call."""
+    """Refuse functions that use another function other than by a call."""
     if any(node.HasField("captured_tensor") for node in object_graph.nodes):
         raise NotUnderstood("a function captures a tensor of another")
     concrete = object_graph.concrete_functions
@@ -153,7 +153,7 @@ def _check_captures(library: Any, object_graph: Any) -> None:
 
 
 def _calls(library: Any) -> dict[str, set[str]]:
-    """Name of each function -> the functions that it calls, also for its gradient."""
+    """Name of each function -> the functions that it calls, also those for its gradient."""
     gradients = {gradient.registered_op_type: gradient.gradient_func for gradient in library.registered_gradients}
     calls: dict[str, set[str]] = {}
     for function in library.function:
@@ -166,7 +166,7 @@ def _calls(library: Any) -> dict[str, set[str]]:
 
 
 def _with_state(library: Any, object_graph: Any, calls: dict[str, set[str]]) -> set[str]:
-    """Names of the functions that hold a state in themselves."""
+    """Names of the functions that have a state inside."""
     nodes = object_graph.nodes
     ops = {function.signature.name: {node.op for node in function.node_def} for function in library.function}
     stateful = {op for op in set().union(*ops.values()) - ops.keys() if shared_functions.is_stateful(op)}
@@ -188,7 +188,7 @@ def _has_seed(node: Any) -> bool:
 
 
 def _callers(calls: dict[str, set[str]], names: Iterable[str]) -> set[str]:
-    """Functions, those that call them, and so on."""
+    """Functions, the functions that call them, and so on."""
     callers: dict[str, set[str]] = {}
     for name, several in calls.items():
         for called in several:
