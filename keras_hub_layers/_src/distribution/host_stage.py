@@ -169,7 +169,7 @@ def _cut(layer: Any) -> Stages:
     known = set(splits[False].passed.values())
     if any(set(split.passed.values()) - known for split in splits.values()):
         raise InterfaceError(
-            "Before its first variable, the SavedModel computes something else in training than in inference.",
+            "The SavedModel computes something else before its first variable when it is trained.",
             expected="the same graph before the first variable, in training and in inference",
             received="graphs that differ there",
             fix="# in inference mode all the time:\nHubLayer(handle, trainable=True, arguments={'training': False})",

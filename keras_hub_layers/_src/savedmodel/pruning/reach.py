@@ -101,7 +101,7 @@ def _check_is_known(node: Any) -> None:
     ):
         raise NotUnderstood(f"it holds an object of the class {node.registered_name or identifier!r}")
     if node.saveable_objects or node.registered_saver:
-        raise NotUnderstood("it holds state that is not a variable, such as a table that can be changed")
+        raise NotUnderstood("it holds state that is no variable, such as a table that can be changed")
     if node.variable.experimental_distributed_variable_components:
         raise NotUnderstood("its variables were saved in the copies of a distribution strategy")
 

@@ -58,7 +58,7 @@ class SharedPart:
     """A part of a SavedModel whose functions are loaded, without variables.
 
     Args:
-        pruned: The part, with only the functions that cannot be shared.
+        pruned: The part, with only the functions that each layer loads itself.
         functions: Name -> function for `shared_functions.bind`.
     """
 
@@ -112,7 +112,7 @@ def share(pruned: Pruned) -> SharedPart:
     """Load the functions of a part that layers can share.
 
     Args:
-        pruned: The part. The shared functions are removed from it.
+        pruned: The part. The functions that a layer need not load itself are removed from it.
 
     Raises:
         NotUnderstood: Each layer needs functions of its own.
