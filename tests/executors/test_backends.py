@@ -81,6 +81,11 @@ def test_a_step_of_training_is_that_of_a_calculation_by_hand(produced, of_keras_
     np.testing.assert_allclose(min(float(np.min(value)) for value in weights_of(model).values()), 0.199, rtol=1e-6)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras compiles by itself on JAX alone")
+def test_a_model_compiles_its_step(produced):
+    assert model_of(produced(producers.half_plus_one)).jit_compile
+
+
 def test_training_mode_moves_the_statistics_and_inference_mode_does_not(produced):
     layer = layers.HubLayer(produced(producers.batch_norm), trainable=True)
     model = keras.Sequential([keras.Input((1,)), layer])
@@ -155,6 +160,23 @@ def test_an_op_that_no_table_has_is_an_error_of_the_constructor(tmp_path):
     path = producers.save(root, tmp_path / "model")
     with pytest.raises(errors.BackendError, match=r"(?s)op Lgamma.*Where: .*node 'odd'.*KERAS_BACKEND"):
         layers.HubLayer(path)
+
+
+def test_a_custom_gradient_is_refused_in_training_and_does_no_harm_while_frozen(tmp_path):
+    @tf.custom_gradient
+    def reversed_gradient(x):
+        return x, lambda upstream: -upstream
+
+    root = tf.train.Checkpoint(w=tf.Variable([2.0]))
+    root.__call__ = tf.function(lambda x: reversed_gradient(x * root.w), input_signature=[tf.TensorSpec((None, 1))])
+    root.variables = root.trainable_variables = [root.w]
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=True)
+    tf.saved_model.save(root, str(tmp_path / "model"), options=options)
+    frozen = layers.HubLayer(tmp_path / "model")
+    np.testing.assert_allclose(as_array(frozen(X)), 2 * X)
+    model = model_of(tmp_path / "model")
+    with pytest.raises(RuntimeError, match=r"a custom gradient, in a model that is trained"):
+        model.fit(X, Y, verbose=0)
 
 
 @pytest.mark.parametrize("name", ["bfcnn_resnet_1x6", "mlperf_tiny_kws"])

@@ -28,6 +28,8 @@ _UNSAVED = (tf.string, tf.variant, tf.resource)
 class TensorFlowExecutor:
     """Computes a `Choice` on the TensorFlow backend; see `executors/README.md` for the members."""
 
+    supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
+
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         self._choice = choice
         self._warn = warn

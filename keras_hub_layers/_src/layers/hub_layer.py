@@ -128,7 +128,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
         executor_class = registry.executor_class()
         super().__init__(trainable=trainable, autocast=kwargs.pop("autocast", False), **kwargs)
         layers.take_inputs_as_they_are(self)
-        self.supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
+        self.supports_jit = executor_class.supports_jit
         # An attribute is tracked by TensorFlow, so that exports of a whole model find tables and assets.
         self._loaded = handle_argument.load(handle, tags, load_options, sha256, piece, signature)
         source = source_lib.source_of(self._loaded)

@@ -25,6 +25,8 @@ from keras_hub_layers.errors import BackendError, InputError, InterfaceError
 class InterpretingExecutor:
     """Computes a `Choice` on any backend of Keras; see `executors/README.md` for the members."""
 
+    supports_jit = True  # it computes in keras.ops alone
+
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         self._choice = choice
         self._warn = warn
