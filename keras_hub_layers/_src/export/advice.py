@@ -70,8 +70,8 @@ def warnings_of(layer: Any, trainable: bool | None, frozen: int, count: int) -> 
     for end in _ends(layer):
         if isinstance(end, _L.Dropout):
             yield (
-                f"the output is that of {type(end).__name__} {end.name!r}: end the export before it, because others "
-                "choose their own dropout."
+                f"the output is that of {type(end).__name__} {end.name!r}: end the export before it. Others choose "
+                "the dropout on features when they train."
             )
         elif isinstance(end, _L.Softmax) or getattr(getattr(end, "activation", None), "__name__", "") == "softmax":
             yield (
