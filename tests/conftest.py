@@ -1,5 +1,6 @@
 """What every test starts from: fixed seeds, a cache of its own, and the zoo of real SavedModels where it is present."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ SETTINGS = (
     "KAGGLEHUB_CACHE",
     "HF_HUB_OFFLINE",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_collections():
+    """What earlier tests have left is not looked at again by each of the many collections of garbage in a search."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """The pages of docs/ tell the truth: their code runs, their commands exist, no name is missing, and the site builds."""
 
 import dataclasses
-import gc
 import inspect
 import json
 import re
@@ -45,16 +44,8 @@ PUBLIC = VERBS | {
 }
 
 
-@pytest.fixture(scope="module")
-def _quick_collections():
-    """What is alive now is not looked at again by each of the many collections of garbage in a search."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
-def place(_quick_collections, produced, tmp_path, monkeypatch):
+def place(produced, tmp_path, monkeypatch):
     prose.place_handles(tmp_path, produced, monkeypatch)
 
 
