@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hub_layers as khl
-from keras_hub_layers import layers
+from keras_hub_layers import errors, layers
 from keras_hub_layers._src.compat import shared_functions
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.savedmodel.pruning import shared_part
@@ -296,3 +296,13 @@ def test_a_layer_whose_functions_cannot_be_shared_has_its_own(produced, loads, m
     assert "are not shared, since they could not be loaded so" in caplog.text
     np.testing.assert_allclose(layer(COLUMN), COLUMN / 2 + 1)
     assert khl.export(layer, Path(path).with_name("export"), overwrite=True)
+
+
+def test_what_a_graph_says_of_pixels_is_the_same_after_another_layer_was_trained(tmp_path):
+    path = producers.small_image_model(tmp_path / "model")
+    x = np.ones((4, 8, 8, 1), "float32")
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.HubLayer(path, trainable=True)])
+    model.compile("sgd", "mse")
+    model.fit(x, model.predict(x, verbose=0), verbose=0)
+    with pytest.warns(errors.HubWarning, match="uint8 pixels from 0 to 255"):
+        layers.HubLayer(path)(np.full((2, 8, 8, 1), 255, np.uint8))

@@ -34,7 +34,7 @@ def load_functions(library: Any, object_graph: Any) -> dict[str, Any]:
         functions = _load(library, object_graph)
     for function in functions.values():
         rewriting = function._delayed_rewrite_functions
-        rewriting.forward_backward = _one_at_a_time(rewriting.forward_backward)
+        rewriting.forward_backward = _one_at_a_time(rewriting.forward_backward, function.graph)
     return functions
 
 
@@ -82,7 +82,7 @@ def _load_functions(library: Any, saved_object_graph: Any = None, *args: Any, **
     return load(lambda part, graph: _load(part, graph, *args, **kwargs), library, saved_object_graph)
 
 
-def _one_at_a_time(build: Callable[..., Any]) -> Callable[..., Any]:
+def _one_at_a_time(build: Callable[..., Any], graph: Any) -> Callable[..., Any]:
     """Make a function run in one thread at a time.
 
     Two threads that train two layers build gradients of the same graphs, and each adds outputs to the graphs.
@@ -91,9 +91,16 @@ def _one_at_a_time(build: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build)
     def locked(*args: Any, **kwargs: Any) -> Any:
         with _gradients:
+            _keep_definition(graph)
             return build(*args, **kwargs)
 
     return locked
+
+
+def _keep_definition(graph: Any) -> None:
+    """Keep what a graph says before a gradient adds outputs to it and has it call other functions."""
+    if not hasattr(graph, "definition_before_gradients"):
+        graph.definition_before_gradients = graph.as_graph_def()
 
 
 class _BoundGraph:
@@ -112,6 +119,11 @@ class _BoundGraph:
     def outputs(self) -> list[Any]:
         """The outputs, without those that gradients of other layers have added."""
         return self._shared.outputs[: self._number_of_outputs]
+
+    def as_graph_def(self, *args: Any, **kwargs: Any) -> Any:
+        """What the SavedModel says, whatever gradients of other layers have changed."""
+        kept = getattr(self._shared, "definition_before_gradients", None)
+        return self._shared.as_graph_def(*args, **kwargs) if kept is None or args or kwargs else kept
 
     capture = func_graph.FuncGraph.capture
     replace_capture = func_graph.FuncGraph.replace_capture
@@ -137,6 +149,7 @@ class _BoundFunction(concrete_function.ConcreteFunction):
 
     def _select_forward_and_backward_functions(self, *args: Any, **kwargs: Any) -> Any:
         with _gradients:
+            _keep_definition(self._shared.graph)
             call = self._shared._select_forward_and_backward_functions(*args, **kwargs)
             call.forward()  # builds it, if it was not built
         return call
