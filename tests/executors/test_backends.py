@@ -63,6 +63,37 @@ def test_structures_pieces_and_signatures_are_called(produced, producer, given, 
         np.testing.assert_allclose(as_array(value), known)
 
 
+def test_several_inputs_reach_the_arguments_that_they_are_meant_for(tmp_path):
+    """z - 10·a, where z is the first argument and the last name; and x + 10·zeta + 100·alpha by name alone."""
+    spec, root = tf.TensorSpec((None, 1)), tf.train.Checkpoint()
+    root.f = tf.function(lambda z, a: z - 10 * a, input_signature=[spec, spec])
+    path = producers.save(root, tmp_path / "signature", signatures={"difference": root.f})
+    inputs = {"z": FLOAT([[3.0]]), "a": FLOAT([[1.0]])}
+    layer = layers.HubLayer(path, signature="difference", output_key="output_0")
+    np.testing.assert_allclose(as_array(layer(inputs)), [[-7.0]])
+
+    class ByName(tf.Module):
+        @tf.function
+        def __call__(self, x, *, zeta=None, alpha=None):
+            return x + 10 * (0 if zeta is None else zeta) + 100 * (0 if alpha is None else alpha)
+
+    module = ByName()
+    module.__call__.get_concrete_function(spec, zeta=spec, alpha=spec)
+    tf.saved_model.save(module, str(tmp_path / "by_name"))
+    inputs = {"x": FLOAT([[3.0]]), "zeta": FLOAT([[2.0]]), "alpha": FLOAT([[1.0]])}
+    np.testing.assert_allclose(as_array(layers.HubLayer(tmp_path / "by_name")(inputs)), [[123.0]])
+
+
+def test_a_variable_of_text_stays_on_the_host(tmp_path):
+    root = tf.train.Checkpoint(text=tf.Variable("2.0"), w=tf.Variable([3.0]))
+    call = lambda x: x * root.w * tf.strings.to_number(root.text)  # noqa: E731
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec((None, 1))])
+    root.variables, root.trainable_variables = [root.w, root.text], [root.w]
+    layer = layers.HubLayer(producers.save(root, tmp_path / "model"))
+    np.testing.assert_allclose(as_array(layer(X)), 6 * X)
+    assert len(layer.weights) == 1
+
+
 def test_a_frozen_layer_stays_as_it_is_and_has_no_losses(produced):
     model = model_of(produced(producers.half_plus_one), trainable=False)
     before = weights_of(model)

@@ -21,6 +21,9 @@ from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers.errors import BackendError, InputError, InterfaceError
 
+# A backend has no variables of these. What has them stays in the loaded object, and its values are known.
+_ON_THE_HOST = (tf.string, tf.variant, tf.resource)
+
 
 class InterpretingExecutor:
     """Computes a `Choice` on any backend of Keras; see `executors/README.md` for the members."""
@@ -44,13 +47,19 @@ class InterpretingExecutor:
         self.weights: list[Any] = []
         self._names: dict[str, str] = {}
         self._numbers: dict[int, int] = {}
-        self._variables = [*variables.published, *variables.captured]
+        self._variables = [
+            variable
+            for variable in (*variables.published, *variables.captured)
+            if variable.dtype not in _ON_THE_HOST and variable.shape.is_fully_defined()
+        ]
         for variable in self._variables:
             self._numbers[id(variable)] = len(self.weights)
             self.weights.append(self._make_weight(variable, id(variable) in trainable))
-        self.published = self.weights[: len(variables.published)]
+        published = {id(variable) for variable in variables.published}
+        pairs = zip(self._variables, self.weights, strict=True)
+        self.published = [weight for variable, weight in pairs if id(variable) in published]
         self._places = {weight.name: place for place, weight in enumerate(self.weights)}
-        places = [self._numbers[id(variable)] for variable in variables.candidates]
+        places = [self._numbers[id(v)] for v in variables.candidates if id(v) in self._numbers]
         self.candidates = [self.weights[place] for place in sorted(places)]
         self._seed = keras.random.SeedGenerator()
         self._programs: dict[int, Program] = {}
@@ -71,6 +80,8 @@ class InterpretingExecutor:
         by_name = [np.asarray(arguments[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()]
         program, state = self._program_of(fit.trace), State(self.weights, self._seed)
         program.is_differentiated = any(weight.trainable for weight in self.weights)
+        if self._function.is_signature:  # its graph has the inputs in the order of their names
+            leaves = [leaf for _, leaf in sorted(zip(trace.inputs, leaves, strict=True), key=lambda pair: pair[0])]
         flat = self._run(program, [*leaves, *by_name], state)
         for number, value in state.assigned.items():
             self.weights[number].assign(value)
@@ -157,6 +168,8 @@ class InterpretingExecutor:
     def _program(self, trace: contents.Trace) -> Program:
         if trace.body is None:
             raise _no_traces_error()
+        if trace.keywords and any(isinstance(value, tf.TensorSpec) for value in trace.arguments.values()):
+            raise _unsupported_error(UnsupportedOp("inputs by name beside another argument that is a tensor"))
         try:
             return Program(trace.body(), self._numbers)
         except UnsupportedOp as err:

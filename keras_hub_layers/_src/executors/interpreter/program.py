@@ -58,6 +58,9 @@ class Program:
         self._graph = make_graph(body.nodes, body.inputs, body.outputs, self._library)
         self._captured: dict[str, Any] = {name: host.as_value(value) for name, value in body.captures.items()}
         for name, variable in body.variables.items():
+            if id(variable) not in numbers:
+                self._captured[name] = HostObject(variable.handle)
+                continue
             ref = VariableRef(numbers[id(variable)], tuple(variable.shape), variable.dtype.name)
             self._captured[name] = ref
         self._inputs = [name for name in body.inputs if name not in self._captured]
