@@ -83,6 +83,17 @@ def test_several_inputs_reach_the_arguments_that_they_are_meant_for(tmp_path):
     inputs = {"x": FLOAT([[3.0]]), "zeta": FLOAT([[2.0]]), "alpha": FLOAT([[1.0]])}
     np.testing.assert_allclose(as_array(layers.HubLayer(tmp_path / "by_name")(inputs)), [[123.0]])
 
+    class WithMode(tf.Module):
+        @tf.function
+        def __call__(self, x, training=False, mask=None):
+            return x * tf.cast(training, tf.float32) + 10 * (0 if mask is None else mask)
+
+    module = WithMode()
+    module.__call__.get_concrete_function(spec, tf.TensorSpec((), tf.bool), spec)
+    tf.saved_model.save(module, str(tmp_path / "with_mode"))
+    inputs = {"x": FLOAT([[3.0]]), "mask": FLOAT([[2.0]])}
+    np.testing.assert_allclose(as_array(layers.HubLayer(tmp_path / "with_mode")(inputs)), [[20.0]])
+
 
 def test_a_variable_of_text_stays_on_the_host(tmp_path):
     root = tf.train.Checkpoint(text=tf.Variable("2.0"), w=tf.Variable([3.0]))
@@ -115,6 +126,20 @@ def test_a_step_of_training_is_that_of_a_calculation_by_hand(produced, of_keras_
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras compiles by itself on JAX alone")
 def test_a_model_compiles_its_step(produced):
     assert model_of(produced(producers.half_plus_one)).jit_compile
+
+
+def test_each_step_draws_other_random_numbers(tmp_path):
+    root = tf.train.Checkpoint(w=tf.Variable(1.0))
+    root.__call__ = tf.function(lambda x, training=False: tf.nn.dropout(x, 0.3) * root.w if training else x * root.w)
+    for training in (False, True):
+        root.__call__.get_concrete_function(tf.TensorSpec((None, 64)), training=training)
+    root.variables = root.trainable_variables = [root.w]
+    layer = layers.HubLayer(producers.save(root, tmp_path / "model"), trainable=True)
+    model = keras.Sequential([keras.Input((64,)), layer])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x = np.ones((2, 64), "float32")
+    assert len({float(model.train_on_batch(x, x)) for _ in range(4)}) > 1
+    assert len(layer.weights) == 1
 
 
 def test_training_mode_moves_the_statistics_and_inference_mode_does_not(produced):

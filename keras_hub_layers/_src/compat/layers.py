@@ -1,5 +1,6 @@
 """Private names of Keras' layers and variables, each with its versions, its reason and a test."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -29,6 +30,12 @@ def track(layer: keras.layers.Layer, variable: keras.Variable) -> None:
     Keras 3.8 to 3.15: `add_weight` copies; an attribute puts a frozen variable among the model's trainable ones.
     """
     layer._track_variable(variable)
+
+
+def track_all(layer: keras.layers.Layer, variables: Iterable[keras.Variable]) -> None:
+    """As `track`, for several."""
+    for variable in variables:
+        track(layer, variable)
 
 
 class OwnLosses(keras.layers.Layer):

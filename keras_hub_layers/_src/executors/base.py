@@ -32,6 +32,7 @@ class Executor(Protocol):
     An executor raises `HubError`s that say what it knows; the layer adds its name, its handle and its line of code.
 
     Attributes:
+        seed_generator: The `keras.random.SeedGenerator` that random ops draw from, or `None`.
         supports_jit: Whether a model may compile what it computes.
         weights: The Keras variables, in a stable order: published trainable ones, other published ones, captured ones.
         published: Those of `weights` that the SavedModel publishes.
@@ -42,6 +43,7 @@ class Executor(Protocol):
         loses_losses: Whether losses that depend on inputs are in the SavedModel and nothing returns them.
     """
 
+    seed_generator: Any
     supports_jit: bool
     weights: list[Any]
     published: list[Any]

@@ -28,6 +28,7 @@ _UNSAVED = (tf.string, tf.variant, tf.resource)
 class TensorFlowExecutor:
     """Computes a `Choice` on the TensorFlow backend; see `executors/README.md` for the members."""
 
+    seed_generator = None  # the ops of TensorFlow have generators of their own
     supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
 
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:

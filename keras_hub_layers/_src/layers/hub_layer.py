@@ -158,8 +158,8 @@ class HubLayer(layers.OwnLosses, representation.Representation):
             self._choice = base.Choice(target, function, settings.arguments, output_key, settings.output_shape)
             with keras.name_scope(self.name):
                 self._executor = executor_class(self._choice, self._warn)
-            for weight in self._executor.weights:
-                layers.track(self, weight)
+            layers.track_all(self, self._executor.weights)
+            self._seed_generator = self._executor.seed_generator  # Keras keeps its state from step to step
             if not keras.backend.is_float_dtype(self.compute_dtype):
                 layers.forget_input_shape(self)
             if trainable:

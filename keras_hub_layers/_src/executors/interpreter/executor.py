@@ -12,6 +12,7 @@ from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors import symbolic
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.interpreter import trial
+from keras_hub_layers._src.executors.interpreter.ops.control import RANDOM
 from keras_hub_layers._src.executors.interpreter.program import Program, State
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, is_static, tensor
 from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, pack
@@ -61,7 +62,7 @@ class InterpretingExecutor:
         self._places = {weight.name: place for place, weight in enumerate(self.weights)}
         places = [self._numbers[id(v)] for v in variables.candidates if id(v) in self._numbers]
         self.candidates = [self.weights[place] for place in sorted(places)]
-        self._seed = keras.random.SeedGenerator()
+        self.seed_generator: Any = None
         self._programs: dict[int, Program] = {}
         self._loss_programs = [self._program(trace) for trace in self._loss_traces()]
         for number in range(len(self._traces)):
@@ -77,12 +78,11 @@ class InterpretingExecutor:
         fit, leaves, arguments = self._match(inputs, training, _look, _act)
         trace = self._traces[fit.trace]
         specs = {name: spec for name, spec in trace.arguments.items() if isinstance(spec, tf.TensorSpec)}
-        by_name = [np.asarray(arguments[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()]
-        program, state = self._program_of(fit.trace), State(self.weights, self._seed)
+        by_name = {name: np.asarray(arguments[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
+        program, state = self._program_of(fit.trace), State(self.weights, self.seed_generator)
         program.is_differentiated = any(weight.trainable for weight in self.weights)
-        if self._function.is_signature:  # its graph has the inputs in the order of their names
-            leaves = [leaf for _, leaf in sorted(zip(trace.inputs, leaves, strict=True), key=lambda pair: pair[0])]
-        flat = self._run(program, [*leaves, *by_name], state)
+        values = self._in_order_of_graph(program, trace, leaves, by_name)
+        flat = self._run(program, values, state)
         for number, value in state.assigned.items():
             self.weights[number].assign(value)
         return pick_output(as_plain(_pack_outputs(trace.outputs, flat)), self._choice)
@@ -168,10 +168,11 @@ class InterpretingExecutor:
     def _program(self, trace: contents.Trace) -> Program:
         if trace.body is None:
             raise _no_traces_error()
-        if trace.keywords and any(isinstance(value, tf.TensorSpec) for value in trace.arguments.values()):
-            raise _unsupported_error(UnsupportedOp("inputs by name beside another argument that is a tensor"))
         try:
-            return Program(trace.body(), self._numbers)
+            body = trace.body()
+            if self.seed_generator is None and body.ops & RANDOM:
+                self.seed_generator = keras.random.SeedGenerator()
+            return Program(body, self._numbers)
         except UnsupportedOp as err:
             raise _unsupported_error(err) from err
 
@@ -181,7 +182,7 @@ class InterpretingExecutor:
         dtypes = trial.input_dtypes(trace)
         if "string" in dtypes:
             return  # strings are refused at a call, because another signature or piece may take numbers
-        state = State(self.weights, self._seed)
+        state = State(self.weights, self.seed_generator)
         try:
             trial.run(lambda *values: program(list(values), state), trace)
         except UnsupportedOp as err:
@@ -192,6 +193,34 @@ class InterpretingExecutor:
             return program(values, state)
         except UnsupportedOp as err:
             raise _unsupported_error(err) from err
+
+    def _in_order_of_graph(
+        self, program: Program, trace: contents.Trace, leaves: list[Any], named: Mapping[str, Any]
+    ) -> list[Any]:
+        """The values of a call in the order of the graph's inputs, which have the names of the arguments.
+
+        Args:
+            program: The function.
+            trace: Its trace.
+            leaves: The tensors of the trace's inputs, in its order.
+            named: Further arguments that are tensors.
+        """
+        if self._function.is_signature:  # its graph has the inputs in the order of their names
+            return [leaf for _, leaf in sorted(zip(trace.inputs, leaves, strict=True), key=lambda pair: pair[0])]
+        waiting, first, by_name = iter(leaves), [], dict(named)
+        entries = trace.inputs.items() if trace.keywords else [("", trace.inputs)]
+        for name, entry in entries:
+            values = [next(waiting) for _ in inputs_lib.flatten(entry)]
+            if name in trace.keywords and len(values) == 1:
+                by_name[name] = values[0]
+            else:
+                first += values
+        if not set(by_name) <= set(program.inputs) or len(first) + len(by_name) != len(program.inputs):
+            raise _unsupported_error(
+                UnsupportedOp(f"arguments by name, {sorted(by_name)}, that the graph names otherwise")
+            )
+        remaining = iter(first)
+        return [by_name[name] if name in by_name else next(remaining) for name in program.inputs]
 
     def _single_dtype(self) -> str | None:
         specs = [trace.inputs for trace in self._traces if not trace.keywords]

@@ -63,11 +63,11 @@ class Program:
                 continue
             ref = VariableRef(numbers[id(variable)], tuple(variable.shape), variable.dtype.name)
             self._captured[name] = ref
-        self._inputs = [name for name in body.inputs if name not in self._captured]
+        self.inputs = [name for name in body.inputs if name not in self._captured]
 
     def __call__(self, inputs: Sequence[Any], state: State) -> list[Any]:
         """The flat list of outputs for the flat list of inputs, both in the order of the function."""
-        return self._run(self._graph, {**dict(zip(self._inputs, inputs, strict=True)), **self._captured}, state)
+        return self._run(self._graph, {**dict(zip(self.inputs, inputs, strict=True)), **self._captured}, state)
 
     def call(self, function: str, inputs: Sequence[Any], state: State) -> list[Any]:
         """The outputs of a function of the library."""

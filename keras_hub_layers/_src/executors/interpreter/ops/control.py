@@ -24,6 +24,12 @@ from keras_hub_layers._src.executors.interpreter.values import (
 
 ops: Any = keras.ops  # the hints of some functions say that they may return nothing
 
+# Ops that draw random numbers here, from the seed of the layer.
+RANDOM = frozenset({
+    "RandomStandardNormal", "RandomUniform", "StatefulStandardNormalV2", "StatefulUniform", "StatelessRandomNormal",
+    "StatelessRandomNormalV2", "StatelessRandomUniform", "StatelessRandomUniformV2", "StatelessTruncatedNormalV2",
+    "TruncatedNormal",
+})  # fmt: skip
 _LONGEST_LOOP = 10_000  # the most steps that a loop may have, since it is unrolled
 
 
