@@ -139,6 +139,7 @@ def test_each_step_draws_other_random_numbers(tmp_path):
     model.compile(keras.optimizers.SGD(0.0), "mse")
     x = np.ones((2, 64), "float32")
     assert len({float(model.train_on_batch(x, x)) for _ in range(4)}) > 1
+    np.testing.assert_allclose(finetuning.features(layers.HubLayer(tmp_path / "model"), x), x)
     assert len(layer.weights) == 1
 
 

@@ -157,7 +157,8 @@ def _check_layer(layer: keras.layers.Layer) -> None:
             f"trainable: {tuned or [weight.path for weight in layer.trainable_weights][:5]}",
             _frozen_part(layer, inside),
         )
-    random = [sublayer.name for sublayer in inside if any(map(_is_random, vars(sublayer).values()))]
+    others = [sublayer for sublayer in inside if not isinstance(sublayer, hub_layer.HubLayer)]  # frozen, it draws none
+    random = [sublayer.name for sublayer in others if any(map(_is_random, vars(sublayer).values()))]
     if random:
         raise _random_layer(f"{random}")
 
