@@ -61,6 +61,14 @@ def test_a_failure_of_the_chief_is_an_error_on_each_worker(exported, what, messa
     assert message in other[what]
 
 
+@pytest.mark.parametrize("kind", ["ExportFinetuned", "Backup"])
+def test_a_directory_that_cannot_be_written_to_is_told_on_each_worker_before_the_first_step(exported, kind):
+    for report in exported[:2]:
+        assert "ExportWriteError" in report[f"read-only for {kind}"]
+        assert "Permission denied" in report[f"read-only for {kind}"]
+        assert report["steps"] == []
+
+
 def test_what_is_not_finite_is_skipped_on_each_worker_and_leaves_the_earlier_export(exported):
     chief, other, shared = exported
     for report in (chief, other):

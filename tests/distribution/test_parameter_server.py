@@ -44,6 +44,16 @@ def test_what_the_coordinator_exports_computes_what_it_has_trained(trained):
     same(np.ravel(layers.HubLayer(str(folder / "tuned"))(worker_training.X)).tolist(), report["rows"][0])
 
 
+def test_what_was_saved_goes_on_in_the_scope(trained):
+    report, model, _ = trained
+    same(report["loaded"], worker_training.outcome(model, steps=[4, 4]))
+
+
+def test_a_server_that_dies_ends_the_steps_with_an_error_that_names_it(trained):
+    assert "UnavailableError" in trained[0]["dead server"]
+    assert "/job:ps/replica:0/task:0" in trained[0]["dead server"]
+
+
 def test_what_cannot_train_there_says_what_can(trained):
     for name in ("enable_fit", "train"):
         assert "Keras 3 cannot train under ParameterServerStrategy with fit()" in trained[0][name]

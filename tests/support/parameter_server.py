@@ -3,8 +3,11 @@
 python parameter_server.py FOLDER SCALE
 """
 
+import os
 import re
+import signal
 import sys
+from pathlib import Path
 
 import clusters
 import keras
@@ -45,10 +48,20 @@ def coordinate(folder, scale):
     model = names["model"]
     export = callbacks.ExportFinetuned(f"{folder}/tuned", verbose=0)
     export.set_model(model)
-    paths = [*export.export(), khl.export(model, f"{folder}/whole"), khl.save(model, f"{folder}/model.keras")]
+    paths = [
+        *export.export(),
+        khl.export(model, f"{folder}/whole"),
+        khl.save(model, f"{folder}/model.keras", include_optimizer=True),
+    ]
     results["rows"] = [np.ravel(layers.HubLayer(path)(X)).tolist() for path in paths[:2]]
     results["trained"] = outcome(model)
     results["server"] = [weight.value.device for weight in model.get_layer("hub").weights]
+    with strategy.scope():
+        loaded = keras.models.load_model(paths[2], safe_mode=False)
+    results["loaded"] = outcome(loaded, steps=[int(each.optimizer.iterations) for each in (loaded, model)])
+    os.kill(int(Path(folder, "ps.pid").read_text()), signal.SIGKILL)
+    names["coordinator"].schedule(names["step"], args=(names["iterator"],))
+    results["dead server"] = error_of(names["coordinator"].join)
     clusters.tell(folder, results)
 
 
@@ -57,6 +70,7 @@ def main(folder, scale):
     if task.job == "chief":
         coordinate(folder, scale)
     else:
+        Path(folder, f"{task.job}.pid").write_text(str(os.getpid()))
         tf.distribute.Server(task.cluster, job_name=task.job, task_index=task.index, protocol="grpc").join()
 
 

@@ -3,6 +3,7 @@
 python worker_exports.py FOLDER NORM_OF_KERAS_2 RAW_NORM SHARED
 """
 
+import contextlib
 import os
 import sys
 import warnings
@@ -36,6 +37,21 @@ def own_values(model):
     return [np.asarray(value).ravel().tolist() for value in values]
 
 
+@contextlib.contextmanager
+def read_only(directory):
+    """A directory that nobody can write to, also not root, who becomes another user."""
+    os.makedirs(directory, exist_ok=True)
+    os.chmod(directory, 0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
 def main(folder, norm, raw, shared):
     warnings.simplefilter("error", khl.errors.HubWarning)
     scope = tf.distribute.MultiWorkerMirroredStrategy().scope
@@ -59,6 +75,11 @@ def main(folder, norm, raw, shared):
     results["no directory"] = error_of(khl.export, model, f"{shared}/file/export")
     results["exists"] = error_of(khl.export, model, f"{shared}/raw", overwrite=False)
     results["no directory for fit"] = error_of(fit, model, callbacks.ExportFinetuned(f"{shared}/file/export"))
+    results["steps"] = steps = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: steps.append(batch))
+    with read_only(f"{folder}/read_only"):
+        for kind in (callbacks.ExportFinetuned, callbacks.Backup):
+            results[f"read-only for {kind.__name__}"] = error_of(fit, model, count, kind(f"{folder}/read_only/new"))
     model.layers[-1].kernel.assign([[np.nan]])
     results["nan"] = error_of(khl.export, model, f"{shared}/raw_by_hand")
     with warnings.catch_warnings(record=True) as caught:

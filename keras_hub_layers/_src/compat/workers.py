@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Workers", "workers_of"]
+from keras_hub_layers.errors import DistributionError
+
+__all__ = ["Workers", "say_who_is_gone", "workers_of"]
 
 _LONGEST = 8192  # bytes of what one worker may tell at once: all send equally many
 
@@ -46,7 +48,8 @@ class Workers:
         sent[:2] = self.index, len(data)
         sent[2 : 2 + len(data)] = np.frombuffer(data, "uint8")
         value = self.strategy.experimental_distribute_values_from_function(lambda _: tf.constant(sent[None]))
-        rows = np.asarray(self.strategy.gather(value, axis=0))
+        with say_who_is_gone(self.strategy):
+            rows = np.asarray(self.strategy.gather(value, axis=0))
         told = {int(row[0]): row[2 : 2 + row[1]].astype("uint8").tobytes() for row in rows}  # a worker has its replicas
         return [told[index] for index in range(self.count)]
 
@@ -78,7 +81,8 @@ class Workers:
         copied = [variable for variable in variables if isinstance(variable, tf.distribute.DistributedValues)]
         strategy.reduce = reduce_once
         try:
-            means = [(variable, self._mean(variable)) for variable in copied]
+            with say_who_is_gone(strategy):
+                means = [(variable, self._mean(variable)) for variable in copied]
             is_open = False
             with _assigned_locally(means if self.is_chief else []):
                 yield
@@ -133,3 +137,23 @@ def workers_of(strategy: Any) -> Workers | None:
     order = [(job, task) for job in ("chief", "worker") for task in range(len(jobs.get(job, ())))]
     task = (resolver.task_type, resolver.task_id)
     return Workers(strategy, order.index(task), len(order)) if task in order and len(order) > 1 else None
+
+
+@contextlib.contextmanager
+def say_who_is_gone(strategy: Any) -> Iterator[None]:
+    """Raise an `errors.DistributionError` if TensorFlow ends a step in this block because a worker is gone."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as err:
+        workers = workers_of(strategy)
+        if workers is None:
+            raise
+        said = str(err).partition("aborted by: ")[2] or str(err)
+        raise DistributionError(
+            "Another worker is gone, so this one cannot continue.",
+            expected="all workers until the end of the training",
+            received=f"{type(err).__name__}: {said[:500]}",
+            where=f"worker {workers.index} of {workers.count}",
+            fix="# Start all workers again. With a backup they continue with the epoch that was interrupted:\n"
+            "callbacks=[..., callbacks.Backup('/a/directory/that/all/workers/share')]",
+        ) from err

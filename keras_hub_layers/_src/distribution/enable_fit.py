@@ -6,9 +6,8 @@ import keras
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import distribution
-from keras_hub_layers._src.compat.workers import workers_of
+from keras_hub_layers._src.compat.workers import say_who_is_gone, workers_of
 from keras_hub_layers._src.distribution.check_workers import check_workers
-from keras_hub_layers._src.distribution.lost_workers import say_who_is_gone
 from keras_hub_layers._src.distribution.unsupported import check_strategy
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import DistributionError, warn

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import distribution
+from keras_hub_layers._src.compat.workers import say_who_is_gone
 from keras_hub_layers._src.distribution.check_workers import check_workers
-from keras_hub_layers._src.distribution.lost_workers import say_who_is_gone
 from keras_hub_layers._src.distribution.unsupported import check_strategy
 from keras_hub_layers._src.public import public
 from keras_hub_layers.errors import DistributionError
