@@ -119,6 +119,16 @@ def _empty_table_error(obj: Any) -> InterfaceError:
     )
 
 
+def uncallable_loss_error(received: str) -> InterfaceError:
+    """The error for an entry of the published losses that is no function."""
+    return InterfaceError(
+        "A published regularization loss cannot be called.",
+        expected="regularization_losses: a list of functions without arguments that return a scalar",
+        received=received,
+        fix="ask its publisher to save tf.function(lambda: loss, input_signature=[]) instead",
+    )
+
+
 def check_strategy(made_in: tf.distribute.Strategy) -> None:
     """Refuse to train a layer under another strategy than that of its variables.
 

@@ -59,6 +59,34 @@ def keras_tensor(spec: Any) -> keras.KerasTensor:
     return keras.KerasTensor(tuple(spec.shape), spec.dtype.name, sparse=isinstance(spec, tf.SparseTensorSpec), **kind)
 
 
+def single_dtype(traces: Sequence[contents.Trace], function: contents.Function) -> str | None:
+    """The dtype of the one input of a function, `None` if it has several; of several float traces the widest."""
+    specs = [trace.inputs for trace in traces if not trace.keywords]
+    if function.is_signature and specs and len(specs[0]) == 1:
+        specs = list(specs[0].values())
+    if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
+        return None
+    dtypes = {spec.dtype for spec in specs}
+    if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
+        return None
+    return max(dtypes, key=lambda dtype: dtype.size).name
+
+
+def input_names(traces: Sequence[contents.Trace]) -> tuple[str, ...]:
+    """The keys of the inputs, if they are a dict; else empty."""
+    return next((tuple(map(str, trace.inputs)) for trace in traces if isinstance(trace.inputs, Mapping)), ())
+
+
+def tensors_of_traced(shapes: Any, traces: Sequence[contents.Trace], function: contents.Function) -> Any:
+    """`KerasTensor`s of the dtypes of the first trace, for shapes with the batch axis."""
+    if not traces:
+        return keras.KerasTensor(shapes)
+    specs = traces[0].inputs
+    if function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
+        specs = next(iter(specs.values()))
+    return tensors_of_shapes(shapes, specs)
+
+
 def tensors_of_shapes(shapes: Any, specs: Any) -> Any:
     """`KerasTensor`s of the traced dtypes and kinds.
 

@@ -16,13 +16,11 @@ from keras_hub_layers._src.executors.matching import Matcher, Mismatch, Step
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.pixels import PixelCheck
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
+from keras_hub_layers._src.executors.weights import Weights
 from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
 from keras_hub_layers._src.savedmodel.graphs import assignments
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 from keras_hub_layers.errors import InputError, InterfaceError
-
-# Keras writes no weights of these: what has them keeps them, and files carry them with the graph.
-_UNSAVED = (tf.string, tf.variant, tf.resource)
 
 
 class TensorFlowExecutor:
@@ -44,20 +42,14 @@ class TensorFlowExecutor:
         self._declared: Any = None  # the symbolic inputs, while a model is being built
         self._losses = [] if choice.function.is_signature else live_object.losses(choice.target)
         self._check_losses()
-        variables = live_object.variables(choice.target, (choice.function,))
-        self.has_lists = variables.has_lists
-        trainable = {id(v) for v in variables.candidates}
-        self.weights, self._names = [], {}
-        for variable in (*variables.published, *variables.captured):
-            self._adopt(variable, id(variable) in trainable)
-        self.candidates = [weight for weight in self.weights if id(weight.value) in trainable]
-        published = {id(v) for v in variables.published}
-        self.published = [weight for weight in self.weights if id(weight.value) in published]
+        self._weights = Weights(choice.target, choice.function, adopt, ".", warn)
+        self.weights, self.published = self._weights.all, self._weights.published
+        self.candidates, self.has_lists = self._weights.candidates, self._weights.has_lists
         self._checked_rows = False
         self._pixels = PixelCheck(choice.function, warn)
         self._strategy = tf.distribute.get_strategy()
-        self.input_dtype = self._single_dtype()
-        self.input_names = next((tuple(map(str, t.inputs)) for t in self._traces if isinstance(t.inputs, Mapping)), ())
+        self.input_dtype = symbolic.single_dtype(self._traces, self._function)
+        self.input_names = symbolic.input_names(self._traces)
 
     @functools.cached_property
     def _verdict_of_losses(self) -> str:
@@ -134,12 +126,7 @@ class TensorFlowExecutor:
         return tf.nest.map_structure(symbolic.keras_tensor, outputs)
 
     def symbolic_inputs(self, shapes: Any) -> Any:
-        if not self._traces:
-            return keras.KerasTensor(shapes)
-        specs = self._traces[0].inputs
-        if self._function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
-            specs = next(iter(specs.values()))
-        return symbolic.tensors_of_shapes(shapes, specs)
+        return symbolic.tensors_of_traced(shapes, self._traces, self._function)
 
     def regularization_losses(self) -> list[Any]:
         flags = {id(weight.value): bool(weight.trainable) for weight in self.weights}
@@ -150,33 +137,8 @@ class TensorFlowExecutor:
 
     # -- at construction -----------------------------------------------------------------------------------------
 
-    def _adopt(self, variable: Any, trainable: bool) -> None:
-        base = name = contents.name_of(variable).replace("/", ".")
-        number = 0
-        while name in self._names:
-            number += 1
-            name = f"{base}_{number}"
-        if variable.dtype in _UNSAVED or not variable.shape.is_fully_defined():
-            if trainable:
-                self._warn(
-                    f"the variable {variable.name!r} has no fixed shape, or a dtype that Keras "
-                    "has no weights of. It stays as it is and is not trained."
-                )
-            return  # it stays inside the loaded object, and goes into a `.keras` file with it
-        weight = adopted_variables.adopt(variable, trainable, name)
-        if weight.value is not variable:
-            raise InterfaceError(
-                "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
-                expected="keras.Variable(v).value is v",
-                received=f"a copy of {variable.name!r} ({variable.dtype.name})",
-                fix="report this together with keras.__version__ and tf.__version__",
-            )
-        self._names[name] = contents.name_of(variable)
-        self.weights.append(weight)
-
     def name_of(self, weight: Any) -> str:
-        """A weight's name in the SavedModel."""
-        return self._names[weight.name]
+        return self._weights.name_of(weight)
 
     def variable_of(self, weight: Any) -> Any:
         return weight.value
@@ -187,24 +149,7 @@ class TensorFlowExecutor:
     def _check_losses(self) -> None:
         for loss in self._losses:
             if not callable(loss):
-                raise InterfaceError(
-                    "A published regularization loss cannot be called.",
-                    expected="regularization_losses: a list of functions without arguments that return a scalar",
-                    received=f"an entry of type {type(loss).__name__}: {loss!r}",
-                    fix="ask its publisher to save tf.function(lambda: loss, input_signature=[]) instead",
-                )
-
-    def _single_dtype(self) -> str | None:
-        """The dtype of a single input; of several float traces the widest."""
-        specs = [trace.inputs for trace in self._traces if not trace.keywords]
-        if self._function.is_signature and specs and len(specs[0]) == 1:
-            specs = list(specs[0].values())
-        if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
-            return None
-        dtypes = {spec.dtype for spec in specs}
-        if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
-            return None
-        return max(dtypes, key=lambda dtype: dtype.size).name
+                raise call_errors.uncallable_loss_error(f"an entry of type {type(loss).__name__}: {loss!r}")
 
     def _check_rows(self, specs: Any, outputs: Any) -> None:
         """Warn, once, where the outputs of a model that is being built have other rows than its inputs."""
@@ -299,6 +244,19 @@ class TensorFlowExecutor:
             raise self._no_match_error(inputs, training, "TensorFlow refuses them") from err
         except (tf.errors.FailedPreconditionError, LookupError) as err:
             raise call_errors.explain(err, self._choice) from err
+
+
+def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:
+    """A Keras variable that is the `tf.Variable`, without a copy."""
+    weight = adopted_variables.adopt(variable, trainable, name)
+    if weight.value is not variable:
+        raise InterfaceError(
+            "Keras copied a variable instead of adopting it; training would not reach the SavedModel.",
+            expected="keras.Variable(v).value is v",
+            received=f"a copy of {variable.name!r} ({variable.dtype.name})",
+            fix="report this together with keras.__version__ and tf.__version__",
+        )
+    return weight
 
 
 def _batch(inputs: Any) -> tf.TensorShape:

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers import errors
+from keras_hub_layers._src.executors import call_errors, symbolic
 from keras_hub_layers._src.executors import inputs as inputs_lib
-from keras_hub_layers._src.executors import symbolic
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.interpreter import trial
 from keras_hub_layers._src.executors.interpreter.ops.control import RANDOM
@@ -18,12 +18,10 @@ from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, is
 from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, pack
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
+from keras_hub_layers._src.executors.weights import Weights
 from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.savedmodel import contents, live_object
-from keras_hub_layers.errors import BackendError, InputError, InterfaceError
-
-# A backend has no variables of these. What has them stays in the loaded object, and its values are known.
-_ON_THE_HOST = (tf.string, tf.variant, tf.resource)
+from keras_hub_layers.errors import BackendError, InputError
 
 
 class InterpretingExecutor:
@@ -42,34 +40,17 @@ class InterpretingExecutor:
         self._matcher = Matcher([form.inputs for form in forms])
         self._arguments = TraceArguments(forms, choice.function.parameters, choice.function.is_open)
         self._arguments.check(choice.arguments)
-        variables = live_object.variables(choice.target, (choice.function,))
-        self.has_lists = variables.has_lists
-        trainable = {id(variable) for variable in variables.candidates}
-        self.weights: list[Any] = []
-        self._names: dict[str, str] = {}
-        self._numbers: dict[int, int] = {}
-        self._variables = [
-            variable
-            for variable in (*variables.published, *variables.captured)
-            if variable.dtype not in _ON_THE_HOST and variable.shape.is_fully_defined()
-        ]
-        for variable in self._variables:
-            self._numbers[id(variable)] = len(self.weights)
-            self.weights.append(self._make_weight(variable, id(variable) in trainable))
-        published = {id(variable) for variable in variables.published}
-        pairs = zip(self._variables, self.weights, strict=True)
-        self.published = [weight for variable, weight in pairs if id(variable) in published]
-        self._places = {weight.name: place for place, weight in enumerate(self.weights)}
-        places = [self._numbers[id(v)] for v in variables.candidates if id(v) in self._numbers]
-        self.candidates = [self.weights[place] for place in sorted(places)]
+        separator = "-" if keras.backend.backend() == "torch" else "."  # PyTorch forbids points in names
+        self._weights = Weights(choice.target, choice.function, _copy_of_variable, separator, warn)
+        self.weights, self.published = self._weights.all, self._weights.published
+        self.candidates, self.has_lists = self._weights.candidates, self._weights.has_lists
         self.seed_generator: Any = None
         self._programs: dict[int, Program] = {}
         self._loss_programs = [self._program(trace) for trace in self._loss_traces()]
         for number in range(len(self._traces)):
             self._try(number)
-        self.input_dtype = self._single_dtype()
-        first = next((trace.inputs for trace in self._traces if isinstance(trace.inputs, Mapping)), {})
-        self.input_names = tuple(map(str, first))
+        self.input_dtype = symbolic.single_dtype(self._traces, self._function)
+        self.input_names = symbolic.input_names(self._traces)
         self.loses_losses = bool(live_object.input_losses_verdict(choice.target, choice.function))
 
     # -- the seam ------------------------------------------------------------------------------------------------
@@ -114,50 +95,30 @@ class InterpretingExecutor:
         return tf.nest.map_structure(symbolic.keras_tensor, as_plain(traced.structured_outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
-        specs = self._traces[0].inputs
-        if self._function.is_signature and len(specs) == 1 and not isinstance(shapes, Mapping):
-            specs = next(iter(specs.values()))
-        return symbolic.tensors_of_shapes(shapes, specs)
+        return symbolic.tensors_of_traced(shapes, self._traces, self._function)
 
     def regularization_losses(self) -> list[Any]:
         results = [self._run(program, [], State(self.weights))[0] for program in self._loss_programs]
         return [keras.ops.cast(loss, keras.config.floatx()) for loss in results]
 
     def name_of(self, weight: Any) -> str:
-        """A weight's name in the SavedModel."""
-        return self._names[weight.name]
+        return self._weights.name_of(weight)
 
     def variable_of(self, weight: Any) -> Any:
-        return self._variables[self._places[weight.name]]
+        return self._weights.variable_of(weight)
 
     def write_back(self) -> None:
-        for variable, weight in zip(self._variables, self.weights, strict=True):
+        for variable, weight in zip(self._weights.variables, self.weights, strict=True):
             variable.assign(keras.ops.convert_to_numpy(weight.value))
 
     # -- at construction -----------------------------------------------------------------------------------------
-
-    def _make_weight(self, variable: Any, trainable: bool) -> Any:
-        separator = "-" if keras.backend.backend() == "torch" else "."  # PyTorch forbids points in names
-        base = name = contents.name_of(variable).replace("/", separator)
-        number = 0
-        while name in self._names:
-            number += 1
-            name = f"{base}_{number}"
-        self._names[name] = contents.name_of(variable)
-        value = variable.numpy()
-        return keras.Variable(value, dtype=variable.dtype.name, trainable=trainable, autocast=False, name=name)
 
     def _loss_traces(self) -> Iterator[contents.Trace]:
         if self._function.is_signature:
             return
         for trace in live_object.loss_traces(self._choice.target):
             if trace is None:
-                raise InterfaceError(
-                    "A published regularization loss cannot be called.",
-                    expected="regularization_losses: a list of functions without arguments that return a scalar",
-                    received="an entry without a trace",
-                    fix="ask its publisher to save tf.function(lambda: loss, input_signature=[]) instead",
-                )
+                raise call_errors.uncallable_loss_error("an entry without a trace")
             yield trace
 
     def _program_of(self, number: int) -> Program:
@@ -172,7 +133,7 @@ class InterpretingExecutor:
             body = trace.body()
             if self.seed_generator is None and body.ops & RANDOM:
                 self.seed_generator = keras.random.SeedGenerator()
-            return Program(body, self._numbers)
+            return Program(body, self._weights.numbers)
         except UnsupportedOp as err:
             raise _unsupported_error(err) from err
 
@@ -222,17 +183,6 @@ class InterpretingExecutor:
         remaining = iter(first)
         return [by_name[name] if name in by_name else next(remaining) for name in program.inputs]
 
-    def _single_dtype(self) -> str | None:
-        specs = [trace.inputs for trace in self._traces if not trace.keywords]
-        if self._function.is_signature and specs and len(specs[0]) == 1:
-            specs = list(specs[0].values())
-        if not specs or not all(isinstance(spec, tf.TypeSpec) for spec in specs):
-            return None
-        dtypes = {spec.dtype for spec in specs}
-        if len(dtypes) > 1 and not all(dtype.is_floating for dtype in dtypes):
-            return None
-        return max(dtypes, key=lambda dtype: dtype.size).name
-
     # -- at each call --------------------------------------------------------------------------------------------
 
     def _match(self, inputs: Any, training: bool, look: Any, act: Any) -> tuple[Fit, list[Any], dict[str, Any]]:
@@ -256,6 +206,11 @@ class InterpretingExecutor:
                 received=keras.tree.map_structure(_describe, inputs),
                 fix="print(layer.interface)",
             ) from err
+
+
+def _copy_of_variable(variable: Any, trainable: bool, name: str) -> keras.Variable:
+    """A Keras variable of the running backend with the value of a `tf.Variable`."""
+    return keras.Variable(variable.numpy(), dtype=variable.dtype.name, trainable=trainable, autocast=False, name=name)
 
 
 def _look(value: Any, wanted: Form) -> tuple[Any, Form]:
