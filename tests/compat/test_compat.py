@@ -441,3 +441,16 @@ def test_each_function_of_compat_says_its_versions_and_is_named_in_a_test():
             if is_private and not node.name.startswith("_"):
                 assert re.search(r"(Keras|TensorFlow|KerasTuner) \d+\.\d+", text), f"{path.name}: {node.name}"
                 assert re.search(rf"\b{node.name}\b", tests), f"{path.name}: {node.name}"
+
+
+def test_a_custom_gradient_is_known_by_name_and_there_is_no_public_way():
+    @tf.custom_gradient
+    def tripled(x):
+        return x, lambda upstream: 3 * upstream
+
+    graph = tf.function(tripled).get_concrete_function(tf.TensorSpec(())).graph.as_graph_def()
+    name = next(node.attr["_gradient_op_type"].s.decode() for node in graph.node if node.op == "IdentityN")
+    first = tensorflow.custom_gradient_function(name)(None, tf.constant(2.0), tf.constant(0.0))
+    assert first[0] is None
+    assert float(first[1]) == 6.0
+    assert not any("gradient" in public and "lookup" in public for public in dir(tf))

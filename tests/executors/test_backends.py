@@ -219,20 +219,92 @@ def test_an_op_that_no_table_has_is_an_error_of_the_constructor(tmp_path):
         layers.HubLayer(path)
 
 
-def test_a_custom_gradient_is_refused_in_training_and_does_no_harm_while_frozen(tmp_path):
-    @tf.custom_gradient
-    def reversed_gradient(x):
-        return x, lambda upstream: -upstream
+@tf.custom_gradient
+def doubled(x):
+    """x², with a gradient of 3·2x."""
+    inner = x * 2  # only the gradient needs it
+    return x * x, lambda upstream: 3 * upstream * inner
 
+
+@tf.custom_gradient
+def odd(x):
+    return x, lambda upstream: tf.math.lgamma(upstream)
+
+
+@tf.custom_gradient
+def scaled(x):
+    """2·x by a variable of its own. The gradients are 5 and 7 times the true ones."""
+    y = x * scaled.w
+    return y, lambda upstream, variables: (5 * upstream * scaled.w, [7 * tf.reduce_sum(upstream * x, 0)])
+
+
+def with_gradient_of(function, path, is_saved=True, is_nested=False):
+    """w, times 1 and then a function with a custom gradient; w is 2."""
     root = tf.train.Checkpoint(w=tf.Variable([2.0]))
-    root.__call__ = tf.function(lambda x: reversed_gradient(x * root.w), input_signature=[tf.TensorSpec((None, 1))])
+    inner = tf.function(lambda x: function(x * 1.0)) if is_nested else function
+    root.__call__ = tf.function(lambda x: inner(x * root.w), input_signature=[tf.TensorSpec((None, 1))])
     root.variables = root.trainable_variables = [root.w]
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=True)
-    tf.saved_model.save(root, str(tmp_path / "model"), options=options)
-    frozen = layers.HubLayer(tmp_path / "model")
-    np.testing.assert_allclose(as_array(frozen(X)), 2 * X)
-    model = model_of(tmp_path / "model")
-    with pytest.raises(RuntimeError, match=r"a custom gradient, in a model that is trained"):
+    if function is scaled:
+        root.own = scaled.w = tf.Variable([2.0])
+        root.variables = root.trainable_variables = [root.w, root.own]
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=is_saved)
+    tf.saved_model.save(root, str(path), options=options)
+    return str(path)
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_custom_gradient_is_the_one_of_the_savedmodel(tmp_path, is_nested):
+    """y = (2·x)², and dy/dw = 3·2·(2·x)·x = 12 for x = 1, not 4: 2 - 0.001·2·4·12 = 1.904."""
+    model = model_of(with_gradient_of(doubled, tmp_path / "model", is_nested=is_nested))
+    model.compile(keras.optimizers.SGD(0.001), "mse")
+    model.fit(X, Y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(next(iter(weights_of(model).values())), [1.904], rtol=1e-6)
+
+
+def test_a_custom_gradient_counts_for_what_stands_before_a_frozen_layer(tmp_path):
+    """y = (2·k·x)² with k = 1, and dy/dk = 3·2·2·2 = 24: 1 - 0.001·2·4·24 = 0.808."""
+    frozen = layers.HubLayer(with_gradient_of(doubled, tmp_path / "model"))
+    dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((1,)), dense, frozen])
+    model.compile(keras.optimizers.SGD(0.001), "mse")
+    model.fit(X, Y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(as_array(dense.kernel.value), [[0.808]], rtol=1e-6)
+
+
+def test_the_variables_of_a_custom_gradient_are_trained_by_it(tmp_path):
+    """y = own·w·x = 4. dy/dw = 5·own·x = 10, dy/down = 7·w·x = 14: 2 - 0.001·2·4·10 and 2 - 0.001·2·4·14."""
+    model = model_of(with_gradient_of(scaled, tmp_path / "model"))
+    model.compile(keras.optimizers.SGD(0.001), "mse")
+    model.fit(X, Y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(
+        sorted(float(value[0]) for value in weights_of(model).values()), [1.888, 1.92], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "is_saved", "reason"), [(odd, True, "the op Lgamma"), (doubled, False, "not saved")]
+)
+def test_a_custom_gradient_that_cannot_be_computed_is_refused_and_never_left_out(tmp_path, function, is_saved, reason):
+    path = with_gradient_of(function, tmp_path / "model", is_saved)
+    match = rf"(?s)gradient cannot pass.*Received: .*{reason}.*Where: .*IdentityN.*# frozen"
+    with pytest.raises(errors.TrainingError, match=match):
+        layers.HubLayer(path, trainable=True)
+    frozen = layers.HubLayer(path)
+    np.testing.assert_allclose(as_array(frozen(X)), (2 * X) ** (2 if function is doubled else 1))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1), frozen])
+    model.compile(keras.optimizers.SGD(0.001), "mse")
+    with pytest.raises(errors.TrainingError, match=rf"(?s){reason}.*Where: .*IdentityN"):
+        model.fit(X, Y, verbose=0)
+    frozen.trainable = True
+    with pytest.raises(errors.TrainingError, match=match):
+        frozen(X)
+
+
+def test_a_gradient_that_its_author_forbids_is_not_taken(tmp_path):
+    forbid = lambda x: tf.raw_ops.PreventGradient(input=x, message="do not")  # noqa: E731
+    model = model_of(with_gradient_of(forbid, tmp_path / "model"))
+    np.testing.assert_allclose(model.predict(X, verbose=0), 2 * X)
+    with pytest.raises(errors.TrainingError, match=r"(?s)forbids: do not.*Where: .*PreventGradient"):
         model.fit(X, Y, verbose=0)
 
 

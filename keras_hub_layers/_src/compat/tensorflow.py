@@ -151,6 +151,20 @@ def gradient_kind(op: str) -> Literal["defined", "none", "undefined"]:
         return "undefined"
 
 
+def custom_gradient_function(name: str) -> Callable[..., Any]:
+    """What TensorFlow calls for the gradient of an op with the custom gradient of this name.
+
+    TensorFlow 2.18 to 2.21: loading a SavedModel registers the custom gradients in it under new names, and nothing
+    public gives the function of a name. Its arguments are the op, which it does not use, and the gradients of outputs.
+
+    Raises:
+        LookupError: There is none.
+    """
+    from tensorflow.python.framework import ops
+
+    return ops.gradient_registry.lookup(name)
+
+
 def registered_ops() -> dict[str, str]:
     """The ops that are registered in this process, internal ones too: name -> `gradient_kind`.
 

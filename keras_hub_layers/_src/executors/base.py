@@ -17,6 +17,7 @@ class Choice:
         arguments: Further keyword arguments, fixed by the user.
         output_key: Key of the one output to keep, or `None`.
         output_shape: Shapes without batch, structured as the outputs, or `None`.
+        unsaved_gradients: Names of custom gradients that the SavedModel asks for and does not have.
     """
 
     target: Any
@@ -24,6 +25,7 @@ class Choice:
     arguments: Mapping[str, Any]
     output_key: str | None
     output_shape: Any
+    unsaved_gradients: frozenset[str] = frozenset()
 
 
 class Executor(Protocol):
@@ -61,6 +63,10 @@ class Executor(Protocol):
 
     def variable_of(self, weight: Any) -> Any:
         """The `tf.Variable` of the loaded object that a weight stands for."""
+        ...
+
+    def check_training(self) -> None:
+        """Raise an `errors.TrainingError` if this executor cannot compute all gradients."""
         ...
 
     def write_back(self) -> None:

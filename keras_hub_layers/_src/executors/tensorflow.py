@@ -143,6 +143,9 @@ class TensorFlowExecutor:
     def variable_of(self, weight: Any) -> Any:
         return weight.value
 
+    def check_training(self) -> None:
+        """Nothing to say before a training step: TensorFlow knows its gradients."""
+
     def write_back(self) -> None:
         """Nothing to do: the weights are the variables."""
 

@@ -155,7 +155,9 @@ class HubLayer(layers.OwnLosses, representation.Representation):
         self._warned: frozenset[str] = frozenset()
         with self._add_place():
             target, function = selection.choose(self._loaded, self._settings)
-            self._choice = base.Choice(target, function, settings.arguments, output_key, settings.output_shape)
+            unsaved = frozenset() if source is None else source.unsaved_gradients
+            shape = settings.output_shape
+            self._choice = base.Choice(target, function, settings.arguments, output_key, shape, unsaved)
             with keras.name_scope(self.name):
                 self._executor = executor_class(self._choice, self._warn)
             layers.track_all(self, self._executor.weights)
@@ -333,18 +335,9 @@ class HubLayer(layers.OwnLosses, representation.Representation):
         recompile_guard.check_at_next_step(self)
 
     def _check_trainable(self, is_asked: bool = False) -> None:
-        """Refuse what cannot be fine-tuned; warn, once, where nothing would be.
-
-        Args:
-            is_asked: Whether the user has asked for this very layer to be trained. Else it may be a preprocessor
-                without variables whose model was made trainable. Defaults to `False`.
-        """
-        if not self.trainable:
-            return
-        trainability.check_can_be_tuned(self._choice, self._settings, self._is_tf1, self._unfreeze)
-        if self._executor.loses_losses:
-            self._warn(trainability.LOST_LOSSES)
-        if trainability.has_no_gradient(self._choice, self._executor):
-            self._warn(trainability.no_gradient_warning(self._choice))
-        elif not self.trainable_weights and (is_asked or self.weights):
-            self._warn(trainability.nothing_trained_warning(self._choice, self._executor))
+        """Refuse what cannot be fine-tuned; warn, once, where nothing would be."""
+        if self.trainable:
+            trainability.check_can_be_tuned(self._choice, self._settings, self._is_tf1, self._unfreeze)
+            self._executor.check_training()
+            for warning in trainability.warnings_of_weights(self, self._choice, self._executor, is_asked):
+                self._warn(warning)

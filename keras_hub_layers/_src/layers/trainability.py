@@ -26,8 +26,7 @@ from keras_hub_layers.errors import Line, TrainingError
 Warning = str | Callable[[Line], str]
 
 
-# To give where the executor `loses_losses`.
-LOST_LOSSES = (
+_LOST_LOSSES = (
     "Keras layers in the SavedModel have losses that depend on their inputs (activity regularizers, add_loss), but "
     "what is called does not return them in each mode, so they are not counted. To count one of the outputs instead:\n"
     "x = keras.layers.ActivityRegularization(l2=0.01)(layer(x))"
@@ -98,7 +97,25 @@ def suggest_pattern(choice: base.Choice, executor: base.Executor) -> str | None:
 # -- warnings before training ------------------------------------------------------------------------------------------
 
 
-def no_gradient_warning(choice: base.Choice) -> Warning:
+def warnings_of_weights(layer: Any, choice: base.Choice, executor: base.Executor, is_asked: bool) -> list[Warning]:
+    """What to warn of while a layer is trainable, where less is trained than one may think.
+
+    Args:
+        layer: The layer.
+        choice: What of the SavedModel is called.
+        executor: What computes it.
+        is_asked: Whether the user has asked for this very layer to be trained. Else it may be a preprocessor without
+            variables whose model was made trainable.
+    """
+    warnings: list[Warning] = [_LOST_LOSSES] if executor.loses_losses else []
+    if has_no_gradient(choice, executor):
+        warnings.append(_no_gradient_warning(choice))
+    elif not layer.trainable_weights and (is_asked or layer.weights):
+        warnings.append(_nothing_trained_warning(choice, executor))
+    return warnings
+
+
+def _no_gradient_warning(choice: base.Choice) -> Warning:
     """To give where `has_no_gradient`."""
     dtypes = contents.blocking_dtypes(choice.function, choice.output_key)
     return lambda line: (
@@ -124,7 +141,7 @@ def ignored_unfreeze_warning(patterns: Any) -> Warning:
     )
 
 
-def nothing_trained_warning(choice: base.Choice, executor: base.Executor) -> Warning:
+def _nothing_trained_warning(choice: base.Choice, executor: base.Executor) -> Warning:
     """To give where a layer is trainable and none of its weights is."""
     text = "The layer is trainable but has no trainable weights: "
     if not executor.candidates:

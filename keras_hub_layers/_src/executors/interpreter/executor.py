@@ -12,6 +12,7 @@ from keras_hub_layers._src.executors import call_errors, symbolic
 from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.interpreter import trial
+from keras_hub_layers._src.executors.interpreter.custom_gradients import gradient_error
 from keras_hub_layers._src.executors.interpreter.ops.control import RANDOM
 from keras_hub_layers._src.executors.interpreter.program import Program, State
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, is_static, tensor
@@ -21,6 +22,7 @@ from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.executors.weights import Weights
 from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.savedmodel import contents, live_object
+from keras_hub_layers._src.savedmodel.graphs import library
 from keras_hub_layers.errors import BackendError, InputError
 
 
@@ -61,7 +63,6 @@ class InterpretingExecutor:
         specs = {name: spec for name, spec in trace.arguments.items() if isinstance(spec, tf.TensorSpec)}
         by_name = {name: np.asarray(arguments[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
         program, state = self._program_of(fit.trace), State(self.weights, self.seed_generator)
-        program.is_differentiated = any(weight.trainable for weight in self.weights)
         values = self._in_order_of_graph(program, trace, leaves, by_name)
         flat = self._run(program, values, state)
         for number, value in state.assigned.items():
@@ -107,6 +108,17 @@ class InterpretingExecutor:
     def variable_of(self, weight: Any) -> Any:
         return self._weights.variable_of(weight)
 
+    def check_training(self) -> None:
+        programs = [*self._programs.values(), *self._loss_programs]
+        refused = {name: why for program in programs for name, why in program.refused.items()}
+        if refused:
+            name, why = next(iter(refused.items()))
+            more = f", and {len(refused) - 1} more nodes" if len(refused) > 1 else ""
+            raise gradient_error(
+                f"a custom gradient that {why}", f"node {name!r}{more}",
+                lambda line: f"# frozen:\n{line(trainable=None, unfreeze=None)}",
+            )  # fmt: skip
+
     def write_back(self) -> None:
         for variable, weight in zip(self._weights.variables, self.weights, strict=True):
             variable.assign(keras.ops.convert_to_numpy(weight.value))
@@ -133,7 +145,7 @@ class InterpretingExecutor:
             body = trace.body()
             if self.seed_generator is None and body.ops & RANDOM:
                 self.seed_generator = keras.random.SeedGenerator()
-            return Program(body, self._weights.numbers)
+            return Program(library.with_unsaved(body, self._choice.unsaved_gradients), self._weights.numbers)
         except UnsupportedOp as err:
             raise _unsupported_error(err) from err
 

@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import tensorflow
+from keras_hub_layers._src.executors.interpreter.custom_gradients import CustomGradient, read_gradient
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp
+from keras_hub_layers._src.savedmodel.graphs.library import Library, custom_gradient
 
 Place = tuple[str, int]  # name of a node, number of its output
 
@@ -28,12 +30,16 @@ class Node:
         op: Name of the TensorFlow op, or of a function of the library.
         inputs: Where its inputs come from.
         attributes: Name -> Python value. A dtype or a function is given by its name, a shape by a list or `None`.
+        gradient: Its custom gradient, or `None`.
+        captured: Where the tensors come from that the custom gradient needs.
     """
 
     name: str
     op: str
     inputs: tuple[Place, ...]
     attributes: Mapping[str, Any]
+    gradient: CustomGradient | None = None
+    captured: tuple[Place, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.attributes[name]
@@ -55,7 +61,7 @@ class Graph:
 
 
 def make_graph(
-    nodes: Iterable[Any], inputs: Sequence[str], outputs: Sequence[str], library: Mapping[str, Any]
+    nodes: Iterable[Any], inputs: Sequence[str], outputs: Sequence[str], library: Library, others: Iterable[Any] = ()
 ) -> Graph:
     """Read a function.
 
@@ -63,20 +69,25 @@ def make_graph(
         nodes: Protobufs of type `NodeDef`, as a `GraphDef` or a `FunctionDef` holds them.
         inputs: Names of the inputs.
         outputs: Names of the tensors that it returns.
-        library: Name -> protobuf of type `FunctionDef`, of the functions that may be called.
+        library: The functions that may be called.
+        others: Further nodes, which only a gradient may need.
     """
-    by_name = {node.name: node for node in nodes}
+    functions = library.functions
+    own = {node.name: node for node in nodes}
+    by_name = {**{node.name: node for node in others}, **own}
     fed = set(inputs)
-    ends = [*outputs, *(name for name, node in by_name.items() if _has_effect(node, library))]
-    ordered = [by_name[name] for name in _order(by_name, fed, ends)]
-    place = _Places(by_name, library)
-    return Graph(
-        inputs=tuple(inputs),
-        nodes=tuple(
-            Node(node.name, node.op, tuple(map(place, _data_inputs(node))), attributes_of(node)) for node in ordered
-        ),
-        outputs=tuple(map(place, outputs)),
-    )
+    gradients = {name: read_gradient(node, inputs, library) for name, node in own.items() if custom_gradient(node)}
+    ends = [*outputs, *(name for name, node in own.items() if _has_effect(node, functions))]
+    captured = {name: gradient.captured for name, gradient in gradients.items()}
+    place = _Places(by_name, functions)
+
+    def read(name: str) -> Node:
+        node = by_name[name]
+        data, needed = (tuple(map(place, texts)) for texts in (_data_inputs(node), captured.get(name, ())))
+        return Node(node.name, node.op, data, attributes_of(node), gradients.get(name), needed)
+
+    ordered = _order(by_name, fed, ends, captured)
+    return Graph(tuple(inputs), tuple(map(read, ordered)), tuple(map(place, outputs)))
 
 
 def _has_effect(node: Any, library: Mapping[str, Any]) -> bool:
@@ -90,7 +101,9 @@ def _data_inputs(node: Any) -> list[str]:
     return [] if node.op in SILENT else [text for text in node.input if not text.startswith("^")]
 
 
-def _order(nodes: Mapping[str, Any], fed: set[str], ends: Iterable[str]) -> list[str]:
+def _order(
+    nodes: Mapping[str, Any], fed: set[str], ends: Iterable[str], captured: Mapping[str, Sequence[str]]
+) -> list[str]:
     """Names of the nodes that the ends need, each after its inputs. There is no recursion, so long chains work too."""
     ordered: list[str] = []
     visited: set[str] = set()
@@ -105,7 +118,7 @@ def _order(nodes: Mapping[str, Any], fed: set[str], ends: Iterable[str]) -> list
                 stack.append((name, True))
                 node = nodes[name]
                 before = [text for text in node.input if text.startswith("^") or node.op not in SILENT]
-                stack += [(_name(text), False) for text in reversed(before)]
+                stack += [(_name(text), False) for text in reversed([*before, *captured.get(name, ())])]
     return ordered
 
 

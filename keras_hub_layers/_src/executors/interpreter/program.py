@@ -6,9 +6,16 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.executors.interpreter import host
+from keras_hub_layers._src.executors.interpreter.custom_gradients import CustomGradient, refuse, with_gradient
 from keras_hub_layers._src.executors.interpreter.graph import SILENT, Graph, Node, make_graph
 from keras_hub_layers._src.executors.interpreter.ops import array, control, image, linear, math, nn, reduction
-from keras_hub_layers._src.executors.interpreter.values import HostObject, UnsupportedOp, VariableRef, is_static
+from keras_hub_layers._src.executors.interpreter.values import (
+    HostObject,
+    TensorList,
+    UnsupportedOp,
+    VariableRef,
+    is_static,
+)
 from keras_hub_layers._src.savedmodel.graphs.library import Body
 
 TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **image.OPS}
@@ -47,15 +54,22 @@ class Program:
         body: The function, of a loaded object.
         numbers: id of a `tf.Variable` -> its place among the weights.
 
+    Attributes:
+        inputs: Names of its inputs, without those that are known.
+        refused: Name of each node whose custom gradient cannot be computed, as far as it has run -> why.
+
     Raises:
         UnsupportedOp: The function may run an op that is in no table.
     """
 
     def __init__(self, body: Body, numbers: Mapping[int, int]) -> None:
-        self._library = body.library.functions
+        self._library = body.library
+        self._numbers = numbers
         self._graphs: dict[str, Graph] = {}
-        self.is_differentiated = False
-        self._graph = make_graph(body.nodes, body.inputs, body.outputs, self._library)
+        self._gradients: dict[CustomGradient, Program] = {}
+        self._tried: dict[CustomGradient, str] = {}
+        self.refused: dict[str, str] = {}
+        self._graph = make_graph(body.nodes, body.inputs, body.outputs, self._library, body.others)
         self._captured: dict[str, Any] = {name: host.as_value(value) for name, value in body.captures.items()}
         for name, variable in body.variables.items():
             if id(variable) not in numbers:
@@ -64,6 +78,11 @@ class Program:
             ref = VariableRef(numbers[id(variable)], tuple(variable.shape), variable.dtype.name)
             self._captured[name] = ref
         self.inputs = [name for name in body.inputs if name not in self._captured]
+
+    @property
+    def variables(self) -> list[int]:
+        """Places of the weights that it uses."""
+        return sorted({value.number for value in self._captured.values() if isinstance(value, VariableRef)})
 
     def __call__(self, inputs: Sequence[Any], state: State) -> list[Any]:
         """The flat list of outputs for the flat list of inputs, both in the order of the function."""
@@ -77,7 +96,7 @@ class Program:
     def graph_of(self, function: str) -> Graph:
         """A function of the library."""
         if function not in self._graphs:
-            saved = self._library[function]
+            saved = self._library.functions[function]
             outputs = [saved.ret[argument.name] for argument in saved.signature.output_arg]
             inputs = [argument.name for argument in saved.signature.input_arg]
             self._graphs[function] = make_graph(saved.node_def, inputs, outputs, self._library)
@@ -88,7 +107,11 @@ class Program:
         for node in graph.nodes:
             inputs = [values[name][number] for name, number in node.inputs]
             try:
-                values[node.name] = self._compute(node, inputs, state)
+                outputs = self._compute(node, inputs, state)
+                if node.gradient is not None and not all(map(is_static, inputs)):
+                    needed = [values[name][number] for name, number in node.captured]
+                    outputs = self._attach(node, inputs, outputs, needed, state)
+                values[node.name] = outputs
             except UnsupportedOp as err:
                 if not err.args[1:]:
                     raise UnsupportedOp(str(err), node.op, node.name) from err
@@ -98,7 +121,7 @@ class Program:
     def _compute(self, node: Node, inputs: list[Any], state: State) -> tuple[Any, ...]:
         if node.op in SILENT:
             return ()
-        if node.op in self._library:
+        if node.op in self._library.functions:
             return tuple(self.call(node.op, inputs, state))
         special = control.SPECIAL.get(node.op)
         if special is not None:
@@ -112,3 +135,55 @@ class Program:
             raise UnsupportedOp(f"the op {node.op}")
         outputs = compute(node, *inputs)
         return tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
+
+    # -- custom gradients ----------------------------------------------------------------------------------------------
+
+    def _attach(self, node: Node, values: list[Any], outputs: Any, needed: list[Any], state: State) -> tuple[Any, ...]:
+        """The outputs of a node, with its custom gradient. One that cannot be computed fails when it is asked for."""
+        gradient: Any = node.gradient
+        compute, extra, refusal = None, [], gradient.refusal
+        if not refusal:
+            if gradient not in self._gradients:
+                self._gradients[gradient] = Program(gradient.body, self._numbers)
+            compute, extra = _gradients_by(self._gradients[gradient], gradient, needed, state)
+            refusal = self._try_gradient(gradient, compute, outputs, extra)
+        if refusal:
+            self.refused[node.name] = refusal
+            compute, extra = refuse(f"a custom gradient that {refusal}", node.op, node.name), []
+        return tuple(with_gradient(values, outputs, extra, compute))
+
+    def _try_gradient(self, gradient: CustomGradient, compute: Any, outputs: Any, extra: list[Any]) -> str:
+        """Compute a custom gradient once, before it is needed. Returns why it cannot be computed, `""` if it can."""
+        if gradient not in self._tried:
+            try:
+                if gradient.body is not None and gradient.body.ops & control.RANDOM:
+                    raise UnsupportedOp("random numbers")
+                compute([value if is_static(value) else keras.ops.zeros_like(value) for value in outputs], extra)
+                self._tried[gradient] = ""
+            except UnsupportedOp as err:
+                self._tried[gradient] = f"needs {err.args[0]}"
+        return self._tried[gradient]
+
+
+def _gradients_by(program: Program, gradient: CustomGradient, needed: list[Any], state: State) -> tuple[Any, list[Any]]:
+    """What computes the gradients of a node's inputs, and the tensors that it takes beside those of the outputs.
+
+    These are handed on, because the values of the variables are others, or gone, when gradients are computed.
+    """
+    known = (VariableRef, TensorList)
+    slots = [slot for slot, value in enumerate(needed) if not isinstance(value, known) and not is_static(value)]
+    refs = [value.number for value in needed if isinstance(value, VariableRef)]
+    numbers = sorted({*program.variables, *refs})
+
+    def compute(upstream: Sequence[Any], extra: Sequence[Any]) -> list[Any]:
+        if any(isinstance(value, TensorList) for value in needed):
+            raise UnsupportedOp("a list of tensors")
+        given = list(needed)
+        for slot, value in zip(slots, extra, strict=False):
+            given[slot] = value
+        frozen = State(())
+        frozen.assigned = dict(zip(numbers, extra[len(slots) :], strict=True))
+        flat = program([*upstream, *given], frozen)
+        return [None if place is None else flat[place] for place in gradient.places]
+
+    return compute, [*(needed[slot] for slot in slots), *map(state.read, numbers)]

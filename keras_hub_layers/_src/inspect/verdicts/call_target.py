@@ -1,6 +1,5 @@
 """Something of a SavedModel that can be called, itself or a piece: its traces, modes and verdict."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -11,7 +10,7 @@ from keras_hub_layers._src.inspect.verdicts.fine_tunable import Modes, Verdict, 
 from keras_hub_layers._src.inspect.verdicts.gradients import GradientCheck, check_gradients
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Trace
 from keras_hub_layers._src.savedmodel.graphs import ops, pixel_range, xla
-from keras_hub_layers._src.savedmodel.graphs.library import Body
+from keras_hub_layers._src.savedmodel.graphs.library import Body, with_unsaved
 from keras_hub_layers._src.savedmodel.source import Source
 
 
@@ -30,12 +29,7 @@ class BodyReader:
         if trace.body is None:
             return None
         if trace.body not in self._bodies:
-            body = trace.body()
-            if not self._unsaved <= body.library.unsaved_gradients:
-                unsaved = self._unsaved | body.library.unsaved_gradients
-                library = dataclasses.replace(body.library, unsaved_gradients=unsaved, flows={})
-                body = dataclasses.replace(body, library=library)
-            self._bodies[trace.body] = body
+            self._bodies[trace.body] = with_unsaved(trace.body(), self._unsaved)
         return self._bodies[trace.body]
 
 

@@ -28,10 +28,12 @@ def body_of_concrete(concrete: Any) -> Body:
     # What is wrapped of TF1 holds nodes that nobody runs.
     ends = [*outputs, *(op.name for op in concrete.graph.control_outputs)]
     nodes = needed_nodes({node.name: node for node in graph.node}, inputs, ends)
+    needed = {node.name for node in nodes}
+    rest = [node for node in graph.node if node.name not in needed]
     called = [node for function in graph.library.function for node in function.node_def]
     customs = set(filter(None, map(custom_gradient, [*graph.node, *called])))
     unknown = frozenset(name for name in customs if gradient_kind(name) == "undefined")
-    return Body(nodes, inputs, outputs, variables, library_of(graph, unknown), others)
+    return Body(nodes, inputs, outputs, variables, library_of(graph, unknown), others, rest)
 
 
 def _number_of_outputs(concrete: Any) -> int:

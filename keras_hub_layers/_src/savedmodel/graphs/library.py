@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -55,6 +55,7 @@ class Body:
         library: The functions that the nodes call.
         captures: Name of an input -> the tensor of this process that it is, such as the handle of a lookup table.
             Defaults to none: those of a function in a file are not known.
+        others: Further nodes of its graph, which no output needs. A custom gradient may need them.
     """
 
     nodes: Iterable[Any]
@@ -63,12 +64,21 @@ class Body:
     variables: Mapping[str, Any]
     library: Library
     captures: Mapping[str, Any] = field(default_factory=dict)
+    others: Iterable[Any] = ()
 
     @functools.cached_property
     def ops(self) -> frozenset[str]:
         """Names of all ops that run, those of called functions too."""
         functions = self.library.functions
         return frozenset(node.op for node in self.library.nodes(self.nodes) if node.op not in functions)
+
+
+def with_unsaved(body: Body, names: frozenset[str]) -> Body:
+    """The same body, and the names of further custom gradients that were not saved."""
+    if names <= body.library.unsaved_gradients:
+        return body
+    library = replace(body.library, unsaved_gradients=names | body.library.unsaved_gradients, flows={})
+    return replace(body, library=library)
 
 
 def library_of(graph_def: Any, unsaved_gradients: frozenset[str] = frozenset()) -> Library:

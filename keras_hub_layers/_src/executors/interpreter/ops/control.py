@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.executors.interpreter import host
+from keras_hub_layers._src.executors.interpreter.custom_gradients import refuse, with_gradient
 from keras_hub_layers._src.executors.interpreter.ops.array import gather_nd
 from keras_hub_layers._src.executors.interpreter.ops.table import Table
 from keras_hub_layers._src.executors.interpreter.values import (
@@ -62,18 +63,21 @@ def constant(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     return (context.node["value"],)
 
 
-@SPECIAL(
-    "Identity", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault", "PreventGradient", "Snapshot", "DeepCopy"
-)
+@SPECIAL("Identity", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault", "Snapshot", "DeepCopy")
 def hand_on(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     return (inputs[0],)
 
 
 @SPECIAL("IdentityN")
 def hand_all_on(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    if context.node.attributes.get("_gradient_op_type") and context.program.is_differentiated:
-        raise UnsupportedOp("a custom gradient, in a model that is trained")
     return tuple(inputs)
+
+
+@SPECIAL("PreventGradient")
+def prevent_gradient(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    node = context.node
+    compute = refuse(f"a gradient that its author forbids: {node['message']}", node.op, node.name)
+    return tuple(with_gradient(inputs, inputs, [], compute))
 
 
 def _lengths(context: Context, value: Any) -> Any:
