@@ -380,6 +380,25 @@ def test_sequential_still_makes_a_float_input_of_the_shape_that_a_layer_was_give
     assert inputs_of(layer) == []
 
 
+def test_a_sequential_model_without_an_input_asks_its_first_layer_for_the_dtype():
+    class Int(layers_module.OwnInputDtype):
+        def _own_input_dtype(self):
+            return "int32"
+
+        def call(self, inputs):
+            return inputs
+
+    class Plain(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    models_of = {layer: keras.Sequential([layer()]) for layer in (Int, Plain)}
+    for model in models_of.values():
+        model.build((None, 2))
+    assert models_of[Int].inputs[0].dtype == "int32"
+    assert models_of[Plain].inputs[0].dtype == "float32", "OwnInputDtype may have no effect"
+
+
 def test_the_strategy_of_a_scope_and_of_a_model_are_known():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     assert models.strategy_scope(model) is not None

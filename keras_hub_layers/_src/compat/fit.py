@@ -127,8 +127,22 @@ def is_in_plain_step() -> bool:
 
     Keras 3.8 to 3.15: what traces the model for another purpose, such as an export by a callback, runs in none.
     """
+    return _is_step_with_xla() is False
+
+
+def is_in_step_with_xla() -> bool:
+    """Whether a step of `fit`, `evaluate` or `predict` is being traced that XLA compiles.
+
+    Keras 3.8 to 3.15: a model with `jit_compile=True` keeps it in a new `compile`, whatever its layers support now:
+    setting an attribute to the value that it has does nothing.
+    """
+    return _is_step_with_xla() is True
+
+
+def _is_step_with_xla() -> bool | None:
+    """Whether XLA compiles the step that is being traced; `None` outside of one."""
     step = _training_step("train_step", "test_step", "predict_step")
-    return step is not None and not getattr(step.f_locals[step.f_code.co_varnames[0]], "jit_compile", False)
+    return None if step is None else bool(getattr(step.f_locals[step.f_code.co_varnames[0]], "jit_compile", False))
 
 
 def _training_step(*names: str) -> Any | None:

@@ -59,3 +59,25 @@ class OwnLosses(keras.layers.Layer):
         ):  # what the trace of a step has left is a tensor of a graph that has ended
             added = [loss for loss in added if hasattr(loss, "numpy")]
         return [*added, *self.published_losses()]
+
+
+class OwnInputDtype(keras.layers.Layer):
+    """A layer that tells Keras the dtype of its inputs.
+
+    Keras 3.8 to 3.15: a `Sequential` model without `Input` takes `compute_dtype` for the dtype of its inputs, and needs
+    `variable_dtype` to agree with it.
+    """
+
+    def _own_input_dtype(self) -> str | None:
+        """The dtype of a single input that is no float; else `None`."""
+        raise NotImplementedError
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of a `Sequential` model's implied `Input`: that of a single non-float input, else the policy's."""
+        return self._own_input_dtype() or super().compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """As `compute_dtype`: Keras needs both to agree. The weights keep the SavedModel's dtypes."""
+        return self._own_input_dtype() or super().variable_dtype

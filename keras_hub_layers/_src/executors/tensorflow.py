@@ -27,7 +27,7 @@ class TensorFlowExecutor:
     """Computes a `Choice` on the TensorFlow backend; see `executors/README.md` for the members."""
 
     seed_generator = None  # the ops of TensorFlow have generators of their own
-    supports_jit = False  # a string op under XLA aborts the process, and no check is known to be enough
+    supports_jit = False  # a string op under XLA aborts the process, and only a trial shows that there is none
 
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         self._choice = choice

@@ -44,8 +44,8 @@ class Interface:
         requires: Tuple of `Requirement`: packages to import before loading, whether or not they are installed.
         pixel_range: The values that it takes for pixels, as far as its graph says it: `"0 to 255"` where it divides by
             such numbers itself, `"0 to 1, or -1 to 1"` where its first weights meet the pixels as they are; else `""`.
-        jit: Whether XLA can compile what the object computes: `"no: "` and what hinders it, or `"unknown"`. `HubLayer`
-            keeps `supports_jit` at `False` in both cases.
+        jit: Whether XLA can compile what the object computes: `"no: "` and what hinders it, or `"unknown"`: only a
+            trial shows that it can, which `HubLayer(handle, jit=True)` makes.
         fine_tunable: Whether `HubLayer(handle, trainable=True)` trains it.
         reason: Why, or why not.
         code: A line to paste, or in brackets why there is none.

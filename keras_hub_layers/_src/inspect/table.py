@@ -69,7 +69,7 @@ def _rows(info: Any, width: int) -> Iterator[Row]:
     yield Row("assets", tables.wrap(", ".join(info.assets) or "none", width))
     yield Row("losses", (f"{info.regularization_losses} for regularization" if info.regularization_losses else "none",))
     yield Row("strings", tables.wrap(_strings(info), width))
-    known = info.jit if info.jit != "unknown" else "unknown: no op is known to hinder it (HubLayer does not use XLA)"
+    known = info.jit if info.jit != "unknown" else "unknown: no op is known to hinder it (jit=True tries it)"
     yield Row("XLA", tables.wrap(known, width))
     yield Row("")
     yield from _variables(info, width)

@@ -26,6 +26,7 @@ class Settings:
     piece: str | None
     load_options: Any
     sha256: str | None
+    jit: bool
 
     def line(self, **changes: Any) -> str:
         """The line of code that makes the layer, with some arguments changed; `None` leaves one out."""
@@ -40,7 +41,7 @@ class Settings:
 
     def _values(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "handle"}
-        values["arguments"] = dict(self.arguments) or None
+        values["arguments"], values["jit"] = dict(self.arguments) or None, self.jit or None
         values["load_options"] = load_options.options_config(self.load_options)
         return values
 

@@ -21,6 +21,7 @@ from keras_hub_layers._src.layers import (
     trainability,
     unfreeze_patterns,
 )
+from keras_hub_layers._src.layers import jit as jit_lib
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.savedmodel import source as source_lib
 
@@ -31,7 +32,7 @@ saving.pass_on(errors.HubError)
 
 @public("layers")
 @keras.saving.register_keras_serializable(package="keras_hub_layers")
-class HubLayer(layers.OwnLosses, representation.Representation):
+class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representation):
     """A SavedModel as a Keras layer: use it frozen, or fine-tune it.
 
     The layer computes what the SavedModel's `__call__` computes, as the Reusable SavedModel interface defines it.
@@ -66,6 +67,9 @@ class HubLayer(layers.OwnLosses, representation.Representation):
             published trainable variables. `"all"` means the same; if none are published, all that the layer uses.
         load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
         sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
+        jit: Whether XLA may compile the layer, in a model that is compiled with `jit_compile=True`, or with `"auto"` if
+            there is a GPU. A process of its own tries it first: forward, and backward if `trainable`. The cache keeps
+            the verdict. Defaults to `False`: Keras runs the model without XLA. It says nothing on other backends.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
             fixed: a policy changes neither its weights nor its outputs.
 
@@ -83,7 +87,8 @@ class HubLayer(layers.OwnLosses, representation.Representation):
     Raises:
         errors.HandleError, errors.ResolveError: The handle cannot be turned into a directory.
         errors.LoadError: TensorFlow cannot load it; `errors.MissingOpError` names the package to install.
-        errors.InterfaceError: It has no such signature, output, piece or argument, or nothing that can be called.
+        errors.InterfaceError: It has no such signature, output, piece or argument, or nothing that can be called; or
+            XLA cannot be used for it.
         errors.TrainingError: It cannot be fine-tuned this way.
         errors.InputError: The inputs of a call match no trace.
         errors.SafeModeError: A file is loaded with `safe_mode=True`.
@@ -122,6 +127,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
         unfreeze: str | Sequence[str] | None = None,
         load_options: Any = None,
         sha256: str | None = None,
+        jit: bool = False,
         **kwargs: Any,
     ) -> None:
         handle_argument.check_safe_mode(handle)
@@ -149,6 +155,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
                 piece=piece,
                 load_options=load_options,
                 sha256=sha256,
+                jit=bool(jit),
             )
         self._line = functools.partial(self._settings.line, trainable=trainable or None, unfreeze=unfreeze)
         self._is_tf1 = source is not None and source.format != "tf2"
@@ -247,6 +254,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
     def call(self, inputs: Any, training: Any = None) -> Any:
         with self._add_place():
             self._check_trainable()
+            jit_lib.check_step(self)
             model = fit.model_in_training()
             if model is not None:
                 recompile_guard.record_step(model, self)
@@ -281,17 +289,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
     def published_losses(self) -> list[Any]:
         return self._executor.regularization_losses() if self.trainable else []
 
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype of a `Sequential` model's implied `Input`: that of a single non-float input, else the policy's."""
-        return self._input_dtype() or super().compute_dtype
-
-    @property
-    def variable_dtype(self) -> str:
-        """As `compute_dtype`: Keras needs both to agree. The weights keep the SavedModel's dtypes."""
-        return self._input_dtype() or super().variable_dtype
-
-    def _input_dtype(self) -> str | None:
+    def _own_input_dtype(self) -> str | None:
         executor = self.__dict__.get("_executor")
         return None if executor is None else executor.input_dtype
 
@@ -332,6 +330,7 @@ class HubLayer(layers.OwnLosses, representation.Representation):
             models.clear_losses(self)
         for weight in executor.candidates if self.trainable else ():
             weight.trainable = executor.has_lists if self._matches is None else self._matches(executor.name_of(weight))
+        jit_lib.settle(self)
         recompile_guard.check_at_next_step(self)
 
     def _check_trainable(self, is_asked: bool = False) -> None:

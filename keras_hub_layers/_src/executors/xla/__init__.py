@@ -1,0 +1,1 @@
+"""A trial of XLA, for `HubLayer(jit=True)`."""
