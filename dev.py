@@ -10,6 +10,7 @@
                             (`python3 dev.py test-matrix files`: the files only)
     python3 dev.py backends the tests of what JAX and PyTorch compute, each in an environment of its own
                             (`python3 dev.py backends jax`: of one)
+    python3 dev.py serving  exports in a real server, over REST and gRPC, in an environment of its own (Linux on x86-64)
     python3 dev.py check    lint, types and documentation only
     python3 dev.py docs     the documentation, into site/: open site/index.html
     python3 dev.py ops      write the list of TensorFlow's ops anew, by installing each supported version
@@ -39,8 +40,10 @@ CORE = (
     "whole/test_zoo.py",
 )
 EXCHANGE = ROOT / "tests" / "support" / "exchanged_files.py"
-BACKENDS = {"jax": "jax>=0.10,<0.11", "torch": "torch==2.13.0"}  # backend of Keras -> what it needs
+BACKENDS = {"jax": ("jax>=0.10,<0.11",), "torch": ("torch==2.13.0",)}  # backend of Keras -> what it needs
 BACKEND_TESTS = ("tests/executors/test_backends.py", "tests/executors/test_interpreter_ops.py")
+# A server, and what its processes of Python and its client for gRPC import. They crash with NumPy 2.
+SERVER = ("--no-deps", "nvidia-pytriton==0.7.0", "tritonclient==2.73.0", "python-rapidjson==1.25", "numpy==1.26.4")
 TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")  # whose ops are listed
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # up to 1.6 GB of memory each
 
@@ -81,39 +84,39 @@ class Environment:
         command(self.python, *arguments)
 
 
-class BackendEnvironment:
-    """A virtual environment with one more backend of Keras, above another one whose packages it has too.
+class UpperEnvironment:
+    """A virtual environment with more packages, above another one whose packages it has too.
 
     Args:
-        name: Name of the backend.
+        name: End of the name of its folder.
+        packages: What to install, as arguments of pip. It comes before what the environment below has.
         base: The `Environment` below, installed.
     """
 
-    def __init__(self, name: str, base: Environment) -> None:
-        self.name = name
+    def __init__(self, name: str, packages: tuple[str, ...], base: Environment) -> None:
+        self.packages = packages
         self.base = base
         self.folder = ROOT / f".venv-{name}"
         self.python = self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
     def install(self) -> None:
         """Create it, unless that was done already."""
-        stamp = self.folder / "installed"
-        if stamp.exists() and stamp.read_text() == BACKENDS[self.name]:
+        stamp, wanted = self.folder / "installed", " ".join(self.packages)
+        if stamp.exists() and stamp.read_text() == wanted:
             return
-        print(f"installing {BACKENDS[self.name]} into {self.folder}", flush=True)
+        print(f"installing {wanted} into {self.folder}", flush=True)
         command(sys.executable, "-m", "venv", "--clear", self.folder)
         packages = "import sysconfig; print(sysconfig.get_path('purelib'))"
         below, own = (
             subprocess.check_output([env.python, "-c", packages], text=True).strip() for env in (self.base, self)
         )
         Path(own, "below.pth").write_text(f"import site; site.addsitedir({below!r})\n", "utf-8")
-        command(self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", BACKENDS[self.name])
-        stamp.write_text(BACKENDS[self.name])
+        command(self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *self.packages)
+        stamp.write_text(wanted)
 
-    def test(self) -> None:
-        """Run the tests of what backends compute on it."""
-        environment = {**os.environ, "KERAS_BACKEND": self.name}
-        command(self.python, "-m", "pytest", "-W", "ignore", *BACKEND_TESTS, environment=environment)
+    def run(self, *arguments: object, **environment: str) -> None:
+        """Run its Python; leave with its exit code if that fails."""
+        command(self.python, *arguments, environment={**os.environ, **environment})
 
 
 def command(*parts: object, environment: dict[str, str] | None = None) -> None:
@@ -188,9 +191,15 @@ def main() -> None:
         environment = Environment(".venv", "[dev]", "newest.txt")
         environment.install()
         for name in rest or BACKENDS:
-            backend = BackendEnvironment(name, environment)
+            backend = UpperEnvironment(name, BACKENDS[name], environment)
             backend.install()
-            backend.test()
+            backend.run("-m", "pytest", "-W", "ignore", *BACKEND_TESTS, KERAS_BACKEND=name)
+    elif task == "serving":
+        environment = Environment(".venv", "[dev]", "newest.txt")
+        environment.install()
+        server = UpperEnvironment("serving", SERVER, environment)
+        server.install()
+        server.run("-m", "pytest", "tests/export/test_serving.py")
     elif task == "docs":
         environment = Environment(".venv", "[dev]", "newest.txt")
         environment.install()
