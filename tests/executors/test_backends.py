@@ -316,3 +316,15 @@ def test_models_of_others_compute_what_tensorflow_computes(zoo, name):
     expected = khl.load(zoo / name)(tf.constant(inputs))
     close = 1 if expected.dtype == tf.uint8 else 1e-4  # a pixel in ten thousand is rounded to the other side
     np.testing.assert_allclose(np.float64(as_array(layer(inputs))), np.float64(expected), rtol=1e-4, atol=close)
+
+
+@pytest.mark.parametrize("producer", [producers.input_losses, producers.activity_regularizer])
+def test_losses_that_depend_on_the_inputs_are_those_of_keras_2(produced, producer):
+    import tf_keras
+
+    path, x = produced(producer), np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    old, layer = tf_keras.models.load_model(path), layers.HubLayer(path, trainable=True)
+    for training in (False, True):
+        np.testing.assert_allclose(as_array(layer(x, training=training)), old(x, training=training), rtol=1e-5)
+        ours, known = (sorted(float(loss) for loss in each.losses) for each in (layer, old))
+        np.testing.assert_allclose(ours, known, rtol=1e-5)

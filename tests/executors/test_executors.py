@@ -1,7 +1,9 @@
 """What every executor must do: written against the seam, run on each backend that has one.
 
-Another backend adds a row to EXECUTORS. Known divergences: none.
+Another executor adds a row to EXECUTORS. Known divergences: none.
 """
+
+import functools
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from keras_hub_layers._src.executors import base, registry
 from keras_hub_layers._src.savedmodel import live_functions, live_object
 from keras_hub_layers._src.savedmodel import load as load_module
 
-EXECUTORS = {"tensorflow": registry.executor_class}
+EXECUTORS = {execution: functools.partial(registry.executor_class, execution) for execution in registry.EXECUTIONS}
 
 
 @pytest.fixture(params=EXECUTORS, ids=str)

@@ -4,16 +4,28 @@ from typing import Any
 
 import keras
 
-from keras_hub_layers.errors import BackendError
+from keras_hub_layers.errors import BackendError, InterfaceError
+
+EXECUTIONS = ("auto", "interpreted")
 
 
-def executor_class() -> Any:
+def executor_class(execution: str = "auto") -> Any:
     """The executor of the running Keras backend.
+
+    Args:
+        execution: As `layers.HubLayer` takes it. Defaults to `"auto"`.
 
     Raises:
         errors.BackendError: There is none for it.
+        errors.InterfaceError: There is no such execution.
     """
+    if execution not in EXECUTIONS:
+        raise _execution_error(execution)
     backend = keras.config.backend()
+    if backend == "tensorflow" and execution == "interpreted":
+        from keras_hub_layers._src.executors.interpreter.in_tensorflow import InterpretingTensorFlowExecutor
+
+        return InterpretingTensorFlowExecutor
     if backend == "tensorflow":
         from keras_hub_layers._src.executors.tensorflow import TensorFlowExecutor
 
@@ -28,4 +40,14 @@ def executor_class() -> Any:
         received=f"the backend {backend!r}",
         where="keras.config.backend()",
         fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
+    )
+
+
+def _execution_error(execution: Any) -> InterfaceError:
+    return InterfaceError(
+        "There is no such execution.",
+        expected=f"execution as one of {list(EXECUTIONS)}",
+        received=f"execution={execution!r}",
+        where="HubLayer",
+        fix='HubLayer(handle, execution="auto")',
     )

@@ -87,7 +87,7 @@ class TensorFlowExecutor:
         if self._function.is_signature:
             inputs = self._by_name(inputs)
         given = inputs
-        inputs, arguments = self._match(inputs, training)
+        inputs, arguments, trace = self._match(inputs, training)
         if self._declared is None:
             self._pixels.look(given, inputs)
         variables = [weight.value for weight in self.weights]
@@ -96,7 +96,7 @@ class TensorFlowExecutor:
             call_errors.check_mode(self._strategy)
         watched = tensorflow.watch_variables(variables, lambda variable: flags.get(id(variable), trained))
         with watched, tensorflow.on_one_copy(self._strategy):
-            outputs = self._invoke(function, inputs, arguments, training)
+            outputs = self._invoke(function, trace, inputs, arguments, training)
         losses: list[Any] = []
         if function is not self._function:
             outputs, losses = outputs[0], [_as_default_float(loss) for loss in tf.nest.flatten(outputs[1])]
@@ -133,7 +133,10 @@ class TensorFlowExecutor:
         variables = [weight.value for weight in self.weights]
         watched = tensorflow.watch_variables(variables, lambda variable: flags.get(id(variable), False))
         with watched, tensorflow.on_one_copy(self._strategy):
-            return [_as_default_float(loss()) for loss in self._losses]
+            return list(map(_as_default_float, self._loss_values()))
+
+    def _loss_values(self) -> list[Any]:
+        return [loss() for loss in self._losses]
 
     # -- at construction -----------------------------------------------------------------------------------------
 
@@ -168,12 +171,12 @@ class TensorFlowExecutor:
 
     # -- at each call --------------------------------------------------------------------------------------------
 
-    def _match(self, inputs: Any, training: bool) -> tuple[Any, dict[str, Any]]:
-        """Inputs and arguments in the form of the trace that fits best."""
+    def _match(self, inputs: Any, training: bool) -> tuple[Any, dict[str, Any], contents.Trace | None]:
+        """Inputs and arguments in the form of the trace that fits best, and this trace, `None` if there is none."""
         arguments, accepting = self._mode(training)
         if not self._traces:
             try:
-                return inputs_lib.free(inputs), arguments
+                return inputs_lib.free(inputs), arguments, None
             except Mismatch as err:
                 raise self._no_match_error(inputs, training, err) from err
         failure = None
@@ -187,7 +190,7 @@ class TensorFlowExecutor:
                     continue
                 self._warn_of_fixed_lengths(candidate.steps, trace)
                 tensors, by_name = trace.split(tensors)
-                return tensors, {**inputs_lib.traced_arguments(arguments, trace), **by_name}
+                return tensors, {**inputs_lib.traced_arguments(arguments, trace), **by_name}, trace
         except Mismatch as err:
             failure = err
         raise self._no_match_error(inputs, training) from failure
@@ -238,7 +241,18 @@ class TensorFlowExecutor:
         names = list(self._traces[0].inputs)
         return {names[0]: inputs} if len(names) == 1 and not isinstance(inputs, Mapping) else inputs
 
-    def _invoke(self, function: contents.Function, inputs: Any, arguments: dict[str, Any], training: bool) -> Any:
+    def _invoke(
+        self, function: contents.Function, trace: Any, inputs: Any, arguments: dict[str, Any], training: bool
+    ) -> Any:
+        """What a function returns.
+
+        Args:
+            function: The function of the choice, or what returns the losses that depend on the inputs too.
+            trace: The trace that fits the inputs, or `None`.
+            inputs: In the form of the trace.
+            arguments: Its other arguments.
+            training: Whether the model trains.
+        """
         try:
             return function.call(**inputs) if function.is_signature else function.call(inputs, **arguments)
         except (TypeError, ValueError) as err:

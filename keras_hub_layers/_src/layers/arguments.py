@@ -27,6 +27,7 @@ class Settings:
     load_options: Any
     sha256: str | None
     jit: bool
+    execution: str | None = None
 
     def line(self, **changes: Any) -> str:
         """The line of code that makes the layer, with some arguments changed; `None` leaves one out."""

@@ -70,6 +70,9 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         jit: Whether XLA may compile the layer, in a model that is compiled with `jit_compile=True`, or with `"auto"` if
             there is a GPU. A process of its own tries it first: forward, and backward if `trainable`. The cache keeps
             the verdict. Defaults to `False`: Keras runs the model without XLA. It says nothing on other backends.
+        execution: What computes the SavedModel. `"auto"` is TensorFlow's own functions on the TensorFlow backend, and
+            an interpreter of its graph in `keras.ops` on JAX and PyTorch; `"interpreted"` is the interpreter on each.
+            Defaults to `"auto"`.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
             fixed: a policy changes neither its weights nor its outputs.
 
@@ -128,10 +131,11 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         load_options: Any = None,
         sha256: str | None = None,
         jit: bool = False,
+        execution: str = "auto",
         **kwargs: Any,
     ) -> None:
         handle_argument.check_safe_mode(handle)
-        executor_class = registry.executor_class()
+        executor_class = registry.executor_class(execution)
         super().__init__(trainable=trainable, autocast=kwargs.pop("autocast", False), **kwargs)
         layers.take_inputs_as_they_are(self)
         self.supports_jit = executor_class.supports_jit
@@ -156,6 +160,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
                 load_options=load_options,
                 sha256=sha256,
                 jit=bool(jit),
+                execution=None if execution == "auto" else execution,
             )
         self._line = functools.partial(self._settings.line, trainable=trainable or None, unfreeze=unfreeze)
         self._is_tf1 = source is not None and source.format != "tf2"

@@ -1,6 +1,6 @@
 """Losses that depend on inputs (activity regularizers, `add_loss`): what of a Keras 2 SavedModel computes them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from keras_hub_layers._src.savedmodel import contents
@@ -26,6 +26,19 @@ def covers(function: contents.Function | None, call: contents.Function | None) -
         return False
     known = [(_form(trace.inputs), trace.arguments) for trace in function.usable_traces]
     return all((_form(trace.inputs), trace.arguments) in known for trace in call.usable_traces)
+
+
+def twin(function: contents.Function, trace: contents.Trace, arguments: Collection[str]) -> contents.Trace:
+    """The trace of a function that covers what is called, for the inputs and the mode of a trace of what is called.
+
+    Args:
+        function: One of the functions in `NAMES`.
+        trace: A trace of what is called, usable with the `arguments`.
+        arguments: Names of further arguments that are given for good.
+    """
+    form = _form(trace.inputs), trace.arguments
+    others = function.usable_traces_with(arguments)
+    return next(other for other in others if (_form(other.inputs), other.arguments) == form)
 
 
 def verdict(call: contents.Function | None, own: contents.Function | None) -> str:

@@ -60,7 +60,8 @@ def read_gradient(node: Any, inputs: Sequence[str], library: Library) -> CustomG
 def _read(node: Any, inputs: Sequence[str]) -> CustomGradient:
     try:
         function = tensorflow.custom_gradient_function(custom_gradient(node))
-        specs = [tf.TensorSpec(tf.TensorShape(None), tf.as_dtype(number)) for number in node.attr["T"].list.type]
+        unknown: Any = None  # the shape
+        specs = [tf.TensorSpec(unknown, tf.as_dtype(number)) for number in node.attr["T"].list.type]
         with tf.init_scope():  # as TensorFlow does it when it saves: the gradient function does not look at the op
             concrete = tf.function(function, autograph=False).get_concrete_function(None, *specs)
     except Exception as err:

@@ -1,6 +1,6 @@
 """The interpreting executor: it computes a SavedModel's functions in keras.ops, with Keras variables of any backend."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -8,22 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers import errors
-from keras_hub_layers._src.executors import call_errors, symbolic
 from keras_hub_layers._src.executors import inputs as inputs_lib
+from keras_hub_layers._src.executors import symbolic
 from keras_hub_layers._src.executors.base import Choice
-from keras_hub_layers._src.executors.interpreter import trial
-from keras_hub_layers._src.executors.interpreter.custom_gradients import gradient_error
-from keras_hub_layers._src.executors.interpreter.ops.control import RANDOM
-from keras_hub_layers._src.executors.interpreter.program import Program, State
-from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, is_static, tensor
+from keras_hub_layers._src.executors.interpreter.interpreter import Interpreter, no_traces_error
+from keras_hub_layers._src.executors.interpreter.values import tensor
 from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, pack
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.executors.weights import Weights
 from keras_hub_layers._src.inspect import specs as specs_lib
-from keras_hub_layers._src.savedmodel import contents, live_object
-from keras_hub_layers._src.savedmodel.graphs import library
-from keras_hub_layers.errors import BackendError, InputError
+from keras_hub_layers._src.savedmodel import input_losses, live_object
+from keras_hub_layers.errors import InputError
 
 
 class InterpretingExecutor:
@@ -37,7 +33,7 @@ class InterpretingExecutor:
         self._function = choice.function
         self._traces = choice.function.usable_traces_with(choice.arguments)
         if not self._traces:
-            raise _no_traces_error()
+            raise no_traces_error()
         forms = [inputs_lib.trace_form(trace) for trace in self._traces]
         self._matcher = Matcher([form.inputs for form in forms])
         self._arguments = TraceArguments(forms, choice.function.parameters, choice.function.is_open)
@@ -46,31 +42,36 @@ class InterpretingExecutor:
         self._weights = Weights(choice.target, choice.function, _copy_of_variable, separator, warn)
         self.weights, self.published = self._weights.all, self._weights.published
         self.candidates, self.has_lists = self._weights.candidates, self._weights.has_lists
-        self.seed_generator: Any = None
-        self._programs: dict[int, Program] = {}
-        self._loss_programs = [self._program(trace) for trace in self._loss_traces()]
-        for number in range(len(self._traces)):
-            self._try(number)
+        self._interpreter = Interpreter(choice, self._weights)
+        self._interpreter.try_traces(self._traces)
+        self.seed_generator = self._interpreter.seed_generator
         self.input_dtype = symbolic.single_dtype(self._traces, self._function)
         self.input_names = symbolic.input_names(self._traces)
-        self.loses_losses = bool(live_object.input_losses_verdict(choice.target, choice.function))
+        verdict = live_object.input_losses_verdict(choice.target, self._function)
+        self.loses_losses = verdict == "lost" and not self._function.is_signature
+        self._with_losses: Any = None  # what returns the losses that depend on inputs too
+        if verdict == "counted" and not self._function.is_signature:
+            self._with_losses = live_object.input_losses_function(choice.target)
+            self._interpreter.try_traces(list(map(self._twin, self._traces)))
 
     # -- the seam ------------------------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool) -> Any:
         fit, leaves, arguments = self._match(inputs, training, _look, _act)
-        trace = self._traces[fit.trace]
-        specs = {name: spec for name, spec in trace.arguments.items() if isinstance(spec, tf.TensorSpec)}
-        by_name = {name: np.asarray(arguments[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
-        program, state = self._program_of(fit.trace), State(self.weights, self.seed_generator)
-        values = self._in_order_of_graph(program, trace, leaves, by_name)
-        flat = self._run(program, values, state)
-        for number, value in state.assigned.items():
-            self.weights[number].assign(value)
-        return pick_output(as_plain(_pack_outputs(trace.outputs, flat)), self._choice)
+        outputs = self._interpreter.compute(self._traces[fit.trace], leaves, arguments)
+        return pick_output(outputs, self._choice)
 
     def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
-        return self.call(inputs, training), []
+        if self._with_losses is None:
+            return self.call(inputs, training), []
+        fit, leaves, arguments = self._match(inputs, training, _look, _act)
+        outputs, losses = self._interpreter.compute(self._twin(self._traces[fit.trace]), leaves, arguments)
+        losses = [keras.ops.cast(loss, keras.config.floatx()) for loss in keras.tree.flatten(losses)]
+        missing = input_losses.count(self._with_losses) - len(losses)  # some layers have none in one of the modes
+        return pick_output(outputs, self._choice), [*losses, *[keras.ops.zeros(())] * missing]
+
+    def _twin(self, trace: Any) -> Any:
+        return input_losses.twin(self._with_losses, trace, self._choice.arguments)
 
     def prepare(self, inputs: Any) -> Any:
         return inputs
@@ -99,8 +100,7 @@ class InterpretingExecutor:
         return symbolic.tensors_of_traced(shapes, self._traces, self._function)
 
     def regularization_losses(self) -> list[Any]:
-        results = [self._run(program, [], State(self.weights))[0] for program in self._loss_programs]
-        return [keras.ops.cast(loss, keras.config.floatx()) for loss in results]
+        return self._interpreter.losses()
 
     def name_of(self, weight: Any) -> str:
         return self._weights.name_of(weight)
@@ -109,91 +109,11 @@ class InterpretingExecutor:
         return self._weights.variable_of(weight)
 
     def check_training(self) -> None:
-        programs = [*self._programs.values(), *self._loss_programs]
-        refused = {name: why for program in programs for name, why in program.refused.items()}
-        if refused:
-            name, why = next(iter(refused.items()))
-            more = f", and {len(refused) - 1} more nodes" if len(refused) > 1 else ""
-            raise gradient_error(
-                f"a custom gradient that {why}", f"node {name!r}{more}",
-                lambda line: f"# frozen:\n{line(trainable=None, unfreeze=None)}",
-            )  # fmt: skip
+        self._interpreter.check_training()
 
     def write_back(self) -> None:
         for variable, weight in zip(self._weights.variables, self.weights, strict=True):
             variable.assign(keras.ops.convert_to_numpy(weight.value))
-
-    # -- at construction -----------------------------------------------------------------------------------------
-
-    def _loss_traces(self) -> Iterator[contents.Trace]:
-        if self._function.is_signature:
-            return
-        for trace in live_object.loss_traces(self._choice.target):
-            if trace is None:
-                raise call_errors.uncallable_loss_error("an entry without a trace")
-            yield trace
-
-    def _program_of(self, number: int) -> Program:
-        if number not in self._programs:
-            self._programs[number] = self._program(self._traces[number])
-        return self._programs[number]
-
-    def _program(self, trace: contents.Trace) -> Program:
-        if trace.body is None:
-            raise _no_traces_error()
-        try:
-            body = trace.body()
-            if self.seed_generator is None and body.ops & RANDOM:
-                self.seed_generator = keras.random.SeedGenerator()
-            return Program(library.with_unsaved(body, self._choice.unsaved_gradients), self._weights.numbers)
-        except UnsupportedOp as err:
-            raise _unsupported_error(err) from err
-
-    def _try(self, number: int) -> None:
-        """Run a trace with made-up inputs. So an op that cannot be computed is an error now, and not later in `fit`."""
-        program, trace = self._program_of(number), self._traces[number]
-        dtypes = trial.input_dtypes(trace)
-        if "string" in dtypes:
-            return  # strings are refused at a call, because another signature or piece may take numbers
-        state = State(self.weights, self.seed_generator)
-        try:
-            trial.run(lambda *values: program(list(values), state), trace)
-        except UnsupportedOp as err:
-            raise _unsupported_error(err) from err
-
-    def _run(self, program: Program, values: list[Any], state: State) -> list[Any]:
-        try:
-            return program(values, state)
-        except UnsupportedOp as err:
-            raise _unsupported_error(err) from err
-
-    def _in_order_of_graph(
-        self, program: Program, trace: contents.Trace, leaves: list[Any], named: Mapping[str, Any]
-    ) -> list[Any]:
-        """The values of a call in the order of the graph's inputs, which have the names of the arguments.
-
-        Args:
-            program: The function.
-            trace: Its trace.
-            leaves: The tensors of the trace's inputs, in its order.
-            named: Further arguments that are tensors.
-        """
-        if self._function.is_signature:  # its graph has the inputs in the order of their names
-            return [leaf for _, leaf in sorted(zip(trace.inputs, leaves, strict=True), key=lambda pair: pair[0])]
-        waiting, first, by_name = iter(leaves), [], dict(named)
-        entries = trace.inputs.items() if trace.keywords else [("", trace.inputs)]
-        for name, entry in entries:
-            values = [next(waiting) for _ in inputs_lib.flatten(entry)]
-            if name in trace.keywords and len(values) == 1:
-                by_name[name] = values[0]
-            else:
-                first += values
-        if not set(by_name) <= set(program.inputs) or len(first) + len(by_name) != len(program.inputs):
-            raise _unsupported_error(
-                UnsupportedOp(f"arguments by name, {sorted(by_name)}, that the graph names otherwise")
-            )
-        remaining = iter(first)
-        return [by_name[name] if name in by_name else next(remaining) for name in program.inputs]
 
     # -- at each call --------------------------------------------------------------------------------------------
 
@@ -248,30 +168,3 @@ def _act(fit: Fit, inputs: Any) -> list[Any]:
 def _describe(value: Any) -> str:
     shape = getattr(value, "shape", None)
     return type(value).__name__ if shape is None else f"{keras.backend.standardize_dtype(value.dtype)} {tuple(shape)}"
-
-
-def _pack_outputs(structure: Any, flat: list[Any]) -> Any:
-    waiting = iter(tensor(value) if is_static(value) else value for value in flat)
-    leaves = [None if leaf is None else next(waiting) for leaf in tf.nest.flatten(structure)]
-    return tf.nest.pack_sequence_as(structure, leaves)
-
-
-def _unsupported_error(err: UnsupportedOp) -> BackendError:
-    what, *place = err.args
-    where = f"op {place[0]}, node {place[1]!r}" if len(place) > 1 else None
-    return BackendError(
-        f"The SavedModel cannot be computed on the Keras backend {keras.backend.backend()!r}.",
-        expected="ops that this package can compute in keras.ops",
-        received=what,
-        where=where,
-        fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
-    )
-
-
-def _no_traces_error() -> BackendError:
-    return BackendError(
-        f"On the Keras backend {keras.backend.backend()!r}, a SavedModel is computed from the graphs of its traces.",
-        expected="a function with traces, such as a function of a SavedModel",
-        received="a function without traces",
-        fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
-    )

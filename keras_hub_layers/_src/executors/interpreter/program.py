@@ -1,9 +1,11 @@
 """Program: interprets one function of a SavedModel. Values that are known early are static."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_hub_layers._src.executors.interpreter import host
 from keras_hub_layers._src.executors.interpreter.custom_gradients import CustomGradient, refuse, with_gradient
@@ -35,7 +37,10 @@ class State:
         self.assigned: dict[int, Any] = {}
 
     def read(self, number: int) -> Any:
-        return self.assigned[number] if number in self.assigned else self._weights[number].value
+        if number in self.assigned:
+            return self.assigned[number]
+        value = self._weights[number].value
+        return tf.convert_to_tensor(value) if isinstance(value, tf.Variable) else value
 
     def assign(self, number: int, value: Any) -> None:
         self.assigned[number] = keras.ops.cast(value, self._weights[number].dtype)
@@ -125,16 +130,21 @@ class Program:
             return tuple(self.call(node.op, inputs, state))
         special = control.SPECIAL.get(node.op)
         if special is not None:
-            return special(control.Context(self, state, node), inputs)
-        if all(map(is_static, inputs)):
+            compute = functools.partial(special, control.Context(self, state, node), inputs)
+        elif all(map(is_static, inputs)):
             return host.compute(node, inputs)
-        if any(isinstance(value, HostObject) for value in inputs):
-            raise UnsupportedOp(f"the op {node.op}, which only runs on the host, on tensors that depend on the inputs")
-        compute = TABLE.get(node.op)
-        if compute is None:
-            raise UnsupportedOp(f"the op {node.op}")
-        outputs = compute(node, *inputs)
-        return tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
+        else:
+            compute = functools.partial(_from_table, node, inputs)
+        if not host.computes_tensors() or any(isinstance(value, (VariableRef, TensorList)) for value in inputs):
+            return compute()
+        if any(tf.is_tensor(value) and value.dtype in host.NO_NUMBERS for value in inputs):
+            return host.compute(node, inputs, in_graph=True)
+        try:
+            return compute()
+        except UnsupportedOp:  # mostly for lengths that are known once the graph runs
+            if special is not None and node.op not in control.OF_SHAPES:
+                raise
+            return host.compute(node, inputs, in_graph=True)
 
     # -- custom gradients ----------------------------------------------------------------------------------------------
 
@@ -163,6 +173,16 @@ class Program:
             except UnsupportedOp as err:
                 self._tried[gradient] = f"needs {err.args[0]}"
         return self._tried[gradient]
+
+
+def _from_table(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+    if any(isinstance(value, HostObject) for value in inputs):
+        raise UnsupportedOp(f"the op {node.op}, which only runs on the host, on tensors that depend on the inputs")
+    compute = TABLE.get(node.op)
+    if compute is None:
+        raise UnsupportedOp(f"the op {node.op}")
+    outputs = compute(node, *inputs)
+    return tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
 
 
 def _gradients_by(program: Program, gradient: CustomGradient, needed: list[Any], state: State) -> tuple[Any, list[Any]]:

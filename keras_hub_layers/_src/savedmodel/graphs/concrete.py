@@ -39,3 +39,21 @@ def body_of_concrete(concrete: Any) -> Body:
 def _number_of_outputs(concrete: Any) -> int:
     leaves = tf.nest.flatten(concrete.structured_outputs, expand_composites=True)
     return sum(leaf is not None for leaf in leaves)
+
+
+def names_in_order(signature: Any) -> list[str]:
+    """The names of a signature's inputs in the order in which its graph takes them.
+
+    They may be sorted or not, so a call of the signature is traced, and its inputs are read.
+    """
+    names: dict[str, str] = {}
+
+    def call(**inputs: Any) -> Any:
+        names.update({tensor.name: name for name, tensor in inputs.items()})
+        return signature(**inputs)
+
+    _, specs = signature.structured_input_signature
+    with tf.init_scope():
+        graph = tf.function(call, autograph=False).get_concrete_function(**specs).graph
+    calls = [op for op in graph.get_operations() if op.type in ("PartitionedCall", "StatefulPartitionedCall")]
+    return [names[tensor.name] for tensor in calls[-1].inputs if tensor.name in names]

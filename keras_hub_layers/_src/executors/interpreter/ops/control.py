@@ -31,6 +31,7 @@ RANDOM = frozenset({
     "StatelessRandomNormalV2", "StatelessRandomUniform", "StatelessRandomUniformV2", "StatelessTruncatedNormalV2",
     "TruncatedNormal",
 })  # fmt: skip
+OF_SHAPES = frozenset({"Shape", "ShapeN", "Size", "EnsureShape"})  # which TensorFlow computes as tensors too
 _LONGEST_LOOP = 10_000  # the most steps that a loop may have, since it is unrolled
 
 
@@ -102,6 +103,11 @@ def size(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
 @SPECIAL("Rank")
 def rank(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     return (np.array(len(inputs[0].shape), "int32"),)
+
+
+@SPECIAL("Variable", "VariableV2", "VarHandleOp")
+def variable_of_graph(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    raise UnsupportedOp(f"the op {context.node.op}, a variable that belongs to the graph")
 
 
 # -- variables ---------------------------------------------------------------------------------------------------------
@@ -213,7 +219,7 @@ def _known(value: Any) -> Any:
         return value
     if keras.backend.backend() == "torch":
         return keras.ops.convert_to_numpy(value)
-    return None
+    return value.numpy() if hasattr(value, "numpy") and not hasattr(value, "graph") else None
 
 
 # -- lists of tensors --------------------------------------------------------------------------------------------------
