@@ -535,6 +535,15 @@ def test_a_layer_made_outside_the_scope_that_trains_it_is_an_error(produced):
         around(layer)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_model_made_outside_the_scope_and_compiled_in_it_is_an_error(produced, trainable):
+    model = around(layers.HubLayer(produced(producers.half_plus_one), trainable=trainable))
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model.compile("sgd", "mse")
+    with pytest.raises(errors.TrainingError, match=r"compiled under MirroredStrategy(?s:.*)with strategy.scope\(\)"):
+        model.fit(X, X, verbose=0)
+
+
 def test_a_frozen_layer_made_outside_the_scope_is_no_error(produced):
     layer = layers.HubLayer(produced(producers.half_plus_one))
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():

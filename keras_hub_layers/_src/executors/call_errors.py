@@ -136,14 +136,31 @@ def check_strategy(made_in: tf.distribute.Strategy) -> None:
         made_in: The strategy in whose scope the layer was made.
     """
     now = tf.distribute.get_strategy()
-    if not tf.distribute.has_strategy() or now is made_in:
-        return
-    raise TrainingError(
+    if tf.distribute.has_strategy() and now is not made_in:
+        raise _other_strategy_error(made_in, f"called under {type(now).__name__}", trainable=True)
+
+
+def check_strategy_of_compile(model: Any) -> None:
+    """Refuse to train a model that was made outside of the scope in which it was compiled.
+
+    The step of its optimizer would end in an error without a text.
+
+    Args:
+        model: The Keras model whose training step is traced.
+    """
+    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
+    strategy = getattr(getattr(iterations, "value", None), "distribute_strategy", None)
+    if strategy is not None and strategy is not model.distribute_strategy:
+        raise _other_strategy_error(model.distribute_strategy, f"compiled under {type(strategy).__name__}")
+
+
+def _other_strategy_error(made_in: tf.distribute.Strategy, what: str, **changes: Any) -> TrainingError:
+    return TrainingError(
         "The layer was created outside the distribution strategy that trains it.",
         expected="a HubLayer created within the scope of the strategy",
-        received=f"one created under {type(made_in).__name__}, called under {type(now).__name__}",
+        received=f"one created under {type(made_in).__name__}, {what}",
         fix=lambda line: (
-            f"with strategy.scope():\n    layer = {line(trainable=True)}\n"
+            f"with strategy.scope():\n    layer = {line(**changes)}\n"
             "    # and the model that holds it, with its compile"
         ),
     )

@@ -166,9 +166,12 @@ def warnings_of_step(layer: keras.layers.Layer, choice: base.Choice, executor: b
     """What to warn of when a layer is called in the trace of a model's training step.
 
     Raises:
-        errors.TrainingError: The gradient of an op is lost, so that the step would end in an error of TensorFlow.
+        errors.TrainingError: The gradient of an op is lost, so that the step would end in an error of TensorFlow; or
+            the model was compiled in the scope of a strategy and made outside of it.
     """
     warnings: list[Warning] = []
+    model = fit.model_in_training()
+    call_errors.check_strategy_of_compile(model)
     if keras.distribution.distribution() is not None:
         warnings.append(_UNDISTRIBUTED)
     if not layer.trainable:
@@ -176,7 +179,6 @@ def warnings_of_step(layer: keras.layers.Layer, choice: base.Choice, executor: b
         return [*warnings, _moving_state_warning(moving)] if moving else warnings
     if not has_no_gradient(choice, executor):
         warnings += _gradient_warnings(layer, choice, executor)
-    model = fit.model_in_training()
     if model is not None and fit.is_kerass_own_step() and layer.trainable_weights and not _holds(model, layer):
         warnings.append(_outside_warning(model))
     return warnings
