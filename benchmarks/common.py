@@ -1,8 +1,8 @@
-"""What the benchmarks share: the models, the interleaved clock, and the table of ratios."""
+"""What the benchmarks share: the models and their batches, the interleaved clock, ratios, and the machine."""
 
-import gc
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -17,16 +17,29 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import numpy as np
 
 MODELS = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+IS_QUICK = False  # whether to see only that the scripts run: all in one process, nothing more often than needed
 NAMES = ("mobilenet", "bert")
-BATCH = {"mobilenet": 8, "bert": 4}
+BATCH = {"mobilenet": 8, "bert": 4, "tiny": 4}
+WIDTH = {"mobilenet": 1280, "bert": 256, "tiny": 8}  # of the features
 BERT = {"layers": 4, "width": 256, "heads": 4, "tokens": 64, "vocabulary": 8000}
 
 
 def model(name: str) -> str:
-    """The directory of a SavedModel, made by Keras 2 in a process of its own if it is not there."""
+    """The directory of a SavedModel, made in a process of its own if it is not there; a path stays as it is.
+
+    Args:
+        name: One of those that `models.py` makes, or a path.
+    """
+    if os.sep in name:
+        return name
     directory = MODELS / name
     if not (directory / "saved_model.pb").exists():
-        print(f"saving the {name}-like SavedModel with Keras 2 to {directory}", flush=True)
+        print(f"making the SavedModel {directory}", file=sys.stderr, flush=True)
+        if IS_QUICK:
+            import models
+
+            models.make(name, str(directory))
+            return str(directory)
         maker = Path(__file__).with_name("models.py")
         subprocess.run([sys.executable, str(maker), name, str(directory)], check=True, stderr=subprocess.DEVNULL)
     return str(directory)
@@ -40,18 +53,17 @@ def batch(name: str):
     labels = tf.constant(random.integers(0, 10, size), tf.int32)
     if name == "mobilenet":
         return tf.constant(random.random((size, 96, 96, 3)), tf.float32), labels
+    if name == "tiny":
+        return tf.constant(random.random((size, 8)), tf.float32), labels
     shape = (size, BERT["tokens"])
     ids = tf.constant(random.integers(0, BERT["vocabulary"], shape), tf.int32)
     return {"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": tf.zeros_like(ids)}, labels
 
 
-def interleaved(
-    variants: dict[str, Callable[[], object]], budget: float, warm_up: int = 5, clean: bool = False
-) -> dict[str, np.ndarray]:
+def interleaved(variants: dict[str, Callable[[], object]], budget: float, warm_up: int = 5) -> dict[str, np.ndarray]:
     """Seconds of each call: all variants once in each round, the order reversed in every other round.
 
-    There are as many rounds as take `budget` seconds, at least 9. With `clean`, what a call left is collected before
-    the next one starts.
+    There are as many rounds as take `budget` seconds, at least 9.
     """
     names = list(variants)
     for _ in range(warm_up):
@@ -63,8 +75,6 @@ def interleaved(
     seconds = {name: np.zeros(rounds) for name in names}
     for number in range(rounds):
         for name in names if number % 2 else reversed(names):
-            if clean:
-                gc.collect()
             start = time.perf_counter()
             variants[name]()
             seconds[name][number] = time.perf_counter() - start
@@ -79,26 +89,10 @@ def ratio(of: np.ndarray, to: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(of) / np.median(to)), float(low), float(high)
 
 
-class Verdicts:
-    """Rows of a table of ratios, each with its limit; `exit_code` is 1 if any limit is missed."""
-
-    def __init__(self) -> None:
-        self.exit_code = 0
-        print(f"{machine()}\n")
-        print(f"{'what':62}{'reference':>12}{'HubLayer':>12}{'ratio':>8}  {'limit':>6}")
-
-    def row(
-        self, what: str, reference: str, measured: str, value: float, limit: float | None, interval: str = ""
-    ) -> None:
-        verdict = "" if limit is None else "PASS" if value <= limit else "FAIL"
-        self.exit_code |= verdict == "FAIL"
-        shown = "" if limit is None else f"{limit:.2f}"
-        print(f"{what:62}{reference:>12}{measured:>12}{value:8.3f}  {shown:>6}  {verdict:4}  {interval}", flush=True)
-
-    def timed(self, what: str, reference: np.ndarray, measured: np.ndarray, limit: float | None) -> None:
-        value, low, high = ratio(measured, reference)
-        medians = [f"{1000 * float(np.median(seconds)):.2f} ms" for seconds in (reference, measured)]
-        self.row(what, *medians, value, limit, f"95 %: {low:.3f} to {high:.3f}")
+def peak_memory() -> float:
+    """Megabytes that this process has had at most."""
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def machine() -> str:

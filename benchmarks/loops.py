@@ -1,4 +1,4 @@
-"""One training loop, written by hand with `tf.function`, over a raw loaded object or over a HubLayer."""
+"""Training steps and predictions with a SavedModel: in a loop written by hand, and as Keras takes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,21 +8,32 @@ import common
 import keras
 import tensorflow as tf
 
-OUTPUT = {"mobilenet": None, "bert": "pooled_output"}
+OUTPUT = {"mobilenet": None, "bert": "pooled_output", "tiny": None}
+
+
+def adopted(variables: Any) -> list[keras.Variable]:
+    """Keras variables that are these variables, for Keras' optimizer."""
+    weights = [
+        keras.Variable(v, dtype=v.dtype.name, autocast=False, name=v.name.replace("/", ".").partition(":")[0])
+        for v in variables
+    ]
+    if not all(weight.value is variable for weight, variable in zip(weights, variables, strict=True)):
+        raise AssertionError("Keras copied a variable")
+    return weights
 
 
 class Raw:
-    """The loaded object as a hand-written loop uses it; Keras variables only for Keras' optimizer."""
+    """The loaded object as a hand-written loop uses it."""
+
+    keras: Any = keras
 
     def __init__(self, name: str) -> None:
+        self.name, self.key = name, OUTPUT.get(name)
         self.object = tf.saved_model.load(common.model(name))
-        self.key = OUTPUT[name]
-        self.weights = [
-            keras.Variable(v, dtype=v.dtype.name, autocast=False, name=v.name.replace("/", ".").partition(":")[0])
-            for v in self.object.trainable_variables
-        ]
-        if not all(w.value is v for w, v in zip(self.weights, self.object.trainable_variables, strict=True)):
-            raise AssertionError("Keras copied a variable")
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        return adopted(self.object.trainable_variables)
 
     def __call__(self, inputs: Any, training: bool) -> Any:
         outputs = self.object(inputs, training=training)
@@ -31,30 +42,94 @@ class Raw:
     def losses(self) -> list[Any]:
         return [loss() for loss in self.object.regularization_losses]
 
+    def train(self, trainable: bool) -> None:
+        """Freeze what is trained, or train it again."""
 
-class Ours:
-    """The same through a HubLayer."""
+    def layer(self, trainable: bool) -> Any:
+        """A Keras layer that does the same."""
+        return Thin(self, trainable)
 
-    def __init__(self, name: str, trainable: bool = True) -> None:
-        from keras_hub_layers import layers
+    def export(self, directory: str) -> None:
+        tf.saved_model.save(self.object, directory, signatures=dict(self.object.signatures))
 
-        self.layer = layers.HubLayer(common.model(name), trainable=trainable, output_key=OUTPUT[name])
-        self.weights = self.layer.trainable_weights
+
+class Layer:
+    """A Keras layer around a SavedModel. What it is made from is `self.hub`."""
+
+    keras: Any = keras
+    hub: Any
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        return self.hub.trainable_weights
 
     def __call__(self, inputs: Any, training: bool) -> Any:
-        return self.layer(inputs, training=training)
+        outputs = self.hub(inputs, training=training)
+        return outputs[OUTPUT[self.name]] if isinstance(outputs, dict) else outputs
 
     def losses(self) -> list[Any]:
-        return self.layer.losses
+        return self.hub.losses
+
+    def train(self, trainable: bool) -> None:
+        self.hub.trainable = trainable
+
+    def layer(self, trainable: bool) -> Any:
+        self.hub.trainable = trainable
+        return self.hub
+
+    def __init__(self, name: str, **arguments: Any) -> None:
+        self.name = name
+        self.hub = self.make(common.model(name), **arguments)
+
+
+class Ours(Layer):
+    """`HubLayer`. For a SavedModel that is not one of ours, with the arguments that `inspect` proposes."""
+
+    def make(self, directory: str, **arguments: Any) -> Any:
+        import keras_hub_layers as khl
+
+        if self.name in OUTPUT:
+            return khl.layers.HubLayer(directory, **{"trainable": True, "output_key": OUTPUT[self.name], **arguments})
+        return khl.layers.HubLayer(directory, **arguments)
+
+    def export(self, directory: str) -> None:
+        import keras_hub_layers as khl
+
+        khl.export(self.hub, directory)
+
+
+class OldLayer(Layer):
+    """`hub.KerasLayer`, under Keras 2."""
+
+    def make(self, directory: str) -> Any:
+        import tensorflow_hub
+        import tf_keras
+
+        self.keras = tf_keras
+        return tensorflow_hub.KerasLayer(directory, trainable=True)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        return adopted(self.hub.trainable_weights)
+
+
+class TFSM(Layer):
+    """`keras.layers.TFSMLayer`: Keras' own way, for inference."""
+
+    def make(self, directory: str) -> Any:
+        return keras.layers.TFSMLayer(directory, call_endpoint="__call__")
+
+    def train(self, trainable: bool) -> None:
+        """It is not trained."""
 
 
 class Thin(keras.layers.Layer):
     """The least that makes a Keras layer of a loaded object: what Keras itself costs."""
 
-    def __init__(self, name: str, trainable: bool) -> None:
+    def __init__(self, raw: Raw, trainable: bool) -> None:
         super().__init__(trainable=trainable, autocast=False)
-        self.raw = Raw(name)
-        for weight in self.raw.weights:
+        self.raw = raw
+        for weight in raw.weights:
             self._track_variable(weight)
         self.built = True
 
@@ -67,8 +142,7 @@ class Thin(keras.layers.Layer):
         return outputs
 
     def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
-        width = 1280 if self.raw.key is None else common.BERT["width"]
-        return keras.KerasTensor((None, width), "float32")
+        return keras.KerasTensor((None, common.WIDTH[self.raw.name]), "float32")
 
 
 @dataclass
@@ -87,17 +161,16 @@ class Step:
         return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
 
-def training_step(model: Any, name: str, frozen: bool = False) -> Step:
+def training_step(model: Any, name: str, frozen: bool = False, jit: bool = False) -> Step:
     """Forward, loss, gradients and Adam, of everything or, frozen, of the head on inference features."""
     inputs, labels = common.batch(name)
-    width = model(inputs, False).shape[-1]
     keras.utils.set_random_seed(0)
-    head = [keras.Variable(keras.random.normal((width, 10)) * 0.05), keras.Variable(tf.zeros(10))]
+    head = [keras.Variable(keras.random.normal((common.WIDTH[name], 10)) * 0.05), keras.Variable(tf.zeros(10))]
     weights = head if frozen else [*model.weights, *head]
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(weights)
 
-    @tf.function
+    @tf.function(jit_compile=jit)
     def step(inputs, labels):
         with tf.GradientTape() as tape:
             logits = model(inputs, not frozen) @ head[0].value + head[1].value
@@ -110,29 +183,29 @@ def training_step(model: Any, name: str, frozen: bool = False) -> Step:
     return Step(step, (inputs, labels))
 
 
-def prediction(model: Any, name: str) -> Step:
+def prediction(model: Any, name: str, jit: bool = False) -> Step:
     """Features in inference mode."""
     inputs, _ = common.batch(name)
-    return Step(tf.function(lambda inputs: model(inputs, False)), (inputs,))
+    return Step(tf.function(lambda inputs: model(inputs, False), jit_compile=jit), (inputs,))
 
 
-def keras_steps(layer: keras.layers.Layer, name: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """One step of what `fit` runs, and one of what `predict` runs, without their progress and callbacks."""
-    inputs, labels = common.batch(name)
-    if isinstance(inputs, dict):
-        specs = {key: keras.Input(x.shape[1:], dtype=x.dtype.name, name=key) for key, x in inputs.items()}
-    else:
-        specs = keras.Input(inputs.shape[1:], dtype=inputs.dtype.name)
+def keras_model(contestant: Any, trainable: bool, **compile_arguments: Any) -> Any:
+    """A compiled model with a head of ten classes, of the contestant's Keras."""
+    keras, (inputs, _) = contestant.keras, common.batch(contestant.name)
+    several = inputs if isinstance(inputs, dict) else {"x": inputs}
+    specs: Any = {key: keras.Input(tuple(x.shape[1:]), dtype=x.dtype.name, name=key) for key, x in several.items()}
+    specs = specs if isinstance(inputs, dict) else specs["x"]
+    outputs = contestant.layer(trainable)(specs)
+    outputs = outputs[OUTPUT[contestant.name]] if isinstance(outputs, dict) else outputs
     keras.utils.set_random_seed(0)
-    model = keras.Model(specs, keras.layers.Dense(10)(layer(specs)))
-    model.compile(
-        keras.optimizers.Adam(1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-    )
-    model.make_train_function()
-    model.make_predict_function()
-    batches = iter(tf.data.Dataset.from_tensors((inputs, labels)).cache().repeat())
-    unlabelled = iter(tf.data.Dataset.from_tensors((inputs,)).cache().repeat())
-    return (
-        lambda: tf.nest.map_structure(lambda x: x.numpy(), model.train_function(batches)),
-        lambda: tf.nest.map_structure(lambda x: x.numpy(), model.predict_function([next(unlabelled)])),
-    )
+    model = keras.Model(specs, keras.layers.Dense(10, dtype="float32")(outputs))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-4), loss, **compile_arguments)
+    return model
+
+
+def keras_steps(contestant: Any, trainable: bool) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """One step of training, and one of prediction, as Keras takes them."""
+    inputs, labels = common.batch(contestant.name)
+    model = keras_model(contestant, trainable)
+    return lambda: model.train_on_batch(inputs, labels), lambda: model.predict_on_batch(inputs)

@@ -1,4 +1,4 @@
-"""Save a MobileNetV2-like or BERT-like Reusable SavedModel with Keras 2: `models.py NAME DIRECTORY`."""
+"""Save a SavedModel: `models.py NAME DIRECTORY`, with `mobilenet`, `bert`, `tiny`, `layers-10` or `variables-100`."""
 
 import sys
 
@@ -38,7 +38,36 @@ def bert():
     return tf_keras.Model(inputs, {"pooled_output": pooled, "sequence_output": x})
 
 
-if __name__ == "__main__":
-    name, directory = sys.argv[1:]
+def tiny():
+    """One dense layer, to see whether a script runs, and for what repeats a model many times."""
+    inputs = tf_keras.Input((8,))
+    return tf_keras.Model(inputs, tf_keras.layers.Dense(8, kernel_regularizer="l2")(inputs))
+
+
+def layers(number):
+    """As many dense layers: Keras 2 writes some functions for each."""
+    inputs = x = tf_keras.Input((8,))
+    for _ in range(number):
+        x = tf_keras.layers.Dense(8)(x)
+    return tf_keras.Model(inputs, x)
+
+
+def variables(number):
+    """As many variables, in one function."""
+    root = tf.train.Checkpoint()
+    root.variables = root.trainable_variables = [tf.Variable(float(i), name=f"v{i}") for i in range(number)]
+    spec = [tf.TensorSpec((None, 8))]
+    root.__call__ = tf.function(lambda x: x + tf.add_n(list(root.variables)), input_signature=spec)
+    return root
+
+
+def make(name: str, directory: str) -> None:
+    """Save a model."""
+    kind, _, number = name.partition("-")
+    makers = {"mobilenet": mobilenet, "bert": bert, "tiny": tiny, "layers": layers, "variables": variables}
     tf_keras.utils.set_random_seed(0)
-    tf.saved_model.save({"mobilenet": mobilenet, "bert": bert}[name](), directory)
+    tf.saved_model.save(makers[kind](int(number)) if number else makers[kind](), directory)
+
+
+if __name__ == "__main__":
+    make(*sys.argv[1:])

@@ -1,0 +1,184 @@
+"""What one contestant needs for each row of the tables, and for each point of the curves; `run.py` calls it.
+
+    python benchmarks/measure.py rows SIDE NAME [--processor]
+    python benchmarks/measure.py curve SIDE KIND NUMBER [--processor]
+
+The last line that it prints is JSON: seconds, megabytes (10⁶ bytes) and numbers by the names of the rows.
+"""
+
+import argparse
+import filecmp
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+
+SIDES = ("raw", "keras_layer", "tfsm_layer", "ours")
+LOAD = "import sys, tensorflow as tf; tf.saved_model.load(sys.argv[1])"
+
+
+class Measurement:
+    """The rows of one contestant.
+
+    Args:
+        side: One of `SIDES`.
+        name: A model of `models.py`, or a directory, of which only loading is measured.
+        clock: Says the time, in seconds.
+    """
+
+    def __init__(self, side: str, name: str, clock: Callable[[], float]) -> None:
+        self.side, self.name, self._clock = side, name, clock
+        self.rows: dict[str, float] = {}
+
+    def all_rows(self) -> dict[str, float]:
+        """All rows that this contestant has; what it cannot do is left out."""
+        self._imports()
+        import loops
+
+        kind = {"raw": loops.Raw, "keras_layer": loops.OldLayer, "tfsm_layer": loops.TFSM, "ours": loops.Ours}
+        if self.name not in loops.OUTPUT:
+            self._loads(lambda: kind[self.side](self.name, **self._arguments()))
+            return self.rows
+        contestant = self._loads(lambda: kind[self.side](self.name))
+        self._hand_written(contestant)
+        self._by_keras(contestant)
+        if hasattr(contestant, "export"):
+            with tempfile.TemporaryDirectory() as folder:
+                self._export(contestant, folder)
+        return self.rows
+
+    def _imports(self) -> None:
+        self.rows["import"] = self._took(lambda: (__import__("tensorflow"), __import__("keras")))[0]
+        if self.side == "ours":  # beyond the others
+            self.rows["import"] = self._took(lambda: __import__("keras_hub_layers.layers"))[0]
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of a layer that uses a SavedModel which is not one of ours."""
+        if self.side != "ours":
+            return {}
+        import keras_hub_layers as khl
+
+        proposed = khl.inspect(self.name).arguments or {}
+        return {key: value for key, value in proposed.items() if key != "handle"}
+
+    def _loads(self, load: Callable[[], Any]) -> Any:
+        gc.collect()
+        before = common.peak_memory()
+        self.rows["load"], first = self._took(load)
+        self.rows["load memory"] = common.peak_memory() - before
+        if self.side == "raw":
+            variables = Path(common.model(self.name), "variables").glob("*.data-*")
+            self.rows["weights"] = sum(path.stat().st_size for path in variables) / 1e6
+        if self.side in ("raw", "ours") and not common.IS_QUICK:
+            self._inspect()
+        self.rows["second load"], _second = self._took(load)
+        return first
+
+    def _inspect(self) -> None:
+        """Seconds of a new process that says what is in the SavedModel, or loads it."""
+        directory = common.model(self.name)
+        command = ["-c", LOAD, directory] if self.side == "raw" else ["-m", "keras_hub_layers", "inspect", directory]
+        start, before = time.perf_counter(), os.times()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        after = os.times()
+        of_processor = after.children_user + after.children_system - before.children_user - before.children_system
+        is_wall = self._clock is time.perf_counter
+        self.rows["inspect"] = time.perf_counter() - start if is_wall else of_processor
+
+    def _hand_written(self, contestant: Any) -> None:
+        import loops
+
+        if self.side != "tfsm_layer":
+            step = loops.training_step(contestant, self.name)
+            self.rows["first step"], _ = self._took(step)
+            self.rows["step"] = self._median(step)
+            self.rows["training memory"] = common.peak_memory()
+            self.rows["step operations"] = step.operations()
+            contestant.train(False)
+            frozen = loops.training_step(contestant, self.name, frozen=True)
+            frozen()
+            self.rows["frozen step"] = self._median(frozen)
+        contestant.train(False)
+        predict = loops.prediction(contestant, self.name)
+        self.rows["first prediction"], _ = self._took(predict)
+        self.rows["prediction"] = self._median(predict)
+        self.rows["prediction operations"] = predict.operations()
+        contestant.train(True)
+
+    def _by_keras(self, contestant: Any) -> None:
+        import loops
+
+        if self.side != "tfsm_layer":
+            fit, _ = loops.keras_steps(contestant, trainable=True)
+            self.rows["first fit"], _ = self._took(fit)
+            self.rows["fit"] = self._median(fit)
+        fit, predict = loops.keras_steps(contestant, trainable=False)
+        if self.side != "tfsm_layer":
+            fit()
+            self.rows["frozen fit"] = self._median(fit)
+        predict()
+        self.rows["predict"] = self._median(predict)
+
+    def _export(self, contestant: Any, folder: str) -> None:
+        """A re-export of the SavedModel, and an export of a Keras model like it."""
+        import exports
+
+        if self.side == "ours":
+            contestant.train(True)
+        contestant.export(f"{folder}/first")  # what is imported and traced once does not count
+        self.rows["re-export"], _ = self._took(lambda: contestant.export(f"{folder}/export"))
+        if self.side == "ours":
+            pair = (f"{place}/saved_model.pb" for place in (common.model(self.name), f"{folder}/export"))
+            if not filecmp.cmp(*pair, shallow=False):
+                raise AssertionError("the re-export has another graph")
+        self.rows |= exports.rows(self.side, self.name, folder, self._took)
+
+    def _took(self, function: Callable[[], Any]) -> tuple[float, Any]:
+        """Seconds of a call, and its result. What was left before is collected first, so that it does not count."""
+        if not common.IS_QUICK:
+            gc.collect()
+        start = self._clock()
+        result = function()
+        return self._clock() - start, result
+
+    def _median(self, step: Callable[[], Any]) -> float:
+        """Seconds of a step: the median of those in three seconds, after three that warm up."""
+        if common.IS_QUICK:
+            return self._took(step)[0]
+        gc.collect()
+        seconds, end = [], time.perf_counter() + 3
+        while time.perf_counter() < end or len(seconds) < 18:
+            start = self._clock()
+            step()
+            seconds.append(self._clock() - start)
+        return float(np.median(seconds[3:]))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["rows", "curve"])
+    parser.add_argument("side", choices=SIDES)
+    parser.add_argument("name")
+    parser.add_argument("number", type=int, nargs="?")
+    parser.add_argument("--processor", action="store_true")
+    given = parser.parse_args(arguments)
+    clock = time.process_time if given.processor else time.perf_counter
+    if given.what == "curve":
+        import curves
+
+        print(json.dumps(curves.point(given.side, given.name, given.number, clock)))
+    else:
+        print(json.dumps(Measurement(given.side, given.name, clock).all_rows()))
+
+
+if __name__ == "__main__":
+    main()
