@@ -36,9 +36,7 @@ def main() -> int:
     for variant, limit in LIMITS.items():
         other = median(peaks[variant])
         exit_code |= ours / other > limit
-        print(
-            f"peak memory, rows against {variant}: {other:.0f} MB, {ours:.0f} MB, {ours / other:.3f} (limit {limit:.2f})"
-        )
+        print(f"peak memory, to {variant}: {other:.0f} MB, {ours:.0f} MB, {ours / other:.3f} (limit {limit:.2f})")
     return exit_code
 
 
