@@ -87,6 +87,13 @@ def test_what_has_no_kernel_is_refused_without_a_trial(produced, trials):
     assert not trials
 
 
+def test_a_layer_with_replicas_is_refused(produced, trials, monkeypatch):
+    monkeypatch.setattr(trial, "has_replicas", lambda executor: True)
+    with pytest.raises(errors.InterfaceError, match="a distribution strategy"):
+        layers.HubLayer(produced(producers.half_plus_one), jit=True)
+    assert not trials
+
+
 def test_an_object_of_the_process_is_refused(trials):
     root = tf.train.Checkpoint()
     root.__call__ = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec((None, 1))])

@@ -25,8 +25,12 @@ def script(monkeypatch, tmp_path):
             del sys.modules[name]
 
 
-def test_the_runner_measures_all_contestants_and_writes_tables_and_a_picture(script, tmp_path, capsys):
-    assert script("run").main(["--quick", "--out", str(tmp_path)]) == 0
+def test_the_runner_measures_all_contestants_and_writes_tables_and_a_picture(script, tmp_path, capsys, monkeypatch):
+    page = (BENCHMARKS / "README.md").read_text("utf-8")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "README.md").write_text(page, encoding="utf-8")
+    monkeypatch.setattr(script("run"), "README", tmp_path / "page" / "README.md")
+    assert script("run").main(["--quick", "--write", "--out", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     sides, loaded_only = results["tables"].values()
     assert list(loaded_only) == ["raw", "ours"]
@@ -44,3 +48,8 @@ def test_the_runner_measures_all_contestants_and_writes_tables_and_a_picture(scr
     assert "### Other SavedModels" in text
     assert text in capsys.readouterr().out
     assert (tmp_path / "results.svg").read_text().count("<path") > 50
+    written = (tmp_path / "page" / "README.md").read_text("utf-8")
+    assert text in written
+    assert written.partition("<!-- run.py -->")[0] == page.partition("<!-- run.py -->")[0]
+    assert written.partition("<!-- end of run.py -->")[2] == page.partition("<!-- end of run.py -->")[2]
+    assert (tmp_path / "page" / "results.svg").exists()

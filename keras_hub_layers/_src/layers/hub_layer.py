@@ -68,8 +68,9 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
         sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
         jit: Whether XLA may compile the layer, in a model that is compiled with `jit_compile=True`, or with `"auto"` if
-            there is a GPU. A process of its own tries it first: forward, and backward if `trainable`. The cache keeps
-            the verdict. Defaults to `False`: Keras runs the model without XLA. It says nothing on other backends.
+            there is a GPU. A process of its own tries it first, forward and backward, and the training mode only if
+            `trainable`. The cache keeps the verdict. Defaults to `False`: Keras runs the model without XLA. It has no
+            effect on other backends.
         execution: What computes the SavedModel. `"auto"` is TensorFlow's own functions on the TensorFlow backend, and
             an interpreter of its graph in `keras.ops` on JAX and PyTorch; `"interpreted"` is the interpreter on each.
             Defaults to `"auto"`.

@@ -44,7 +44,7 @@ def settle(layer: Any) -> None:
     if reason and not layer.built and not isinstance(settings.handle, serialization.LiveHandle):
         raise errors.InterfaceError(
             "XLA cannot be used for the layer.",
-            expected=f"a SavedModel whose functions XLA compiles{' forward and backward' if layer.trainable else ''}",
+            expected="a SavedModel that XLA compiles, forward and backward",
             received=reason,
             fix=lambda line: f"{line(jit=None)}   # runs without XLA",
         )
@@ -78,19 +78,23 @@ def _find_hindrance(layer: Any) -> str:
         return "it was made from an object of this process, which no other process can try out"
     if trial.has_replicas(layer._executor):
         return "it belongs to a distribution strategy, which no other process can try out"
-    names = hindrances(layer._choice.function, BodyReader(source))
-    if names:
-        return f"XLA has no kernels for {', '.join(names)}"
     key = _key(layer, source, trial.environment())
     if key not in _known:
-        reason, lasts = _recall(key), True
-        if reason is None:
-            with progress("trying XLA in another process"):
-                reason, lasts = _try_in_a_process(layer, source)
-            if lasts:
-                _remember(key, reason)
-        _known[key] = reason
+        names = hindrances(layer._choice.function, BodyReader(source))
+        _known[key] = f"XLA has no kernels for {', '.join(names)}" if names else _tried(layer, source, key)
     return _known[key]
+
+
+def _tried(layer: Any, source: Any, key: str) -> str:
+    """What a trial shows, or has shown in an earlier process."""
+    reason = _recall(key)
+    if reason is not None:
+        return reason
+    with progress("trying XLA in another process"):
+        reason, lasts = _try_in_a_process(layer, source)
+    if lasts:
+        _remember(key, reason)
+    return reason
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ def answer() -> None:
     try:
         trial.try_out(layer, layer._executor, say)
     except Exception as err:
-        text = " ".join(str(err).split())
+        text = " ".join(str(err).partition("Stack trace for op definition")[0].split())
         write(reason=f"{stage}: {text[:300]}{'…' if len(text) > 300 else ''}")
     else:
         write(reason="")
