@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hub_layers as khl
-from keras_hub_layers import callbacks, errors, finetuning, layers
+from keras_hub_layers import callbacks, distribution, errors, finetuning, layers
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.skipif(
@@ -328,3 +328,22 @@ def test_losses_that_depend_on_the_inputs_are_those_of_keras_2(produced, produce
         np.testing.assert_allclose(as_array(layer(x, training=training)), old(x, training=training), rtol=1e-5)
         ours, known = (sorted(float(loss) for loss in each.losses) for each in (layer, old))
         np.testing.assert_allclose(ours, known, rtol=1e-5)
+
+
+def test_the_stages_of_a_layer_for_texts_train_as_the_layer_does_on_tensorflow(produced, tmp_path):
+    """Rows [i, -i] of the words, and their mean: "hello" is [0, 0], "good bad" [2.5, -2.5]. d = (2/4)·y of each row."""
+    texts, targets = np.array(["hello", "good bad"]), np.zeros((2, 2), "float32")
+    layer = layers.HubLayer(produced(producers.text_classifier), trainable=True)
+    host, device = distribution.host_stage(layer), distribution.device_stage(layer)
+    np.testing.assert_allclose(as_array(device(host(tf.constant(texts)))), [[0.0, 0.0], [2.5, -2.5]])
+    dataset = tf.data.Dataset.from_tensor_slices((texts, targets)).batch(2).map(lambda x, y: (host(x), y))
+    inputs = host.inputs()
+    model = keras.Model(inputs, device(inputs))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(dataset, verbose=0)
+    moved = 0.1 * (2 / 4) * 2.5 / 2  # each word is half of the mean
+    expected = [[0.0, 0.0], [1.0, -1.0], [2 - moved, moved - 2], [3 - moved, moved - 3], [4.0, -4.0]]
+    np.testing.assert_allclose(as_array(layer.weights[0].value), expected, rtol=1e-6)
+    path = khl.export(layer, tmp_path / "tuned")
+    plain = tf.saved_model.load(path)(tf.constant(texts)).numpy()
+    np.testing.assert_allclose(plain, model.predict(dataset, verbose=0), rtol=1e-6)

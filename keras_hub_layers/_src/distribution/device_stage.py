@@ -1,11 +1,13 @@
 """device_stage(): the part of a layer that begins with its first variable, as a layer that trains."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_hub_layers._src.distribution.host_stage import Stages, stages_of
+from keras_hub_layers._src.distribution.host_stage import HostStage, Stages, stages_of
 from keras_hub_layers._src.distribution.split_graph import run_graph
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.hub_layer import HubLayer
@@ -53,8 +55,8 @@ def device_stage(layer: keras.layers.Layer) -> keras.layers.Layer:
 def _root(layer: Any, stages: Stages) -> Any:
     """An object with the Reusable SavedModel interface that computes the second part of a layer."""
     root = tf.train.Checkpoint()
-    root.variables = [weight.value for weight in access.weights(layer)]
-    root.trainable_variables = [weight.value for weight in access.trainable_candidates(layer)]
+    root.variables = [access.variable_of(layer, weight) for weight in access.weights(layer)]
+    root.trainable_variables = [access.variable_of(layer, weight) for weight in access.trainable_candidates(layer)]
     root.regularization_losses = access.loss_functions(layer)
 
     def run(inputs: Any, training: bool) -> Any:
@@ -65,7 +67,10 @@ def _root(layer: Any, stages: Stages) -> Any:
             check = tf.debugging.assert_equal(sizes, inputs["sizes"], str(_split_error()))
             with tf.control_dependencies([check]):
                 parts = [tf.identity(part) for part in parts]
-        shaped = [_as_before(part, shape) for part, shape in zip(parts, stages.shapes, strict=True)]
+        shaped = [
+            tf.shape(part, spec.dtype)[0] if number in stages.lengths else _as_before(part, shape)
+            for number, (part, shape, spec) in enumerate(zip(parts, stages.shapes, stages.specs, strict=True))
+        ]
         given = dict(zip(stages.passed, shaped, strict=True))
         feeds: dict[str, Any] = {name: given[how] for name, how in split.passed.items()}
         for name, variable in split.variables.items():
@@ -82,8 +87,23 @@ def _root(layer: Any, stages: Stages) -> Any:
             raise _split_error()  # here, because a function for any shape cannot notice it
         return traced(named, bool(training) and True in stages.splits)
 
-    root.__call__ = call
+    root.__call__ = call if keras.backend.backend() == "tensorflow" else _Traced(layer, call, stages)
     return root
+
+
+class _Traced:
+    """The function of a device stage with a trace for each mode, for backends that compute the graphs of traces."""
+
+    def __init__(self, layer: Any, call: Callable[..., Any], stages: Stages) -> None:
+        self.shared_weights = {id(access.variable_of(layer, weight)): weight for weight in access.weights(layer)}
+        has_modes = True in stages.splits
+        self._traced = tf.function(call if has_modes else lambda inputs: call(inputs), autograph=False)
+        self.__signature__ = inspect.signature(self._traced.python_function)
+        spec, modes = HostStage(stages).specs, [(mode,) for mode in stages.splits] if has_modes else [()]
+        self.concrete_functions = [self._traced.get_concrete_function(spec, *mode) for mode in modes]
+
+    def __call__(self, inputs: Any, **mode: Any) -> Any:
+        return self._traced(inputs, **mode)
 
 
 def _as_before(part: Any, shape: tf.TensorShape) -> Any:

@@ -29,17 +29,26 @@ class Stages:
         splits: Mode -> how the graph of that mode is cut. All modes have the same part on the host.
         has_rows: Whether each output of the host has a row for each example.
         shapes: The shapes of the host's outputs, as far as they are known.
+        lengths: Numbers of the host's outputs that are the number of examples. JAX needs to know it before it computes,
+            so it is passed as the length of a tensor.
     """
 
     spec: Any
     splits: dict[bool, Split]
     has_rows: bool = False
     shapes: tuple[tf.TensorShape, ...] = ()
+    lengths: frozenset[int] = frozenset()
 
     @functools.cached_property
     def passed(self) -> dict[Any, str]:
         """A description of how a tensor is computed -> its name on the host. Each description occurs once."""
         return {how: name for name, how in reversed(self.splits[False].passed.items())}
+
+    @functools.cached_property
+    def specs(self) -> list[tf.TensorSpec]:
+        """The specs of the host's outputs."""
+        by_name = dict(zip(self.splits[False].passed, self.splits[False].specs, strict=True))
+        return [by_name[name] for name in self.passed.values()]
 
     @functools.cached_property
     def host(self) -> Callable[[Any], list[Any]]:
@@ -67,16 +76,25 @@ class HostStage:
     def __call__(self, inputs: Any) -> Any:
         return self._call(_as_traced(inputs, self._stages.spec))
 
-    def inputs(self) -> Any:
-        """Keras inputs that fit the outputs of a call: `keras.Model(host.inputs(), ...)`."""
+    @property
+    def specs(self) -> Any:
+        """The specs of what a call returns: a `tf.TensorSpec`, or a dict of them."""
         given = self._concrete.structured_outputs
         if isinstance(given, dict):
-            return {name: _input(name, tensor) for name, tensor in given.items()}
-        return _input("part_0", given)
+            return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in given.items()}
+        return tf.TensorSpec(given.shape, given.dtype, "part_0")
+
+    def inputs(self) -> Any:
+        """Keras inputs that fit the outputs of a call: `keras.Model(host.inputs(), ...)`."""
+        return tf.nest.map_structure(_input, self.specs)
 
     def _run(self, inputs: Any) -> Any:
         stages = self._stages
-        parts = [_with_shape(part, shape) for part, shape in zip(stages.host(inputs), stages.shapes, strict=True)]
+        pairs = enumerate(zip(stages.host(inputs), stages.shapes, strict=True))
+        parts = [
+            tf.zeros([part], tf.int32) if number in stages.lengths else _with_shape(part, shape)
+            for number, (part, shape) in pairs
+        ]
         sizes = tf.stack([tf.shape(part, tf.int64)[0] for part in parts])
         if stages.has_rows:
             rows = tf.shape(tf.nest.flatten(inputs, expand_composites=True)[0], tf.int64)[0]
@@ -131,8 +149,8 @@ def host_stage(layer: keras.layers.Layer) -> HostStage:
     return HostStage(stages_of(layer))
 
 
-def _input(name: str, tensor: Any) -> Any:
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype.name, name=name)
+def _input(spec: Any) -> Any:
+    return keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=spec.name)
 
 
 def _with_shape(part: Any, shape: tf.TensorShape) -> Any:
@@ -184,7 +202,20 @@ def _cut(layer: Any) -> Stages:
             for shape, part in zip(known, samples[0][1], strict=True)
         ]
     has_rows = all(part.shape[:1] == [rows] for rows, parts in samples for part in parts) and len(samples) == 2
-    return Stages(spec, splits, has_rows, tuple(known))
+    return Stages(spec, splits, has_rows, tuple(known), _numbers_of_rows(samples))
+
+
+def _numbers_of_rows(samples: list[tuple[int, list[Any]]]) -> frozenset[int]:
+    """Which outputs of the host are the number of examples, on backends where that matters."""
+    if keras.backend.backend() == "tensorflow" or len(samples) < 2:
+        return frozenset()
+    columns = enumerate(zip(*(parts for _, parts in samples), strict=True))
+    return frozenset(
+        number
+        for number, column in columns
+        if column[0].shape.rank == 0 and column[0].dtype.is_integer
+        if all(int(part) == rows for part, (rows, _) in zip(column, samples, strict=True))
+    )
 
 
 def _run_on_samples(stages: Stages) -> Iterator[tuple[int, list[Any]]]:

@@ -54,7 +54,7 @@ def split_graph(layer: keras.layers.Layer, spec: Any, training: bool) -> Split:
     Raises:
         errors.InterfaceError: The graph needs a text after the first variable, or there is no variable.
     """
-    traced = tf.function(lambda inputs: access.compute(layer, inputs, training), autograph=False)
+    traced = tf.function(lambda inputs: access.compute_natively(layer, inputs, training), autograph=False)
     concrete = traced.get_concrete_function(spec)
     body, flat = body_of_concrete(concrete), inline(concrete.graph.as_graph_def())
     inputs = [tensor.name for tensor in concrete.inputs[: len(tf.nest.flatten(spec, expand_composites=True))]]

@@ -81,6 +81,10 @@ class Executor(Protocol):
         """Compute the outputs for inputs of any accepted form."""
         ...
 
+    def call_natively(self, inputs: Any, training: bool) -> Any:
+        """Compute the outputs by TensorFlow's own functions for inputs of TensorFlow, such as those of a graph."""
+        ...
+
     def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
         """Compute the outputs and the losses that depend on the inputs, scalars, as many in each mode."""
         ...

@@ -72,6 +72,9 @@ class TensorFlowExecutor:
     def call(self, inputs: Any, training: bool) -> Any:
         return self._compute(self._function, inputs, training)[0]
 
+    def call_natively(self, inputs: Any, training: bool) -> Any:
+        return self._compute(self._function, inputs, training)[0]
+
     def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
         if self._with_losses is None:
             return self.call(inputs, training), []

@@ -14,6 +14,8 @@ _UNSAVED = (tf.string, tf.variant, tf.resource)
 class Weights:
     """The weights of an executor.
 
+    A function may bring weights of another layer, which it shares: `shared_weights`, by the id of the `tf.Variable`.
+
     Args:
         target: The loaded object.
         function: The function of it that is called.
@@ -44,15 +46,19 @@ class Weights:
         self.variables: list[Any] = []
         self._names: dict[str, str] = {}
         trainable = {id(variable) for variable in known.candidates}
+        shared = getattr(function.call, "shared_weights", {})
         for variable in (*known.published, *known.captured):
             if variable.dtype in _UNSAVED or not variable.shape.is_fully_defined():
                 if id(variable) in trainable:
                     warn(_unsaved_warning(variable))
                 continue  # it stays inside the loaded object, and goes into a `.keras` file with it
-            name = self._new_name(contents.name_of(variable).replace("/", separator))
-            self.all.append(make(variable, id(variable) in trainable, name))
+            weight = shared.get(id(variable))
+            if weight is None:
+                name = self._new_name(contents.name_of(variable).replace("/", separator))
+                weight = make(variable, id(variable) in trainable, name)
+            self.all.append(weight)
             self.variables.append(variable)
-            self._names[name] = contents.name_of(variable)
+            self._names[weight.name] = contents.name_of(variable)
         self.numbers = {id(variable): number for number, variable in enumerate(self.variables)}
         self._places = {weight.name: number for number, weight in enumerate(self.all)}
         self.candidates = self._weights_of(trainable)

@@ -13,9 +13,9 @@ from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers._src.savedmodel.source import Source, source_of
 
 __all__ = [
-    "compute", "fixed_arguments", "freeze", "function", "has_input_losses", "has_losses", "has_no_gradient",
-    "hub_layers", "loaded_object", "loss_functions", "place", "source", "train_only", "trainable_candidates",
-    "variable_of", "weight_names", "weights",
+    "compute", "compute_natively", "fixed_arguments", "freeze", "function", "has_input_losses", "has_losses",
+    "has_no_gradient", "hub_layers", "loaded_object", "loss_functions", "place", "source", "train_only",
+    "trainable_candidates", "variable_of", "weight_names", "weights",
 ]  # fmt: skip
 
 
@@ -91,6 +91,11 @@ def has_input_losses(layer: HubLayer) -> bool:
 def compute(layer: HubLayer, inputs: Any, training: bool) -> Any:
     """What the SavedModel of a layer computes in a mode, whether or not the layer is frozen."""
     return layer._executor.call(inputs, training)
+
+
+def compute_natively(layer: HubLayer, inputs: Any, training: bool) -> Any:
+    """The same for inputs of TensorFlow, by TensorFlow's own functions, on any backend of Keras."""
+    return layer._executor.call_natively(inputs, training)
 
 
 def loss_functions(layer: HubLayer) -> list[Any]:

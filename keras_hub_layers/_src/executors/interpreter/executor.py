@@ -76,25 +76,24 @@ class InterpretingExecutor:
     def prepare(self, inputs: Any) -> Any:
         return inputs
 
+    def call_natively(self, inputs: Any, training: bool) -> Any:
+        fit, leaves, arguments = self._match(inputs, training, inputs_lib.look, inputs_lib.act_on_leaves)
+        trace = self._traces[fit.trace]
+        tensors, by_name = trace.split(pack(trace.inputs, iter(leaves)))
+        given = {**inputs_lib.traced_arguments(arguments, trace), **by_name}
+        function = self._function
+        outputs = function.call(**tensors) if function.is_signature else function.call(tensors, **given)
+        sizes = {leaf.shape[0] if leaf.shape.rank else None for leaf in leaves}
+        batch = tf.TensorShape([sizes.pop() if len(sizes) == 1 else None])
+        return set_shapes(pick_output(as_plain(outputs), self._choice), batch, self._choice)
+
     def output_spec(self, inputs: Any) -> Any:
         """TensorFlow infers the shapes, because the interpreter on symbolic tensors would infer fewer of them."""
         training = not self._arguments.infers(self._choice.arguments)
-
-        def compute(values: Any) -> Any:
-            fit, leaves, arguments = self._match(values, training, inputs_lib.look, inputs_lib.act_on_leaves)
-            trace = self._traces[fit.trace]
-            tensors, by_name = trace.split(pack(trace.inputs, iter(leaves)))
-            given = {**inputs_lib.traced_arguments(arguments, trace), **by_name}
-            outputs = (
-                self._function.call(**tensors) if self._function.is_signature else self._function.call(tensors, **given)
-            )
-            sizes = {leaf.shape[0] if leaf.shape.rank else None for leaf in leaves}
-            batch = tf.TensorShape([sizes.pop() if len(sizes) == 1 else None])
-            return set_shapes(pick_output(as_plain(outputs), self._choice), batch, self._choice)
-
         specs = symbolic.specs_of(inputs, self._traces)
-        traced = tf.function(compute, autograph=False).get_concrete_function(specs)
-        return tf.nest.map_structure(symbolic.keras_tensor, as_plain(traced.structured_outputs))
+        traced = tf.function(lambda values: self.call_natively(values, training), autograph=False)
+        outputs = traced.get_concrete_function(specs).structured_outputs
+        return tf.nest.map_structure(symbolic.keras_tensor, as_plain(outputs))
 
     def symbolic_inputs(self, shapes: Any) -> Any:
         return symbolic.tensors_of_traced(shapes, self._traces, self._function)
@@ -167,4 +166,4 @@ def _act(fit: Fit, inputs: Any) -> list[Any]:
 
 def _describe(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"{keras.backend.standardize_dtype(value.dtype)} {tuple(shape)}"
+    return type(value).__name__ if shape is None else f"{str(value.dtype).removeprefix('torch.')} {tuple(shape)}"

@@ -23,9 +23,17 @@ class InterpretingTensorFlowExecutor(TensorFlowExecutor):
             raise no_traces_error()
         if tf.distribute.has_strategy():
             raise _strategy_error()
+        self._is_native = False
         self._interpreter = Interpreter(choice, self._weights)
         self._interpreter.try_traces(self._traces)
         self.seed_generator = self._interpreter.seed_generator
+
+    def call_natively(self, inputs: Any, training: bool) -> Any:
+        self._is_native = True
+        try:
+            return super().call_natively(inputs, training)
+        finally:
+            self._is_native = False
 
     def check_training(self) -> None:
         self._interpreter.check_training()
@@ -33,6 +41,8 @@ class InterpretingTensorFlowExecutor(TensorFlowExecutor):
     def _invoke(
         self, function: contents.Function, trace: Any, inputs: Any, arguments: dict[str, Any], training: bool
     ) -> Any:
+        if self._is_native:
+            return super()._invoke(function, trace, inputs, arguments, training)
         if function is not self._function:
             trace = input_losses.twin(function, trace, self._choice.arguments)
         named = {name: arguments[name] for name in trace.keywords}
