@@ -1,5 +1,6 @@
 """What the benchmarks share: the models and their batches, the interleaved clock, ratios, and the machine."""
 
+import contextlib
 import os
 import platform
 import resource
@@ -93,6 +94,12 @@ def peak_memory() -> float:
     """Megabytes that this process has had at most."""
     unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def forget_peak() -> None:
+    """Have `peak_memory` begin anew with what this process has in memory now; on Linux only."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def machine() -> str:

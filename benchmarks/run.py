@@ -124,7 +124,8 @@ def run_measure(given: argparse.Namespace, *arguments: str) -> dict[str, float]:
 
 def measure_rows(name: str, given: argparse.Namespace) -> Results:
     """All contestants, in turns, the order reversed in every other round."""
-    common.model(name)
+    for needed in (name, "tiny"):
+        common.model(needed)
     sides = measure.SIDES if os.sep not in name else ("raw", "ours")
     if not importlib.util.find_spec("tensorflow_hub"):
         sides = tuple(side for side in sides if side != "keras_layer")
@@ -226,16 +227,18 @@ def draw(path: Path, tables: dict[str, Results], found: dict[str, Any]) -> None:
     left, *others = np.atleast_1d(axes)
     keys = ("load", "second load", "first step", "step", "frozen step", "prediction", "fit", "predict", "re-export")
     names = [name for name in tables if os.sep not in name]
-    marks = dict(zip(names, "osd^", strict=False))
-    for name, mark in marks.items():
+    for name, mark, colour in zip(names, "osd^", ("C0", "C1", "C2", "C3"), strict=False):
         for place, key in enumerate(keys):
             ours, raw = (_values(tables[name], side, key) for side in ("ours", "raw"))
             if ours is not None and raw is not None:
                 ratio, low, high = common.ratio(ours, raw)
                 left.plot([low, high], [place, place], color="0.6", linewidth=3, zorder=1)
-                left.plot(ratio, place, mark, color="C0", label=name if not place else None, zorder=2)
+                left.plot(ratio, place, mark, color=colour, label=name if not place else None, zorder=2)
     left.axvline(1, color="0.3", linewidth=1)
     left.set(xscale="log", xlabel="time, HubLayer / raw object", yticks=range(len(keys)), yticklabels=keys)
+    ticks = (0.05, 0.1, 0.2, 0.5, 1, 2)
+    left.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    left.minorticks_off()
     left.invert_yaxis()
     left.legend()
     for axis, (kind, sides) in zip(others, found.items(), strict=True):
