@@ -39,7 +39,7 @@ ROAD = {
 ORDER = list(ROAD)
 # What of `savedmodel` uses TensorFlow. The rest reads files without it, for `inspect`.
 USES_TENSORFLOW = {
-    "checkpoints", "file_system", "graphs.assignments", "graphs.concrete", "live_functions",
+    "checkpoints", "file_system", "graphs.assignments", "folding", "graphs.concrete", "graphs.parts", "live_functions",
     "live_object", "load", "load_options", "protos.text_form", "pruning",
 }  # fmt: skip
 NAMESPACES = [PACKAGE / f"{name}.py" for name in khl._NAMESPACES if name != "errors"]

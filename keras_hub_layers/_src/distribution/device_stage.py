@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 
 from keras_hub_layers._src.distribution.host_stage import HostStage, Stages, stages_of
-from keras_hub_layers._src.distribution.split_graph import run_graph
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.savedmodel.graphs.parts import run_graph
 from keras_hub_layers.errors import DistributionError
 
 __all__ = ["device_stage"]

@@ -11,10 +11,11 @@ import keras
 import tensorflow as tf
 
 from keras_hub_layers._src import sample_inputs
-from keras_hub_layers._src.distribution.split_graph import Split, run_graph, split_graph
+from keras_hub_layers._src.distribution.split_graph import Split, split_graph
 from keras_hub_layers._src.inspect import specs
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.public import public
+from keras_hub_layers._src.savedmodel.graphs.parts import run_graph
 from keras_hub_layers.errors import InterfaceError, add_place
 
 __all__ = ["HostStage", "Stages", "host_stage", "stages_of"]

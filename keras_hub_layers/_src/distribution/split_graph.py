@@ -11,9 +11,10 @@ import tensorflow as tf
 from keras_hub_layers._src.layers import access
 from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
 from keras_hub_layers._src.savedmodel.graphs.inline import find_node, find_tensor, inline
+from keras_hub_layers._src.savedmodel.graphs.parts import cut_part
 from keras_hub_layers.errors import InterfaceError
 
-__all__ = ["Split", "run_graph", "split_graph"]
+__all__ = ["Split", "split_graph"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,8 +76,8 @@ def split_graph(layer: keras.layers.Layer, spec: Any, training: bool) -> Split:
     host = _needed([tensor.op for tensor in passed.values()], ahead, on_device, on_host)
     how = _descriptions(graph, inputs, captures)
     return Split(
-        host=_part(flat, host, {*inputs, *captures}),
-        device=_part(flat, needed, {*passed, *variables, *captures}),
+        host=cut_part(flat, host, {*inputs, *captures}),
+        device=cut_part(flat, needed, {*passed, *variables, *captures}),
         inputs=inputs,
         passed={name: (how(tensor.op), tensor.value_index) for name, tensor in passed.items()},
         specs=[tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in passed.values()],
@@ -85,24 +86,6 @@ def split_graph(layer: keras.layers.Layer, spec: Any, training: bool) -> Split:
         variables=variables,
         captures=captures,
     )
-
-
-def run_graph(graph_def: Any, feeds: Mapping[str, Any], fetches: Sequence[str]) -> list[Any]:
-    """Put a part of a graph into the function that is being traced, and return tensors of it.
-
-    Args:
-        graph_def: The part.
-        feeds: Name of a tensor -> the value that replaces it.
-        fetches: Names of the tensors to return.
-    """
-    graph: Any = tf.compat.v1.get_default_graph()
-    used = {text if ":" in text else f"{text}:0" for node in graph_def.node for text in node.input}
-    given = {name: graph.capture(value) for name, value in feeds.items() if name in used or name in fetches}
-    computed = [name for name in dict.fromkeys(fetches) if name not in given]
-    mapped = {name: tensor for name, tensor in given.items() if name in used}
-    tensors = tf.graph_util.import_graph_def(graph_def, mapped, computed, name="stage")
-    results = {**given, **dict(zip(computed, tensors or (), strict=True))}
-    return [results[name] for name in fetches]
 
 
 def _sides(operations: Sequence[Any], inputs: Iterable[str], variables: Iterable[str]) -> tuple[set[str], set[str]]:
@@ -140,24 +123,6 @@ def _needed(results: Iterable[Any], ends: Iterable[Any], others: set[str], own: 
         waiting += [(tensor.op, False) for tensor in op.inputs]
         waiting += [(before, True) for before in op.control_inputs]
     return needed
-
-
-def _part(flat: Any, names: set[str], fed: set[str]) -> Any:
-    """The nodes with these names, without those that are fed."""
-    part = type(flat)()
-    part.versions.CopyFrom(flat.versions)
-    part.library.CopyFrom(flat.library)
-    outside = {name.removesuffix(":0") for name in fed}
-    kept = {
-        node.name for node in flat.node if node.name in names and (node.op != "Placeholder" or node.name not in outside)
-    }
-    for node in flat.node:
-        if node.name in kept:
-            copy = part.node.add()
-            copy.CopyFrom(node)
-            del copy.input[:]
-            copy.input.extend(text for text in node.input if text[0] != "^" or text[1:] in kept)
-    return part
 
 
 # -- whether two modes have the same part before the first variable ----------------------------------------------------

@@ -18,6 +18,7 @@ from keras_hub_layers._src.executors.pixels import PixelCheck
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
 from keras_hub_layers._src.executors.weights import Weights
 from keras_hub_layers._src.savedmodel import contents, input_losses, live_object
+from keras_hub_layers._src.savedmodel.folding.folded_functions import FoldedFunctions
 from keras_hub_layers._src.savedmodel.graphs import assignments
 from keras_hub_layers._src.savedmodel.graphs.pixel_range import wanted_range
 from keras_hub_layers.errors import InputError, InterfaceError
@@ -46,6 +47,7 @@ class TensorFlowExecutor:
         self.weights, self.published = self._weights.all, self._weights.published
         self.candidates, self.has_lists = self._weights.candidates, self._weights.has_lists
         self._checked_rows = False
+        self._folded = FoldedFunctions(choice.optimize)
         self._pixels = PixelCheck(choice.function, warn)
         self._strategy = tf.distribute.get_strategy()
         self.input_dtype = symbolic.single_dtype(self._traces, self._function)
@@ -256,7 +258,10 @@ class TensorFlowExecutor:
             arguments: Its other arguments.
             training: Whether the model trains.
         """
+        folded = self._folded_function(trace) if function is self._function else None
         try:
+            if folded is not None:
+                return folded(inputs)
             return function.call(**inputs) if function.is_signature else function.call(inputs, **arguments)
         except (TypeError, ValueError) as err:
             if "matching concrete function" not in str(err):
@@ -264,6 +269,12 @@ class TensorFlowExecutor:
             raise self._no_match_error(inputs, training, "TensorFlow refuses them") from err
         except (tf.errors.FailedPreconditionError, LookupError) as err:
             raise call_errors.explain(err, self._choice) from err
+
+    def _folded_function(self, trace: Any) -> Callable[[Any], Any] | None:
+        """What a frozen layer runs instead of a trace; `None` for most traces, and while a model is being built."""
+        if trace is None or self._declared is not None or any(weight.trainable for weight in self.weights):
+            return None
+        return self._folded.function_of(trace)
 
 
 def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:

@@ -26,6 +26,7 @@ class Settings:
     piece: str | None
     load_options: Any
     sha256: str | None
+    optimize: bool | str
     jit: bool
     execution: str | None = None
 
@@ -43,8 +44,25 @@ class Settings:
     def _values(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "handle"}
         values["arguments"], values["jit"] = dict(self.arguments) or None, self.jit or None
+        values["optimize"] = None if self.optimize == "auto" else self.optimize
         values["load_options"] = load_options.options_config(self.load_options)
         return values
+
+
+def check_optimize(optimize: Any) -> bool | str:
+    """The `optimize` of a layer.
+
+    Raises:
+        errors.InterfaceError: It is none of the three values.
+    """
+    if optimize == "auto" or isinstance(optimize, bool):
+        return optimize
+    raise InterfaceError(
+        "optimize has an unknown value.",
+        expected='"auto", True or False',
+        received=f"optimize={optimize!r}",
+        fix='optimize="auto"',
+    )
 
 
 def plain_arguments(arguments: Any) -> dict[str, Any]:

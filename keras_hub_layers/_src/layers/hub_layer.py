@@ -67,13 +67,13 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
             published trainable variables. `"all"` means the same; if none are published, all that the layer uses.
         load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
         sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
+        optimize: Whether convolutions of a frozen layer may do the batch normalization behind them. Outputs then differ
+            by the rounding of float32. Defaults to `"auto"`: if there is no GPU. Other backends ignore it.
         jit: Whether XLA may compile the layer, in a model that is compiled with `jit_compile=True`, or with `"auto"` if
-            there is a GPU. A process of its own tries it first, forward and backward, and the training mode only if
-            `trainable`. The cache keeps the verdict. Defaults to `False`: Keras runs the model without XLA. It has no
-            effect on other backends.
-        execution: What computes the SavedModel. `"auto"` is TensorFlow's own functions on the TensorFlow backend, and
-            an interpreter of its graph in `keras.ops` on JAX and PyTorch; `"interpreted"` is the interpreter on each.
-            Defaults to `"auto"`.
+            there is a GPU. A process of its own tries it first, and the training mode only if `trainable`. The cache
+            keeps the verdict. Defaults to `False`: Keras runs without XLA. Other backends ignore it.
+        execution: `"auto"`: TensorFlow's functions on TensorFlow, and an interpreter of the graph in `keras.ops` on JAX
+            and PyTorch. `"interpreted"`: the interpreter on each backend. Defaults to `"auto"`.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
             fixed: a policy changes neither its weights nor its outputs.
 
@@ -131,6 +131,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         unfreeze: str | Sequence[str] | None = None,
         load_options: Any = None,
         sha256: str | None = None,
+        optimize: bool | str = "auto",
         jit: bool = False,
         execution: str = "auto",
         **kwargs: Any,
@@ -160,6 +161,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
                 piece=piece,
                 load_options=load_options,
                 sha256=sha256,
+                optimize=arguments_lib.check_optimize(optimize),
                 jit=bool(jit),
                 execution=None if execution == "auto" else execution,
             )
@@ -169,8 +171,8 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         with self._add_place():
             target, function = selection.choose(self._loaded, self._settings)
             unsaved = frozenset() if source is None else source.unsaved_gradients
-            shape = settings.output_shape
-            self._choice = base.Choice(target, function, settings.arguments, output_key, shape, unsaved)
+            outputs = output_key, settings.output_shape
+            self._choice = base.Choice(target, function, settings.arguments, *outputs, unsaved, settings.optimize)
             with keras.name_scope(self.name):
                 self._executor = executor_class(self._choice, self._warn)
             layers.track_all(self, self._executor.weights)

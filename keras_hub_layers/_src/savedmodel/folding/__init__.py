@@ -1,0 +1,1 @@
+"""Frozen networks with fewer operations: batch normalization as a part of the convolutions."""
