@@ -7,6 +7,7 @@ import tensorflow as tf
 import worker_training
 
 from keras_hub_layers import distribution, errors, layers
+from keras_hub_layers._src.compat import workers
 
 
 def test_fit_is_enabled_within_a_scope_only():
@@ -54,6 +55,14 @@ def test_a_loop_without_batches_is_an_error(produced):
         distribution.train(model, worker_training.dataset_of().take(0))
     with pytest.raises(errors.DistributionError, match="dataset is not a dataset"):
         distribution.train(model, [worker_training.X, worker_training.Y])
+
+
+def test_an_error_of_a_server_stays_as_it_is_where_there_is_no_other_worker():
+    with (
+        pytest.raises(tf.errors.UnavailableError, match="a file server is gone"),
+        workers.say_who_is_gone(tf.distribute.get_strategy()),
+    ):
+        raise tf.errors.UnavailableError(None, None, "a file server is gone")
 
 
 def test_a_layer_computes_in_the_scope_of_a_strategy_with_one_device(produced):

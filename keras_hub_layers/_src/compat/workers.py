@@ -141,7 +141,10 @@ def workers_of(strategy: Any) -> Workers | None:
 
 @contextlib.contextmanager
 def say_who_is_gone(strategy: Any) -> Iterator[None]:
-    """Raise an `errors.DistributionError` if TensorFlow ends a step in this block because a worker is gone."""
+    """Raise an `errors.DistributionError` if TensorFlow ends a step in this block because a worker is gone.
+
+    TensorFlow 2.18 to 2.21 raise an `UnavailableError` or an `AbortedError` then.
+    """
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as err:
