@@ -136,6 +136,7 @@ def test_outputs_and_gradients_of_inputs_are_those_of_the_loaded_object(produced
     layer, raw = layers.HubLayer(path), tf.saved_model.load(path)
     assert is_folded(layer)
     assert "FusedBatchNormV3" not in ops(layer)
+    assert len(tf.function(layer).get_concrete_function(SPEC).variables) == len(raw.variables)
     check_computes(layer, raw)
     inner = keras.Sequential([keras.Input((6, 6, 2)), layer])
     np.testing.assert_allclose(inner.predict(IMAGES, verbose=0), raw(IMAGES, training=False), rtol=1e-4, atol=1e-4)

@@ -121,6 +121,8 @@ def _fused_factors(folds: Sequence[Fold], values: dict[str, Any]) -> list[tuple[
 
 def _captured(body: Body) -> dict[str, Any]:
     """Name of a tensor -> the handle of the variable, or the other tensor, that the body takes from outside."""
+    for variable in body.variables.values():
+        variable.read_value()  # so TensorFlow knows that the function uses it
     handles = {name: variable.handle for name, variable in body.variables.items()}
     return {f"{name}:0": value for name, value in {**handles, **body.captures}.items()}
 
