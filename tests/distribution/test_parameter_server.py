@@ -49,6 +49,10 @@ def test_what_was_saved_goes_on_in_the_scope(trained):
     same(report["loaded"], worker_training.outcome(model, steps=[4, 4]))
 
 
+def test_a_worker_that_is_started_again_takes_the_steps_of_the_one_that_died(trained):
+    assert trained[0]["steps with another worker"] == 4 + 4
+
+
 def test_a_server_that_dies_ends_the_steps_with_an_error_that_names_it(trained):
     assert "UnavailableError" in trained[0]["dead server"]
     assert "/job:ps/replica:0/task:0" in trained[0]["dead server"]

@@ -3,9 +3,12 @@
 python parameter_server.py FOLDER SCALE
 """
 
+import contextlib
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,10 +62,33 @@ def coordinate(folder, scale):
     with strategy.scope():
         loaded = keras.models.load_model(paths[2], safe_mode=False)
     results["loaded"] = outcome(loaded, steps=[int(each.optimizer.iterations) for each in (loaded, model)])
-    os.kill(int(Path(folder, "ps.pid").read_text()), signal.SIGKILL)
-    names["coordinator"].schedule(names["step"], args=(names["iterator"],))
-    results["dead server"] = error_of(names["coordinator"].join)
+    with worker_replaced(folder):
+        run_steps(names, 4)
+        results["steps with another worker"] = int(model.optimizer.iterations)
+        os.kill(int(Path(folder, "ps.pid").read_text()), signal.SIGKILL)
+        results["dead server"] = error_of(run_steps, names, 1)
     clusters.tell(folder, results)
+
+
+def run_steps(names, count):
+    """More steps of the loop."""
+    for _ in range(count):
+        names["coordinator"].schedule(names["step"], args=(names["iterator"],))
+    names["coordinator"].join()
+
+
+@contextlib.contextmanager
+def worker_replaced(folder):
+    """Kill the worker, and start another one in its place until the end of the block."""
+    os.kill(int(Path(folder, "worker.pid").read_text()), signal.SIGKILL)
+    config = json.loads(os.environ["TF_CONFIG"]) | {"task": {"type": "worker", "index": 0}}
+    environ = {**os.environ, "TF_CONFIG": json.dumps(config)}
+    process = subprocess.Popen([sys.executable, *sys.argv], env=environ)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def main(folder, scale):
