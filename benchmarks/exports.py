@@ -40,6 +40,7 @@ def rows(side: str, name: str, folder: str, took: Callable[..., tuple[float, Any
         folder: A directory for the exports.
         took: Calls a function and gives its seconds.
     """
+    os.makedirs(folder, exist_ok=True)
     model = MODELS[name]()
     path = os.path.join(folder, "of_keras")
     if side == "raw":

@@ -25,12 +25,13 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # before `common`, which hid
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the trial of XLA is another process
 
 import common
+import exports
 import keras
 import loops
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers import export, layers
+from keras_hub_layers import layers
 
 
 class Report:
@@ -76,15 +77,27 @@ class Report:
         medians = " | ".join(f"{1000 * float(np.median(seconds)):.2f} ms" for seconds in (reference, measured))
         print(f"| {what} | {medians} | {value:.3f} | {low:.3f} – {high:.3f} |", flush=True)
 
+    def megabytes(self, what: str, reference: float, measured: float) -> None:
+        ratio = f"{measured / reference:.3f}" if reference else ""
+        print(f"| {what} | {reference:.1f} MB | {measured:.1f} MB | {ratio} | |", flush=True)
+
+
+def peak_of_device(step: Callable[[], Any]) -> float:
+    """Megabytes that a GPU has in use at most during a step; 0 without a GPU."""
+    if not tf.config.list_physical_devices("GPU"):
+        step()
+        return 0.0
+    tf.config.experimental.reset_memory_stats("GPU:0")
+    step()
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e6
+
 
 def head(*columns: str) -> None:
     print(f"| {' | '.join(['', *columns, 'ratio', '95 %'])} |\n{'|---' * (len(columns) + 3)}|")
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    return took(function)[0]
 
 
 def outputs_and_gradients(contestant: Any, device: str) -> Any:
@@ -123,15 +136,20 @@ def rows(name: str, budget: float) -> Callable[[Report], None]:
         head("raw object", "`HubLayer`")
         made = {"raw": lambda: loops.Raw(name), "ours": lambda: loops.Ours(name)}
         loads = {side: np.array([seconds_of(make) for _ in range(3)]) for side, make in made.items()}
-        report.ratio("load, one after another", loads["raw"], loads["ours"])
+        report.ratio("a further load", loads["raw"], loads["ours"])
         sides = {side: make() for side, make in made.items()}
         steps = {side: loops.training_step(contestant, name) for side, contestant in sides.items()}
-        first = {side: np.array([seconds_of(step)]) for side, step in steps.items()}
+        first, peaks = {}, {}
+        for side, step in steps.items():
+            first[side] = np.array([seconds_of(step)])
+            peaks[side] = peak_of_device(step)
         report.ratio("first training step", first["raw"], first["ours"])
+        report.megabytes("peak memory of the device in a training step", peaks["raw"], peaks["ours"])
         compare(report, "training step", steps, budget)
         by_keras = {side: loops.keras_steps(contestant, True)[0] for side, contestant in sides.items()}
         compare(report, "`train_on_batch`", by_keras, budget)
-        sides["ours"].train(False)
+        by_keras = {side: loops.keras_steps(contestant, False)[1] for side, contestant in sides.items()}
+        compare(report, "`predict_on_batch`", by_keras, budget)
         frozen = {side: loops.training_step(contestant, name, frozen=True) for side, contestant in sides.items()}
         compare(report, "step with a frozen layer", frozen, budget)
         predictions = {side: loops.prediction(contestant, name) for side, contestant in sides.items()}
@@ -210,13 +228,28 @@ def re_export(name: str) -> Callable[[Report], None]:
         ours = loops.Ours(name)
         loops.keras_model(ours, True).train_on_batch(inputs, labels)
         expected = ours(inputs, False).numpy()
-        with tempfile.TemporaryDirectory() as folder, tf.device("CPU:0"):
-            seconds = seconds_of(lambda: export(ours.hub, f"{folder}/export"))
-            again = layers.HubLayer(f"{folder}/export", output_key=loops.OUTPUT[name])
-            copies = tf.nest.map_structure(tf.identity, inputs)
-            report.same(f"outputs of a re-export ({seconds:.2f} s)", again(copies).numpy(), expected, 1e-2)
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = np.array([seconds_of(lambda: ours.export(f"{folder}/export")) for _ in range(3)])
+            raw = loops.Raw(name)
+            of_tensorflow = np.array([seconds_of(lambda: raw.export(f"{folder}/raw")) for _ in range(3)])
+            with tf.device("CPU:0"):
+                again = layers.HubLayer(f"{folder}/export", output_key=loops.OUTPUT[name])
+                received = again(tf.nest.map_structure(tf.identity, inputs)).numpy()
+            report.same("outputs of a re-export, on the processor", received, expected, 1e-2)
+            rows = {side: exports.rows(side, name, f"{folder}/{side}_keras", took) for side in ("raw", "ours")}
+            head("TensorFlow, Keras", "`HubLayer`, `export`")
+            report.ratio("re-export", of_tensorflow, seconds)
+            report.ratio("export of a Keras model", *(np.array([row["export"]]) for row in rows.values()))
+            report.megabytes("the same, bytes", *(row["export bytes"] for row in rows.values()))
 
     return work
+
+
+def took(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of a call, and its result."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
 
 
 def _stop() -> None:
