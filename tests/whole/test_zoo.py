@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_hub_layers import errors, layers
 from keras_hub_layers._src.cli.doctor import handle_check
 from keras_hub_layers._src.inspect import inspect as inspect_module
+from keras_hub_layers._src.layers import jit
 
 CALLED = {
     "bfcnn_resnet_1x6": {},
@@ -45,6 +46,14 @@ def check(outputs, expected):
         assert (difference > 0).mean() < 0.001
     else:
         np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLED) - {"serving_half_plus_two_v1", "tfx_transform_tf2"}))
+def test_a_call_that_xla_compiles_gives_the_reference_outputs(zoo, name, monkeypatch):
+    monkeypatch.setattr(jit, "_try_in_a_process", lambda *_: ("", True))  # it would succeed for each of these
+    inputs, expected = reference(zoo, name)
+    compiled = tf.function(layers.HubLayer(zoo / name, jit=True, **CALLED[name]), jit_compile=True, autograph=False)
+    check(compiled(tf.nest.map_structure(tf.constant, inputs)), expected)
 
 
 def test_pixels_equal_those_of_tensorflow_alone_on_this_machine(zoo):
