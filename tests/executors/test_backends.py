@@ -347,3 +347,15 @@ def test_the_stages_of_a_layer_for_texts_train_as_the_layer_does_on_tensorflow(p
     path = khl.export(layer, tmp_path / "tuned")
     plain = tf.saved_model.load(path)(tf.constant(texts)).numpy()
     np.testing.assert_allclose(plain, model.predict(dataset, verbose=0), rtol=1e-6)
+
+
+def test_integers_of_64_bits_are_computed_as_they_are_or_refused(tmp_path):
+    root = tf.train.Checkpoint()
+    root.__call__ = tf.function(lambda x: x + 1, input_signature=[tf.TensorSpec((None,), tf.int64)])
+    layer = layers.HubLayer(producers.save(root, tmp_path / "model"))
+    np.testing.assert_array_equal(as_array(layer(np.array([2**31 - 2]))), [2**31 - 1])
+    if BACKEND == "jax":
+        with pytest.raises(errors.InputError, match="int64 values beyond 32 bits, which JAX has only with jax_enable"):
+            layer(np.array([2**40]))
+    else:
+        np.testing.assert_array_equal(as_array(layer(np.array([2**40]))), [2**40 + 1])

@@ -249,3 +249,36 @@ def test_what_is_known_is_computed_also_by_ops_whose_arguments_have_other_names_
         [keras.ops.convert_to_tensor(MATRIX)], State([])
     )
     np.testing.assert_allclose(as_array(value), MATRIX + 2.5 * 3.0 + 9.0, rtol=1e-5)
+
+
+def test_a_loop_whose_number_of_steps_depends_on_values_is_computed():
+    """Doubled until the sum is over 100, and counted."""
+
+    def compute(x):
+        return tf.while_loop(lambda i, y: tf.reduce_sum(y) < 100.0, lambda i, y: (i + 1, 2.0 * y), (0, x))
+
+    program = Program(body_of_concrete(concrete_of(compute, [POSITIVE])), {})
+
+    def run(x):
+        return [tensor(value) for value in program([x], State([]))]
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        run = jax.jit(run)
+    steps, values = run(keras.ops.convert_to_tensor(POSITIVE))
+    count = int(np.ceil(np.log2(100 / POSITIVE.sum())))
+    assert int(steps) == count
+    np.testing.assert_allclose(as_array(values), POSITIVE * 2**count, rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX computes all steps and branches in one way")
+def test_random_numbers_in_a_branch_by_a_value_are_refused_on_jax():
+    import jax
+
+    def compute(x):
+        return tf.cond(x[0, 0] > 0, lambda: x + tf.random.uniform([1]), lambda: x)
+
+    program = Program(body_of_concrete(concrete_of(compute, [MATRIX])), {})
+    with pytest.raises(UnsupportedOp, match="random numbers in a branch"):
+        jax.eval_shape(lambda x: program([x], State([], keras.random.SeedGenerator(0))), MATRIX)

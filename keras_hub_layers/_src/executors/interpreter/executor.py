@@ -12,7 +12,7 @@ from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors import symbolic
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.interpreter.interpreter import Interpreter, no_traces_error
-from keras_hub_layers._src.executors.interpreter.values import tensor
+from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, tensor
 from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, pack
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
@@ -157,7 +157,10 @@ def _look(value: Any, wanted: Form) -> tuple[Any, Form]:
 
 def _act(fit: Fit, inputs: Any) -> list[Any]:
     """The tensors that a trace takes, with the casts of the fit. JAX has no 64-bit integers; it uses 32-bit ones."""
-    leaves = map(tensor, fit.leaves)
+    try:
+        leaves = list(map(tensor, fit.leaves))
+    except UnsupportedOp as err:
+        raise Mismatch(str(err)) from err
     return [
         leaf if step.dtype is None else keras.ops.cast(leaf, step.dtype)
         for leaf, step in zip(leaves, fit.steps, strict=True)

@@ -13,7 +13,7 @@ from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.interpreter import trial
 from keras_hub_layers._src.executors.interpreter.custom_gradients import gradient_error
-from keras_hub_layers._src.executors.interpreter.ops.control import RANDOM
+from keras_hub_layers._src.executors.interpreter.ops.random_numbers import RANDOM
 from keras_hub_layers._src.executors.interpreter.program import Program, State
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, tensor
 from keras_hub_layers._src.executors.outputs import as_plain

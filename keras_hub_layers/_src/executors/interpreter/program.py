@@ -10,7 +10,16 @@ import tensorflow as tf
 from keras_hub_layers._src.executors.interpreter import host
 from keras_hub_layers._src.executors.interpreter.custom_gradients import CustomGradient, refuse, with_gradient
 from keras_hub_layers._src.executors.interpreter.graph import SILENT, Graph, Node, make_graph
-from keras_hub_layers._src.executors.interpreter.ops import array, control, image, linear, math, nn, reduction
+from keras_hub_layers._src.executors.interpreter.ops import (
+    array,
+    control,
+    image,
+    linear,
+    math,
+    nn,
+    random_numbers,
+    reduction,
+)
 from keras_hub_layers._src.executors.interpreter.values import (
     HostObject,
     TensorList,
@@ -20,6 +29,7 @@ from keras_hub_layers._src.executors.interpreter.values import (
 )
 from keras_hub_layers._src.savedmodel.graphs.library import Body
 
+SPECIAL = {**control.SPECIAL, **random_numbers.SPECIAL}
 TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **image.OPS}
 
 
@@ -33,8 +43,16 @@ class State:
 
     def __init__(self, weights: Sequence[Any], seed: Any = None) -> None:
         self._weights = weights
-        self.seed = seed
+        self._seed = seed
+        self._is_fork = False
         self.assigned: dict[int, Any] = {}
+
+    @property
+    def seed(self) -> Any:
+        """What random ops draw from."""
+        if self._is_fork:  # what a branch or a loop adds to the seed would be lost, so it would draw the same again
+            raise UnsupportedOp("random numbers in a branch or a loop that depends on the inputs' values")
+        return self._seed
 
     def read(self, number: int) -> Any:
         if number in self.assigned:
@@ -46,8 +64,9 @@ class State:
         self.assigned[number] = keras.ops.cast(value, self._weights[number].dtype)
 
     def fork(self) -> "State":
-        """A copy, for a branch that possibly does not run."""
-        copy = State(self._weights, self.seed)
+        """A copy, for a branch that possibly does not run, or for the steps of a loop."""
+        copy = State(self._weights, self._seed)
+        copy._is_fork = True
         copy.assigned = dict(self.assigned)
         return copy
 
@@ -128,7 +147,7 @@ class Program:
             return ()
         if node.op in self._library.functions:
             return tuple(self.call(node.op, inputs, state))
-        special = control.SPECIAL.get(node.op)
+        special = SPECIAL.get(node.op)
         if special is not None:
             compute = functools.partial(special, control.Context(self, state, node), inputs)
         elif all(map(is_static, inputs)):
@@ -166,7 +185,7 @@ class Program:
         """Compute a custom gradient once, before it is needed. Returns why it cannot be computed, `""` if it can."""
         if gradient not in self._tried:
             try:
-                if gradient.body is not None and gradient.body.ops & control.RANDOM:
+                if gradient.body is not None and gradient.body.ops & random_numbers.RANDOM:
                     raise UnsupportedOp("random numbers")
                 compute([value if is_static(value) else keras.ops.zeros_like(value) for value in outputs], extra)
                 self._tried[gradient] = ""

@@ -54,9 +54,10 @@ def tensor(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind in "OSU":
             raise UnsupportedOp("strings, which the backend does not have")
-        if value.dtype.name == "int64" and keras.backend.backend() == "jax":
+        converted = keras.ops.convert_to_tensor(value)
+        if value.dtype.name == "int64" and dtype_of(converted) == "int32":
             _check_fits_int32(value)
-        return keras.ops.convert_to_tensor(value)
+        return converted
     if isinstance(value, (VariableRef, HostObject, TensorList)):
         raise UnsupportedOp(f"a {type(value).__name__} where a tensor is needed")
     return value

@@ -1,4 +1,4 @@
-"""Ops that need more than the values of their inputs: variables, calls, branches, loops, lists, random numbers."""
+"""Ops that need more than the values of their inputs: variables, calls, branches, loops, lists."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +25,6 @@ from keras_hub_layers._src.executors.interpreter.values import (
 
 ops: Any = keras.ops  # the hints of some functions say that they may return nothing
 
-# Ops that draw random numbers here, from the seed of the layer.
-RANDOM = frozenset({
-    "RandomStandardNormal", "RandomUniform", "StatefulStandardNormalV2", "StatefulUniform", "StatelessRandomNormal",
-    "StatelessRandomNormalV2", "StatelessRandomUniform", "StatelessRandomUniformV2", "StatelessTruncatedNormalV2",
-    "TruncatedNormal",
-})  # fmt: skip
 OF_SHAPES = frozenset({"Shape", "ShapeN", "Size", "EnsureShape"})  # which TensorFlow computes as tensors too
 _LONGEST_LOOP = 10_000  # the most steps that a loop may have, since it is unrolled
 
@@ -200,17 +194,57 @@ def branch(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
 
 @SPECIAL("While", "StatelessWhile")
 def loop(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """The loop is unrolled while its condition is known. So gradients and static shapes pass through it."""
+    """The loop is unrolled while its condition is known. So gradients and static shapes pass through it.
+
+    Else it is computed by `keras.ops.while_loop`, which JAX cannot differentiate.
+    """
     values, steps = tuple(inputs), 0
     while True:
         condition = _known(context.call(context.node["cond"], list(values))[0])
         if condition is None:
-            raise UnsupportedOp("a loop whose number of steps depends on the inputs' values")
+            return _loop_by_values(context, list(values))
         if not bool(condition):
             return values
         if steps == _LONGEST_LOOP:
             raise UnsupportedOp(f"a loop of more than {_LONGEST_LOOP:,} steps")
         values, steps = context.call(context.node["body"], list(values)), steps + 1
+
+
+def _loop_by_values(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """A loop whose number of steps depends on values. Variables may be assigned in it, and lists may not be used."""
+    if any(isinstance(value, TensorList) for value in inputs):
+        raise UnsupportedOp("a loop with lists of tensors whose number of steps depends on the inputs' values")
+    kept = [place for place, value in enumerate(inputs) if isinstance(value, (VariableRef, HostObject))]
+    places = [place for place in range(len(inputs)) if place not in kept]
+    written = sorted({value.number for value in inputs if isinstance(value, VariableRef)})
+    start = [*(tensor(inputs[place]) for place in places), *map(context.state.read, written)]
+
+    def run(function: str, values: Any) -> list[Any]:
+        state, given = context.state.fork(), list(inputs)
+        for place, value in zip(places, values, strict=False):
+            given[place] = value
+        state.assigned.update(zip(written, values[len(places) :], strict=True))
+        outputs = context.call(function, given, state)
+        if function == context.node["cond"]:
+            return [ops.reshape(tensor(outputs[0]), ())]
+        if any(outputs[place] is not inputs[place] for place in kept):
+            raise UnsupportedOp("a loop that exchanges variables")
+        results = [*(tensor(outputs[place]) for place in places), *map(state.read, written)]
+        return [ops.cast(value, dtype_of(first)) for value, first in zip(results, start, strict=True)]
+
+    node = context.node
+    try:
+        results = ops.while_loop(
+            lambda *values: run(node["cond"], values)[0], lambda *values: tuple(run(node["body"], values)), tuple(start)
+        )
+    except TypeError as err:  # of JAX, for shapes that differ from step to step
+        raise UnsupportedOp("a loop that changes shapes, and whose number of steps depends on values") from err
+    outputs = list(inputs)
+    for place, value in zip(places, results, strict=False):
+        outputs[place] = value
+    for number, value in zip(written, results[len(places) :], strict=True):
+        context.state.assign(number, value)
+    return tuple(outputs)
 
 
 def _known(value: Any) -> Any:
@@ -281,56 +315,3 @@ def stack(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
         return (np.stack(entries),)
     zeros = ops.zeros(shape_of(example), dtype=dtype_of(example))
     return (ops.stack([zeros if entry is None else tensor(entry) for entry in entries], axis=0),)
-
-
-# -- random numbers ----------------------------------------------------------------------------------------------------
-
-
-@SPECIAL("RngReadAndSkip")
-def read_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """The numbers come from the layer's own seed. So the state of TensorFlow's generator is not needed."""
-    return (np.zeros([3], "int64"),)
-
-
-@SPECIAL("StatelessRandomGetAlg")
-def random_algorithm(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (np.array(1, "int32"),)
-
-
-@SPECIAL("StatelessRandomGetKeyCounter")
-def random_key(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (np.zeros([1], "uint64"), np.zeros([2], "uint64"))
-
-
-@SPECIAL("RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2")
-def uniform(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (keras.random.uniform(integers(inputs[0]), dtype=context.node["dtype"], seed=context.state.seed),)
-
-
-@SPECIAL("StatefulUniform")
-def uniform_of_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (keras.random.uniform(integers(inputs[2]), dtype=context.node["dtype"], seed=context.state.seed),)
-
-
-@SPECIAL("RandomStandardNormal", "StatelessRandomNormal", "StatelessRandomNormalV2")
-def normal(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (keras.random.normal(integers(inputs[0]), dtype=context.node["dtype"], seed=context.state.seed),)
-
-
-@SPECIAL("StatefulStandardNormalV2")
-def normal_of_generator(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (keras.random.normal(integers(inputs[2]), dtype=context.node["dtype"], seed=context.state.seed),)
-
-
-@SPECIAL("TruncatedNormal", "StatelessTruncatedNormalV2")
-def truncated_normal(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    return (keras.random.truncated_normal(integers(inputs[0]), dtype=context.node["dtype"], seed=context.state.seed),)
-
-
-@SPECIAL(
-    "Multinomial", "RandomGamma", "RandomShuffle", "RandomUniformInt", "StatefulUniformInt", "StatelessMultinomial",
-    "StatelessRandomUniformIntV2",
-)  # fmt: skip
-def other_numbers(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
-    """Random ops are not computed on the host, because the host would draw the same numbers in each step."""
-    raise UnsupportedOp(f"the op {context.node.op}")
