@@ -359,3 +359,29 @@ def test_integers_of_64_bits_are_computed_as_they_are_or_refused(tmp_path):
             layer(np.array([2**40]))
     else:
         np.testing.assert_array_equal(as_array(layer(np.array([2**40]))), [2**40 + 1])
+
+
+def test_a_keras_model_is_exported_by_another_process_as_a_reusable_savedmodel(produced, tmp_path):
+    """(w·x + 1)·3 with w = 0.5, which a HubLayer computes, and then BatchNormalization in inference mode."""
+    hub = layers.HubLayer(produced(producers.half_plus_one, True), trainable=True)
+    dense = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(3.0))
+    norm = keras.layers.BatchNormalization(epsilon=0.0, momentum=0.5)
+    model = keras.Sequential([keras.Input((1,), name="x"), hub, dense, norm])
+    path = khl.export(model, tmp_path / "export")
+    loaded = tf.saved_model.load(path)
+    np.testing.assert_allclose(loaded(2 * X)[0], [6.0], rtol=1e-6)
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+    assert len(loaded.regularization_losses) == 1
+    loaded(2 * X, training=True)
+    assert sorted(float(v[0]) for v in loaded.variables if v.shape == (1,) and "moving" in v.name) == [0.5, 3.0]
+    again = layers.HubLayer(path, trainable=True)
+    np.testing.assert_allclose(as_array(again(2 * X)), model.predict(2 * X, verbose=0), rtol=1e-6)
+    with pytest.raises(errors.BackendError, match=r"(?s)by another process, on TensorFlow.*signatures=.*KERAS_BACKEND"):
+        khl.export(model, tmp_path / "other", signatures={"f": lambda x: x})
+    if BACKEND == "jax":
+        import jax.numpy
+
+        own = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: jax.numpy.cos(x))])
+        with pytest.raises(errors.ExportError, match=r"(?s)could not be made again on TensorFlow.*What to do:"):
+            khl.export(own, tmp_path / "other")
+        assert not (tmp_path / "other").exists()

@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_hub_layers._src.export import destinations, model_card, verification
 from keras_hub_layers._src.export.keras_export import KerasExport
 from keras_hub_layers._src.export.loaded_export import LoadedExport
+from keras_hub_layers._src.export.other_backends.rebuilt_export import RebuiltExport
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.files.write_errors import write_error
 from keras_hub_layers._src.layers import access
@@ -31,6 +32,9 @@ __all__ = ["check_finite", "export", "make_export", "variables_of", "write_expor
 
 # Names that Keras and KerasTuner count out, which say nothing to a reader of the card.
 _NAMED_BY_KERAS = re.compile(r"(sequential|functional|model|trial_model|hub_layer)(_\d+)?")
+
+
+Export = KerasExport | LoadedExport | RebuiltExport
 
 
 @public()
@@ -86,7 +90,7 @@ def export(
         errors.ExportError: The target cannot be exported this way, its source is gone, its weights are NaN or
             infinite, it calls Python functions, or the destination holds something else. Nothing was written.
         errors.ExportWriteError: Writing or verifying failed. The destination is as it was.
-        errors.BackendError: A Keras model on another backend than TensorFlow's.
+        errors.BackendError: A Keras model on JAX or PyTorch that another process cannot make again on TensorFlow.
 
     Example:
 
@@ -151,7 +155,7 @@ def variables_of(target: Any) -> list[Any]:
     return list({id(variable): variable for variable in variables}.values())
 
 
-def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
+def make_export(target: Any, **options: Any) -> Export:
     """Decide how a target is written; nothing is written yet.
 
     Args:
@@ -165,7 +169,8 @@ def make_export(target: Any, **options: Any) -> KerasExport | LoadedExport:
     if isinstance(target, HubLayer):
         return LoadedExport(access.loaded_object(target), name_target(target), **given)
     if isinstance(target, keras.layers.Layer):
-        return KerasExport(target, **given)
+        is_native = keras.backend.backend() == "tensorflow"
+        return KerasExport(target, **given) if is_native else RebuiltExport(target, **given)
     if isinstance(target, tf.Module) or _is_trackable(target):
         return LoadedExport(target, name_target(target), **given)
     raise ExportError(
@@ -185,7 +190,7 @@ def name_target(target: Any) -> str:
     return f"an object of type {type(target).__name__}"
 
 
-def check_finite(made: KerasExport | LoadedExport) -> None:
+def check_finite(made: Export) -> None:
     """Raise a `verification.NotFinite` if a weight that is used or trained is NaN or infinite."""
     broken = [v.name for v in made.variables() if not verification.is_finite(v) and not made.may_stay(v)]
     if broken:
@@ -193,7 +198,7 @@ def check_finite(made: KerasExport | LoadedExport) -> None:
 
 
 def write_export(
-    made: KerasExport | LoadedExport,
+    made: Export,
     directory: str,
     *,
     versions: bool = False,
@@ -242,7 +247,7 @@ def write_export(
         raise write_error(err, directory) from err
 
 
-def _write_and_check(made: KerasExport | LoadedExport, path: str, verify: bool) -> None:
+def _write_and_check(made: Export, path: str, verify: bool) -> None:
     with progress(f"writing the export of {made.name}"):
         made.write(path)
     try:

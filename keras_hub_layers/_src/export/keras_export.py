@@ -27,7 +27,7 @@ from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints import compare
 from keras_hub_layers._src.savedmodel.graphs import pixel_range
 from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
-from keras_hub_layers.errors import BackendError, ExportError, HubError
+from keras_hub_layers.errors import ExportError, HubError
 
 __all__ = ["KerasExport", "check_names"]
 
@@ -48,7 +48,6 @@ class KerasExport:
 
     Raises:
         errors.ExportError: The layer is not built, or does not take one input.
-        errors.BackendError: Keras runs on another backend than TensorFlow's.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class KerasExport:
         assets: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = f"{type(layer).__name__} {layer.name!r}"
-        _check_backend()
         _check_built(layer)
         self._is_described = input_spec is not None or models.graph_of(layer) is not None
         self._root = keras_root.Root(layer, input_spec, trainable)
@@ -211,16 +209,6 @@ def _untracked_error(text: str) -> ExportError:
         received=text,
         fix='khl.export(model, "directory", assets={"table": table})   # the table that the model uses',
     )
-
-
-def _check_backend() -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise BackendError(
-            "A Keras model is exported from the TensorFlow backend.",
-            expected='keras.backend.backend() == "tensorflow"',
-            received=keras.backend.backend(),
-            fix='save it with model.save("model.keras") and export it in a process with KERAS_BACKEND=tensorflow',
-        )
 
 
 def _check_built(layer: Any) -> None:

@@ -61,4 +61,5 @@ def values(weights: Any) -> list[np.ndarray]:
 
 def difference(first: Any, second: Any) -> float:
     """The largest absolute difference of two arrays."""
-    return float(np.max(np.abs(np.asarray(first) - np.asarray(second))))
+    first, second = map(keras.ops.convert_to_numpy, (first, second))
+    return float(np.max(np.abs(first - second)))

@@ -1,5 +1,6 @@
 """The values on the edges of a graph: static values, variables, objects of the host, lists, and tensors."""
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,10 +55,10 @@ def tensor(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind in "OSU":
             raise UnsupportedOp("strings, which the backend does not have")
-        converted = keras.ops.convert_to_tensor(value)
-        if value.dtype.name == "int64" and dtype_of(converted) == "int32":
+        if value.dtype.name == "int64" and not _has_int64():
             _check_fits_int32(value)
-        return converted
+            value = np.asarray(value, "int32")
+        return keras.ops.convert_to_tensor(value)
     if isinstance(value, (VariableRef, HostObject, TensorList)):
         raise UnsupportedOp(f"a {type(value).__name__} where a tensor is needed")
     return value
@@ -91,6 +92,11 @@ def shape_of(value: Any) -> tuple[int, ...]:
     if any(length is None for length in shape):
         raise UnsupportedOp("a length that is not known before the graph runs")
     return tuple(map(int, shape))
+
+
+def _has_int64() -> bool:
+    """Whether the backend has integers of 64 bits. JAX has them if it was asked for them."""
+    return keras.backend.backend() != "jax" or bool(importlib.import_module("jax").config.jax_enable_x64)
 
 
 def _check_fits_int32(value: Any) -> None:

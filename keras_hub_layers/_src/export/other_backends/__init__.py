@@ -1,0 +1,1 @@
+"""The export of Keras models from JAX and PyTorch."""
