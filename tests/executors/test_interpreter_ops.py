@@ -160,7 +160,7 @@ def is_float(value):
 
 
 def results_and_gradients(program, inputs):
-    """What a program returns, and the gradients of the sum of its floats."""
+    """What a program returns, and the gradients of the sum of its floats, in float64."""
     tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
     places = [place for place, x in enumerate(inputs) if x.dtype.kind == "f"]
 
@@ -169,7 +169,7 @@ def results_and_gradients(program, inputs):
         for place, value in zip(places, floats, strict=True):
             values[place] = value
         outputs = [tensor(value) for value in program(values, State([]))]
-        floating = [keras.ops.sum(keras.ops.cast(value, "float32")) for value in outputs if is_float(value)]
+        floating = [keras.ops.sum(keras.ops.cast(value, "float64")) for value in outputs if is_float(value)]
         return sum(floating, 0.0), outputs
 
     floats = [tensors[place] for place in places]
@@ -200,22 +200,47 @@ def expected_of(concrete, inputs):
     with tf.GradientTape() as tape:
         tape.watch(floats)
         outputs = tf.nest.flatten(concrete(*tensors))
-        total = sum(tf.reduce_sum(tf.cast(y, tf.float32)) for y in outputs if y.dtype.is_floating)
+        total = sum(tf.reduce_sum(tf.cast(y, tf.float64)) for y in outputs if y.dtype.is_floating)
     return outputs, tape.gradient(total, floats) if tf.is_tensor(total) else [None] * len(floats)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_an_op_computes_what_tensorflow_computes_and_so_does_its_gradient(name):
-    function, inputs = CASES[name]
+@pytest.fixture
+def float64(request):
+    """Have JAX compute in 64 bits within a test."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def compare(function, inputs, tolerance, of_gradients):
     program = Program(body_of_concrete(concrete_of(function, inputs)), {})
     outputs, gradients = results_and_gradients(program, inputs)
     expected, wanted = expected_of(concrete_of(function, inputs), inputs)
     assert len(outputs) == len(expected)
     for value, known in zip(outputs, expected, strict=True):
         assert as_array(value).shape == known.shape
-        check(as_array(value), known.numpy(), 2e-5)
+        check(as_array(value), known.numpy(), tolerance)
     for value, known in zip(gradients, wanted, strict=True):
-        check(0.0 if value is None else as_array(value), 0.0 if known is None else tf.convert_to_tensor(known), 1e-4)
+        known = 0.0 if known is None else tf.convert_to_tensor(known)
+        check(0.0 if value is None else as_array(value), known, of_gradients)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_op_computes_what_tensorflow_computes_and_so_does_its_gradient(name):
+    compare(*CASES[name], 2e-5, 1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the other backends are what may differ")
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(("batch norm", "resize Bilinear"))])
+def test_an_op_has_the_precision_of_float64(name, float64):
+    """But for those that TensorFlow computes in float32."""
+    function, inputs = CASES[name]
+    compare(function, [x.astype("float64") if x.dtype == "float32" else x for x in inputs], 1e-10, 1e-10)
 
 
 def check(value, known, tolerance):

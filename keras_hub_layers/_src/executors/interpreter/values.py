@@ -71,6 +71,17 @@ def dtype_of(value: Any) -> str:
     return value.dtype if isinstance(value, VariableRef) else keras.backend.standardize_dtype(value.dtype)
 
 
+def precise(name: str, value: Any) -> Any:
+    """The function of `keras.ops` with this name, or that of the backend for a value of float64.
+
+    Keras 3.15 computes some functions of float64 in float32 on JAX and on PyTorch.
+    """
+    module = {"jax": "jax.numpy", "torch": "torch"}.get(keras.backend.backend())
+    if module is None or dtype_of(value) != "float64":
+        return getattr(keras.ops, name)
+    return getattr(importlib.import_module(module), name)
+
+
 def integers(value: Any) -> list[int]:
     """A static array as a flat list of Python ints, for shapes and axes."""
     if not is_static(value):

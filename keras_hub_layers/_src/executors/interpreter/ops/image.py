@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_hub_layers._src.executors.interpreter.ops.table import Table
-from keras_hub_layers._src.executors.interpreter.values import dtype_of, integers, shape_of, tensor
+from keras_hub_layers._src.executors.interpreter.values import integers, shape_of, tensor
 
 ops: Any = keras.ops  # the hints of some functions say that they may return nothing
 
@@ -16,8 +16,8 @@ OPS = Table()
 
 @OPS("ResizeBilinear")
 def resize_bilinear(node: Any, x: Any, size: Any) -> Any:
-    x = tensor(x)
-    dtype = "float64" if dtype_of(x) == "float64" else "float32"
+    """The resized image, in float32 whatever the input is."""
+    x, dtype = tensor(x), "float32"
     lengths = zip(shape_of(x)[1:3], integers(size), strict=True)
     rows, columns = (tensor(_bilinear(node, old, new).astype(dtype)) for old, new in lengths)
     return ops.einsum("nhwc,oh,pw->nopc", ops.cast(x, dtype), rows, columns)

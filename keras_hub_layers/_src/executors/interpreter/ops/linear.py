@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.executors.interpreter.ops.table import Table
-from keras_hub_layers._src.executors.interpreter.values import tensor
+from keras_hub_layers._src.executors.interpreter.values import precise, tensor
 
 ops: Any = keras.ops  # the hints of some functions say that they may return nothing
 
@@ -16,14 +16,18 @@ def _transposed(x: Any, is_transposed: bool) -> Any:
     return ops.swapaxes(tensor(x), -1, -2) if is_transposed else tensor(x)
 
 
+def _product(a: Any, b: Any) -> Any:
+    return precise("matmul", a)(a, b)
+
+
 @OPS("MatMul")
 def matmul(node: Any, a: Any, b: Any) -> Any:
-    return ops.matmul(_transposed(a, node["transpose_a"]), _transposed(b, node["transpose_b"]))
+    return _product(_transposed(a, node["transpose_a"]), _transposed(b, node["transpose_b"]))
 
 
 @OPS("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def batch_matmul(node: Any, a: Any, b: Any) -> Any:
-    return ops.matmul(_transposed(a, node["adj_x"]), _transposed(b, node["adj_y"]))
+    return _product(_transposed(a, node["adj_x"]), _transposed(b, node["adj_y"]))
 
 
 @OPS("Einsum")

@@ -9,30 +9,33 @@ from typing import Any
 import keras
 
 from keras_hub_layers._src.executors.interpreter.ops.table import Table
-from keras_hub_layers._src.executors.interpreter.values import dtype_of, tensor
+from keras_hub_layers._src.executors.interpreter.values import dtype_of, precise, tensor
 
 ops: Any = keras.ops  # the hints of some functions say that they may return nothing
 
 OPS = Table()
 
 _UNARY: dict[str, Callable[[Any], Any]] = {
-    "Abs": ops.abs, "Acos": ops.arccos, "Acosh": ops.arccosh, "Asin": ops.arcsin, "Asinh": ops.arcsinh,
-    "Atan": ops.arctan, "Atanh": ops.arctanh, "Ceil": ops.ceil, "Cos": ops.cos, "Cosh": ops.cosh, "Elu": ops.elu,
-    "Erf": ops.erf, "Erfinv": ops.erfinv, "Exp": ops.exp, "Expm1": ops.expm1, "Floor": ops.floor, "Inv": ops.reciprocal,
-    "Invert": ops.bitwise_invert, "IsFinite": ops.isfinite, "IsInf": ops.isinf, "IsNan": ops.isnan, "Log": ops.log,
-    "Log1p": ops.log1p, "LogicalNot": ops.logical_not, "Neg": ops.negative, "OnesLike": ops.ones_like,
-    "Reciprocal": ops.reciprocal, "Relu": ops.relu, "Relu6": ops.relu6, "Rint": ops.round, "Round": ops.round,
-    "Rsqrt": ops.rsqrt, "Selu": ops.selu, "Sigmoid": ops.sigmoid, "Sign": ops.sign, "Sin": ops.sin, "Sinh": ops.sinh,
-    "Softplus": ops.softplus, "Softsign": ops.softsign, "Sqrt": ops.sqrt, "Square": ops.square,
-    "StopGradient": ops.stop_gradient, "Tan": ops.tan, "Tanh": ops.tanh, "ZerosLike": ops.zeros_like,
+    "Abs": ops.abs, "Ceil": ops.ceil, "Elu": ops.elu, "Erf": ops.erf, "Erfinv": ops.erfinv, "Exp": ops.exp,
+    "Expm1": ops.expm1, "Floor": ops.floor, "Inv": ops.reciprocal, "Invert": ops.bitwise_invert,
+    "IsFinite": ops.isfinite, "IsInf": ops.isinf, "IsNan": ops.isnan, "Log": ops.log, "Log1p": ops.log1p,
+    "LogicalNot": ops.logical_not, "Neg": ops.negative, "OnesLike": ops.ones_like, "Reciprocal": ops.reciprocal,
+    "Relu": ops.relu, "Relu6": ops.relu6, "Rint": ops.round, "Round": ops.round, "Rsqrt": ops.rsqrt, "Selu": ops.selu,
+    "Sigmoid": ops.sigmoid, "Sign": ops.sign, "Softplus": ops.softplus, "Softsign": ops.softsign, "Sqrt": ops.sqrt,
+    "Square": ops.square, "StopGradient": ops.stop_gradient, "ZerosLike": ops.zeros_like,
     "Softmax": lambda x: ops.softmax(x, axis=-1), "LogSoftmax": lambda x: ops.log_softmax(x, axis=-1),
     "Erfc": lambda x: 1 - ops.erf(x), "L2Loss": lambda x: ops.sum(ops.square(x)) / 2,
 }  # fmt: skip
 
+_PRECISE = {
+    "Acos": "arccos", "Acosh": "arccosh", "Asin": "arcsin", "Asinh": "arcsinh", "Atan": "arctan", "Atanh": "arctanh",
+    "Cos": "cos", "Cosh": "cosh", "Sin": "sin", "Sinh": "sinh", "Tan": "tan", "Tanh": "tanh",
+}  # fmt: skip
+
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "Add": ops.add, "AddV2": ops.add, "Atan2": ops.arctan2, "BitwiseAnd": ops.bitwise_and, "BitwiseOr": ops.bitwise_or,
-    "BitwiseXor": ops.bitwise_xor, "DivNoNan": ops.divide_no_nan, "Equal": ops.equal,
-    "FloorMod": ops.mod, "Greater": ops.greater, "GreaterEqual": ops.greater_equal, "LeftShift": ops.bitwise_left_shift,
+    "Add": ops.add, "AddV2": ops.add, "BitwiseAnd": ops.bitwise_and, "BitwiseOr": ops.bitwise_or,
+    "BitwiseXor": ops.bitwise_xor, "Equal": ops.equal, "FloorMod": ops.mod,
+    "Greater": ops.greater, "GreaterEqual": ops.greater_equal, "LeftShift": ops.bitwise_left_shift,
     "Less": ops.less, "LessEqual": ops.less_equal, "LogicalAnd": ops.logical_and, "LogicalOr": ops.logical_or,
     "Maximum": ops.maximum, "Minimum": ops.minimum, "Mul": ops.multiply, "NotEqual": ops.not_equal, "Pow": ops.power,
     "RealDiv": ops.true_divide, "RightShift": ops.bitwise_right_shift, "Sub": ops.subtract,
@@ -48,8 +51,28 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return lambda node, a, b: function(tensor(a), tensor(b))
 
 
+def _precise(function: str) -> Callable[..., Any]:
+    return lambda node, x: precise(function, x)(x)
+
+
 OPS.update({name: _unary(function) for name, function in _UNARY.items()})
+OPS.update({name: _precise(function) for name, function in _PRECISE.items()})
 OPS.update({name: _binary(function) for name, function in _BINARY.items()})
+
+
+@OPS("Atan2")
+def atan2(node: Any, y: Any, x: Any) -> Any:
+    y, x = tensor(y), tensor(x)
+    return precise("arctan2", y)(y, x)
+
+
+@OPS("DivNoNan")
+def divide_no_nan(node: Any, a: Any, b: Any) -> Any:
+    """The quotient. It is zero where the divisor is zero."""
+    a, b = tensor(a), tensor(b)
+    is_zero = ops.equal(b, 0)
+    quotient = ops.true_divide(a, ops.where(is_zero, ops.ones_like(b), b))
+    return ops.where(is_zero, ops.zeros_like(quotient), quotient)
 
 
 @OPS("FloorDiv")

@@ -12,6 +12,7 @@ from keras_hub_layers._src.executors.interpreter.values import (
     dtype_of,
     integer,
     integers,
+    precise,
     shape_of,
     tensor,
 )
@@ -34,7 +35,8 @@ def mean(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
 
 
 _REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "All": ops.all, "Any": ops.any, "Max": ops.max, "Mean": mean, "Min": ops.min, "Prod": ops.prod, "Sum": ops.sum,
+    "All": ops.all, "Any": ops.any, "Max": ops.max, "Mean": mean, "Min": ops.min, "Sum": ops.sum,
+    "Prod": lambda x, axis, keepdims: ops.prod(x, axis=axis, keepdims=keepdims, dtype=dtype_of(x)),
     "EuclideanNorm": lambda x, axis, keepdims: ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims)),
 }  # fmt: skip
 
@@ -68,7 +70,7 @@ def top_k(node: Any, x: Any, k: Any) -> Any:
     return [values, ops.cast(places, "int32")]
 
 
-def _running(function: Callable[..., Any], neutral: int) -> Callable[..., Any]:
+def _running(function: str, neutral: int) -> Callable[..., Any]:
     def compute(node: Any, x: Any, axis: Any) -> Any:
         place = integer(axis) % len(x.shape)
         if node["reverse"]:
@@ -76,13 +78,13 @@ def _running(function: Callable[..., Any], neutral: int) -> Callable[..., Any]:
         if node["exclusive"]:
             first = ops.full_like(ops.take(x, tensor(np.array([0])), axis=place), neutral)
             x = ops.concatenate([first, x[(slice(None),) * place + (slice(0, -1),)]], axis=place)
-        result = function(x, axis=place)
+        result = precise(function, x)(x, axis=place)
         return ops.cast(ops.flip(result, place) if node["reverse"] else result, dtype_of(x))
 
     return compute
 
 
-OPS.update({"Cumsum": _running(ops.cumsum, 0), "Cumprod": _running(ops.cumprod, 1)})
+OPS.update({"Cumsum": _running("cumsum", 0), "Cumprod": _running("cumprod", 1)})
 
 
 @OPS("UnsortedSegmentSum")
@@ -91,4 +93,6 @@ def segment_sum(node: Any, x: Any, segments: Any, number: Any) -> Any:
     if len(segments.shape) > 1:
         x = ops.reshape(x, (-1, *shape_of(x)[len(segments.shape) :]))
         segments = ops.reshape(segments, (-1,))
+    if keras.backend.backend() == "torch" and dtype_of(x) == "float64":  # Keras 3.15 computes it in float32
+        return ops.scatter(ops.expand_dims(segments, -1), x, (integer(number), *shape_of(x)[1:]))
     return ops.segment_sum(x, segments, num_segments=integer(number))
