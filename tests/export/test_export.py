@@ -210,8 +210,7 @@ def test_a_hub_layer_is_exported_byte_by_byte_but_for_its_weights(zoo, tmp_path)
     assert filecmp.cmpfiles(source, path, same, shallow=False)[1:] == ([], [])
     inputs = np.load(f"{source}.ref.npz")
     x = next(value for name, value in inputs.items() if "in" in name)
-    own_operations = layers.HubLayer(path, optimize=False)  # as those of a layer that is trained
-    np.testing.assert_array_equal(own_operations(x), layer(x))
+    np.testing.assert_array_equal(layers.HubLayer(path)(x), layer(x))
 
 
 @pytest.mark.parametrize("name", ["hub_half_plus_two_v1", "serving_half_plus_two_v1"])

@@ -1,4 +1,4 @@
-"""In a frozen layer convolutions do the batch normalization behind them. What it computes and writes stays the same."""
+"""In inference convolutions do the batch normalization behind them. What a layer computes and writes stays the same."""
 
 import collections
 
@@ -174,13 +174,28 @@ def test_values_that_change_in_any_way_count_at_once(produced, network, tmp_path
 
 
 @NETWORKS
-def test_a_trained_layer_and_one_that_is_not_optimized_run_the_own_operations(produced, network):
+def test_a_layer_that_is_not_optimized_runs_the_own_operations(produced, network):
     path = produced(network)
     plain, raw = layers.HubLayer(path, optimize=False), tf.saved_model.load(path)
     assert not is_folded(plain)
-    assert not is_folded(layers.HubLayer(path, trainable=True))
     np.testing.assert_array_equal(plain(IMAGES), raw(IMAGES, training=False))
     assert is_folded(layers.HubLayer(path, optimize=True))
+
+
+@NETWORKS
+def test_a_trained_layer_trains_with_the_own_operations_and_predicts_like_a_frozen_one(produced, network):
+    path = produced(network)
+    layer, raw = layers.HubLayer(path, trainable=True), tf.saved_model.load(path)
+    np.testing.assert_array_equal(layer(IMAGES), layers.HubLayer(path)(IMAGES))
+    for training in (False, True):
+        results = []
+        for call, variables in (layer, [w.value for w in layer.trainable_weights]), (raw, raw.trainable_variables):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(call(IMAGES, training=training) ** 2)
+            results.append([loss, *tape.gradient(loss, variables)])
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5 * (1 + np.abs(theirs).max()))
+            assert not training or np.array_equal(ours, theirs)
 
 
 def test_with_a_gpu_the_own_operations_run_unless_asked_otherwise(produced, monkeypatch):

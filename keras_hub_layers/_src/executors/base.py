@@ -18,7 +18,7 @@ class Choice:
         output_key: Key of the one output to keep, or `None`.
         output_shape: Shapes without batch, structured as the outputs, or `None`.
         unsaved_gradients: Names of custom gradients that the SavedModel asks for and does not have.
-        optimize: Whether a frozen layer may compute the same with fewer operations: `True`, `False` or `"auto"`.
+        optimize: Whether inference may compute the same with fewer operations: `True`, `False` or `"auto"`.
     """
 
     target: Any

@@ -258,7 +258,7 @@ class TensorFlowExecutor:
             arguments: Its other arguments.
             training: Whether the model trains.
         """
-        folded = self._folded_function(trace) if function is self._function else None
+        folded = None if training or function is not self._function else self._folded_function(trace)
         try:
             if folded is not None:
                 return folded(inputs)
@@ -271,10 +271,8 @@ class TensorFlowExecutor:
             raise call_errors.explain(err, self._choice) from err
 
     def _folded_function(self, trace: Any) -> Callable[[Any], Any] | None:
-        """What a frozen layer runs instead of a trace; `None` for most traces, and while a model is being built."""
-        if trace is None or self._declared is not None or any(weight.trainable for weight in self.weights):
-            return None
-        return self._folded.function_of(trace)
+        """What inference runs instead of a trace; `None` for most traces, and while a model is being built."""
+        return None if trace is None or self._declared is not None else self._folded.function_of(trace)
 
 
 def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:

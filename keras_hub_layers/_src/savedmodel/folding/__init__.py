@@ -1,1 +1,1 @@
-"""Frozen networks with fewer operations: batch normalization as a part of the convolutions."""
+"""Inference with fewer operations: batch normalization as a part of the convolutions."""

@@ -1,4 +1,4 @@
-"""Folded functions: what a frozen layer runs instead of a trace whose convolutions can do its batch normalization."""
+"""Folded functions: what inference runs instead of a trace whose convolutions can do its batch normalization."""
 
 import logging
 from collections.abc import Callable, Sequence
