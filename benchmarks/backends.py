@@ -23,6 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "benchmarks" / "backends"
 BACKENDS = ("tensorflow", "jax", "torch")
+TITLES = {"jax": "JAX", "torch": "PyTorch"}
 LIMITS = {"float32": 1e-5, "float64": 1e-10}
 # name -> (class of `tf_keras.applications`, its arguments)
 VISION = {
@@ -348,7 +349,6 @@ def main() -> int:
         keras.config.set_floatx(arguments.dtype)
         compute_all(json.load(sys.stdin), arguments.compute)
         return 0
-    rows: dict[str, list] = {}
     for dtype in [arguments.dtype] if arguments.dtype else LIMITS:
         jobs = list(jobs_of(dtype, Path(arguments.zoo), arguments.names))
         known = run_backend("tensorflow", dtype, jobs)
@@ -358,30 +358,40 @@ def main() -> int:
             for job in jobs:
                 name = job["name"]
                 cells = [compare(name, part, results, known, errors) for part in ("outputs", "gradients", "training")]
-                rows.setdefault(name, []).append((dtype, backend, *cells, errors.get(f"{name} fit")))
-                print(name, *rows[name][-1], sep=" | ", flush=True)
+                remember(name, backend, dtype, [*cells, errors.get(f"{name} fit")])
+                print(name, backend, dtype, *cells, errors.get(f"{name} fit"), sep=" | ", flush=True)
     if arguments.write:
-        write(rows)
+        write()
     return 0
 
 
-def write(rows: dict[str, list]) -> None:
-    """Put the table into the documentation."""
-    lines = ["| model | JAX: outputs, gradients, training | PyTorch: outputs, gradients, training | trained by `fit` |"]
-    lines.append("| --- | --- | --- | --- |")
-    for name, results in rows.items():
-        cells = []
-        for backend in ("jax", "torch"):
-            entries = [entry for entry in results if entry[1] == backend]
-            parts = [" / ".join(shown(entry[place]) for entry in entries) for place in (2, 3, 4)]
-            cells.append(", ".join(parts))
-        fits = ["no" if fit else "yes" for _, _, _, gradients, _, fit in results if gradients is not None]
-        lines.append(
-            f"| {name} | {' | '.join(cells)} | {'–' if not fits else 'yes' if set(fits) == {'yes'} else 'no'} |"
-        )
+def remember(name: str, backend: str, dtype: str, cells: list) -> None:
+    """Keep a result, so that the models can be computed in several runs."""
+    kept = recall()
+    kept.setdefault(name, {}).setdefault(backend, {})[dtype] = cells
+    (FOLDER / "rows.json").write_text(json.dumps(kept, indent=1), "utf-8")
+
+
+def recall() -> dict:
+    path = FOLDER / "rows.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def write() -> None:
+    """Put the table of all results into the documentation."""
+    lines = [
+        "| model | backend | outputs | gradients | training mode | `fit` |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, backends in recall().items():
+        for backend, dtypes in backends.items():
+            parts = [" / ".join(shown(dtypes[d][place]) for d in LIMITS if d in dtypes) for place in range(3)]
+            has_gradients = any(cells[1] is not None for cells in dtypes.values())
+            trains = "–" if not has_gradients else "yes" if all(cells[3] is None for cells in dtypes.values()) else "no"
+            lines.append(f"| {name} | {TITLES[backend]} | {' | '.join(parts)} | {trains} |")
     path = ROOT / "docs" / "support.md"
-    before, start, rest = path.read_text("utf-8").partition("<!-- table of benchmarks/backends.py -->\n")
-    _, end, after = rest.partition("<!-- end of the table -->")
+    before, start, rest = path.read_text("utf-8").partition("<!-- table of benchmarks/backends.py -->\n\n")
+    _, end, after = rest.partition("\n<!-- end of the table -->")
     path.write_text(before + start + "\n".join(lines) + "\n" + end + after, "utf-8")
 
 

@@ -17,10 +17,7 @@ def executor_class(execution: str = "auto") -> Any:
 
     Raises:
         errors.BackendError: There is none for it.
-        errors.InterfaceError: There is no such execution.
     """
-    if execution not in EXECUTIONS:
-        raise _execution_error(execution)
     backend = keras.config.backend()
     if backend == "tensorflow" and execution == "interpreted":
         from keras_hub_layers._src.executors.interpreter.in_tensorflow import InterpretingTensorFlowExecutor
@@ -43,11 +40,16 @@ def executor_class(execution: str = "auto") -> Any:
     )
 
 
-def _execution_error(execution: Any) -> InterfaceError:
-    return InterfaceError(
-        "There is no such execution.",
-        expected=f"execution as one of {list(EXECUTIONS)}",
-        received=f"execution={execution!r}",
-        where="HubLayer",
-        fix='HubLayer(handle, execution="auto")',
-    )
+def check_execution(execution: Any) -> None:
+    """Refuse an execution that there is not.
+
+    Raises:
+        errors.InterfaceError: It is none of `EXECUTIONS`.
+    """
+    if execution not in EXECUTIONS:
+        raise InterfaceError(
+            "There is no such execution.",
+            expected=f"execution as one of {list(EXECUTIONS)}",
+            received=f"execution={execution!r}",
+            fix=lambda line: line(execution=None),
+        )

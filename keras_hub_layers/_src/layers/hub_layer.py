@@ -169,6 +169,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         self._is_tf1 = source is not None and source.format != "tf2"
         self._warned: frozenset[str] = frozenset()
         with self._add_place():
+            registry.check_execution(execution)
             target, function = selection.choose(self._loaded, self._settings)
             unsaved = frozenset() if source is None else source.unsaved_gradients
             outputs = output_key, settings.output_shape
