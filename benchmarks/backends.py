@@ -228,7 +228,9 @@ def loss_gradients_and_state(layer, job: dict, mode: bool):
         given = keras.tree.pack_sequence_as(inputs, values)
         results, state, losses = layer.stateless_call(weights, others, given, training=mode, return_losses=True)
         floating = [y for y in keras.tree.flatten(results) if "float" in keras.backend.standardize_dtype(y.dtype)]
-        total = sum([keras.ops.mean(keras.ops.square(y)) for y in floating], 0.0) + sum(losses, 0.0)
+        total = sum([keras.ops.sum(keras.ops.square(y)) / int(np.prod(y.shape)) for y in floating], 0.0) + sum(
+            losses, 0.0
+        )
         return total, [*floating, *state[:count]]
 
     floats = [keras.ops.convert_to_tensor(flat[place]) for place in places]

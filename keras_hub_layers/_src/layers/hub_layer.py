@@ -146,8 +146,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         source = source_lib.source_of(self._loaded)
         if source is not None and source.format == "tf1_hub":
             signature = signature or "default"
-            if output_key is None and not signature_outputs_as_dict:
-                output_key = "default"
+            output_key = output_key or (None if signature_outputs_as_dict else "default")
         self._where = f"layer {self.name!r}, handle {code.format_handle(handle)}"
         with errors.add_place(self._where):
             settings = self._settings = arguments_lib.Settings(
