@@ -398,7 +398,7 @@ def write() -> None:
 
 
 def shown(value: float | str | None) -> str:
-    return "–" if value is None else f"{value:.0e}" if isinstance(value, float) else "refused"
+    return "–" if value is None else "refused" if isinstance(value, str) else f"{value:.0e}" if value else "0"
 
 
 def jobs_of(dtype: str, zoo: Path, names: list[str]):

@@ -72,7 +72,7 @@ def reload(report: Report, run: Run, source: str, export: str, work: str) -> Non
     tuned = sum(distance > 0 for distance in distances)
     figures = f"{tuned} of {len(distances)} trainable weights differ from the source's, by up to {max(distances):.3f}"
     report.check("it was tuned", tuned == len(distances) == int(there["trainable"]), figures)
-    here, losses = [float(loss) for loss in layer.losses], there["losses"].tolist()
+    here, losses = [float(value) for value in networks.values(layer.losses)], there["losses"].tolist()
     came_along = len(here) == len(losses) > 0 and np.allclose(here, losses, rtol=tolerance, atol=0)
     figures = f"{len(losses)} with the sum {sum(losses):.6f} there, {len(here)} with the sum {sum(here):.6f} here"
     report.check("the regularization losses came along", bool(came_along), figures)
