@@ -33,6 +33,7 @@ def zoo_inputs(zoo, name):
     return values if len(values) > 1 else values[0]
 
 
+@pytest.mark.filterwarnings("ignore:(?s).*publishes no variables:keras_hub_layers.errors.HubWarning")
 @pytest.mark.parametrize(
     "name", ["mlperf_tiny_kws", "tfx_keras_penguin", "keras_mixedprec_lso_tf22", "tfjs_multi_signatures"]
 )

@@ -418,10 +418,11 @@ def test_what_is_no_target_is_named(tmp_path):
         khl.export("model", tmp_path / "out")
 
 
-def test_other_backends_are_told_how_to_export(tmp_path, monkeypatch):
+def test_other_backends_are_told_how_to_export_with_further_arguments(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(errors.BackendError, match="KERAS_BACKEND=tensorflow"):
-        khl.export(small(), tmp_path / "out")
+    with pytest.raises(errors.BackendError, match=r"input_spec=(?s:.*)KERAS_BACKEND=tensorflow"):
+        khl.export(small(), tmp_path / "out", input_spec=tf.TensorSpec([None, 2]))
+    assert not (tmp_path / "out").exists()
 
 
 def test_samples_fit_their_specs():
