@@ -11,6 +11,7 @@ import tf_keras
 
 import keras_hub_layers as khl
 from keras_hub_layers import errors, layers
+from keras_hub_layers._src.savedmodel.folding import folded_functions
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype("float32")
 SPEC = tf.TensorSpec((None, 6, 6, 2))
@@ -202,6 +203,24 @@ def test_with_a_gpu_the_own_operations_run_unless_asked_otherwise(produced, monk
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
     path = produced(raw_network)
     assert [is_folded(layers.HubLayer(path, optimize=optimize)) for optimize in ("auto", True)] == [False, True]
+
+
+def test_under_a_strategy_and_where_folding_fails_the_own_operations_run(produced, monkeypatch, caplog):
+    path = produced(raw_network)
+    expected = tf.saved_model.load(path)(IMAGES, training=False)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        np.testing.assert_array_equal(layers.HubLayer(path, optimize=True)(IMAGES), expected)
+    monkeypatch.setattr(folded_functions, "find_folds", lambda *args: {}["an unknown kind of graph"])
+    with caplog.at_level("DEBUG"):
+        np.testing.assert_array_equal(layers.HubLayer(path)(IMAGES), expected)
+    assert "folding it failed" in caplog.text
+
+
+def test_a_graph_without_convolutions_is_not_taken_apart(produced, monkeypatch):
+    monkeypatch.setattr(folded_functions, "inline", lambda graph: pytest.fail("taken apart"))
+    layer = layers.HubLayer(produced(producers.half_plus_one))
+    np.testing.assert_allclose(layer(np.array([[2.0]], "float32")), [[2.0]])
 
 
 def test_a_frozen_layer_below_a_trained_one_gives_the_same_step(produced):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel.contents import Trace
-from keras_hub_layers._src.savedmodel.folding.folds import Fold, find_folds, rewrite
+from keras_hub_layers._src.savedmodel.folding.folds import CONVOLUTIONS, Fold, find_folds, rewrite
 from keras_hub_layers._src.savedmodel.graphs.inline import find_tensor, inline
 from keras_hub_layers._src.savedmodel.graphs.library import Body, custom_gradient, needed_nodes, node_name
 from keras_hub_layers._src.savedmodel.graphs.parts import cut_part, run_graph
@@ -22,11 +22,13 @@ class FoldedFunctions:
     """The folded functions of a layer's traces, each made when it is first asked for.
 
     Args:
-        optimize: `True`, `False`, or `"auto"`: where it was measured to pay, which is without a GPU.
+        optimize: `True`, `False`, or `"auto"`: where it was measured to pay, which is without a GPU. In the scope of a
+            strategy it stands for `False`.
     """
 
     def __init__(self, optimize: bool | str) -> None:
-        self._is_on = not tf.config.list_physical_devices("GPU") if optimize == "auto" else bool(optimize)
+        pays = not tf.config.list_physical_devices("GPU") if optimize == "auto" else bool(optimize)
+        self._is_on = pays and not tf.distribute.has_strategy()  # a replica has variables of its own
         self._functions: dict[int, Callable[[Any], Any] | None] = {}
 
     def function_of(self, trace: Trace) -> Callable[[Any], Any] | None:
@@ -38,7 +40,7 @@ class FoldedFunctions:
         Returns:
             The function, or `None` where nothing can be folded.
         """
-        if not self._is_on or tf.distribute.has_strategy():
+        if not self._is_on:
             return None
         if id(trace) not in self._functions:
             try:
@@ -57,6 +59,8 @@ def _make_function(trace: Trace) -> Callable[[Any], Any] | None:
     if trace.body is None or not is_simple or not all(map(_is_dense, [*specs, *outputs])):
         return None
     body = trace.body()
+    if not body.ops & CONVOLUTIONS:
+        return None
     flat = inline(_graph_of(body, specs[0].dtype))
     inputs = [f"{name}:0" for name in body.inputs if name not in body.variables and name not in body.captures]
     results = [find_tensor(flat, name) for name in body.outputs]

@@ -9,9 +9,9 @@ import tensorflow as tf
 from keras_hub_layers._src.compat.shared_functions import is_stateful
 from keras_hub_layers._src.savedmodel.graphs.library import called_functions
 
-__all__ = ["Fold", "find_folds", "rewrite"]
+__all__ = ["CONVOLUTIONS", "Fold", "find_folds", "rewrite"]
 
-_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+CONVOLUTIONS = frozenset(("Conv2D", "DepthwiseConv2dNative"))
 _FUSED = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _WITHOUT_EFFECT = ("ReadVariableOp", "Placeholder")  # of the ops with a state
 
@@ -162,7 +162,7 @@ class _Graph:
         if before is not None and before.type == "BiasAdd" and before.get_attr("data_format") == data_format:
             bias = before.inputs[1]
             before = self._only_source(before.inputs[0])
-        if before is None or before.type not in _CONVOLUTIONS or before.get_attr("data_format") != data_format:
+        if before is None or before.type not in CONVOLUTIONS or before.get_attr("data_format") != data_format:
             return None
         kernel = before.inputs[1]
         if not all(map(self._is_weight, [kernel, *([] if bias is None else [bias])])):
