@@ -6,6 +6,7 @@ loader in C++, which TensorFlow Serving uses too, loads each version. `python3 d
 
 import contextlib
 import importlib.util
+import shutil
 
 import keras
 import numpy as np
@@ -50,6 +51,7 @@ def served(tmp_path_factory):
         repository / "texts", input="texts", input_type="STRING", input_shape=[-1], output="output_0",
         output_type="FP32", output_shape=[-1, 2],
     )  # fmt: skip
+    shutil.copytree(repository / "numbers", repository / "swapped")  # whose versions a test changes
     with servers.started(repository, folder) as ports:
         yield ports, repository, numbers, first, texts
 
@@ -67,14 +69,14 @@ def test_the_server_answers_what_the_model_computes(served, client):
 
 def test_versions_are_swapped_and_rolled_back_under_load_without_a_failed_request(served, tmp_path):
     ports, repository, numbers, first, _ = served
-    clients = [Rest(ports, "numbers"), Rest(ports, "numbers"), Grpc(ports, "numbers")]
+    clients = [Rest(ports, "swapped"), Rest(ports, "swapped"), Grpc(ports, "swapped")]
     with servers.Load(clients, "x", X) as load:
         load.wait_for(1)
-        _, second = fit(numbers, repository / "numbers")
+        _, second = fit(numbers, repository / "swapped")
         load.wait_for(2)
-        (repository / "numbers" / "2").rename(tmp_path / "withdrawn")
+        (repository / "swapped" / "2").rename(tmp_path / "withdrawn")
         load.wait_for(1)
-        _, third = fit(numbers, repository / "numbers")
+        _, third = fit(numbers, repository / "swapped")
         load.wait_for(2)
     assert not np.allclose(first, second)
     for answers in load.answers.values():
