@@ -1,7 +1,5 @@
 """`HubLayer(jit=True)`: XLA compiles a layer where a trial shows that it can, and the numbers stay the same."""
 
-import subprocess
-
 import keras
 import numpy as np
 import producers
@@ -9,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_hub_layers import errors, layers
+from keras_hub_layers._src import tensorflow_process
 from keras_hub_layers._src.executors.xla import trial
 from keras_hub_layers._src.layers import jit
 
@@ -134,7 +133,7 @@ def test_a_model_from_a_file_runs_without_xla_where_it_cannot_be_used(produced, 
 
 def test_what_a_process_leaves_says_why_and_whether_it_lasts():
     def verdict(code, out="", error=""):
-        return jit._verdict(subprocess.CompletedProcess([], code, out, error))
+        return jit._verdict(tensorflow_process.Reply(code, out, error))
 
     stage = '{"stage": "the forward pass"}\n'
     assert verdict(0, stage + '{"reason": ""}\n') == ("", True)

@@ -18,6 +18,7 @@ ROAD = {
     "keras_import": PLAIN,
     "text": PLAIN,
     "files": PLAIN,
+    "tensorflow_process": PLAIN,
     "resolve": PLAIN,
     "publish": PLAIN,
     "compat": BOTH,

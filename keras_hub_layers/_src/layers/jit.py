@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_hub_layers import errors
+from keras_hub_layers._src import tensorflow_process
 from keras_hub_layers._src.compat import fit
 from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.inspect.verdicts.call_target import BodyReader
@@ -137,44 +138,26 @@ def _try_in_a_process(layer: Any, source: Any) -> tuple[str, bool]:
     config = {**layer._settings.config(), "handle": source.directory, "tags": source.tags_to_give}
     config |= {"jit": False, "sha256": None, "trainable": layer.trainable}
     config["unfreeze"] = "all" if layer.trainable else None
-    settings = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "KERAS_BACKEND": "tensorflow"}
-    settings["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it would ask for all the memory that this process has
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _CODE],
-            input=json.dumps(config),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            env={**os.environ, **settings},
-            check=False,
-        )
+        return _verdict(tensorflow_process.run(_CODE, config, _SECONDS))
     except subprocess.TimeoutExpired:
         return f"the trial took more than {_SECONDS} s", False
     except OSError as err:
         return f"the process for the trial could not be started: {err}", False
-    return _verdict(done)
 
 
-def _verdict(done: "subprocess.CompletedProcess[str]") -> tuple[str, bool]:
+def _verdict(reply: tensorflow_process.Reply) -> tuple[str, bool]:
     """What the process for a trial found out."""
-    stages = []
-    for line in done.stdout.splitlines():
-        with contextlib.suppress(ValueError):
-            stages.append(json.loads(line))
-    stages = [stage for stage in stages if isinstance(stage, dict)]
-    last = stages[-1] if stages else {}
+    last = (reply.answers or [{}])[-1]
     if "reason" in last:
         return last["reason"], not any(sign in last["reason"] for sign in _OUT_OF_MEMORY)
     place = f"while XLA compiled {last['stage']}" if "stage" in last else "before XLA compiled anything"
-    if done.returncode < 0:
-        number = -done.returncode
+    if reply.status < 0:
+        number = -reply.status
         name = signal.Signals(number).name if number in set(signal.Signals) else number
         is_killed = number in (signal.SIGKILL, signal.SIGTERM)
         return f"the process ended with {name} {place}", "stage" in last and not is_killed
-    said = (done.stderr.strip().splitlines() or [""])[-1]
-    return f"the process ended with status {done.returncode} {place}: {said}", False
+    return f"the process ended with status {reply.status} {place}: {reply.last_error}", False
 
 
 def answer() -> None:

@@ -1,19 +1,17 @@
 """RebuiltExport: a new process makes the model again on TensorFlow, from its config and weights, and exports it."""
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hub_layers._src import sample_inputs
+from keras_hub_layers._src import sample_inputs, tensorflow_process
 from keras_hub_layers._src.export import model_card, verification
 from keras_hub_layers._src.export.save import save
 from keras_hub_layers._src.inspect import specs
@@ -21,6 +19,7 @@ from keras_hub_layers._src.savedmodel import live_functions
 from keras_hub_layers.errors import BackendError, ExportError, warn
 
 _CODE = "from keras_hub_layers._src.export.other_backends import rebuild; rebuild.answer()"
+_SECONDS = 3600  # that it may take: it loads TensorFlow and the model, and verifies what it wrote
 _TOLERANCE = 1e-3  # relative to the largest number: two backends round differently
 
 
@@ -112,33 +111,18 @@ def _is_finite(weight: Any) -> bool:
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     """What the new process says of the export."""
-    settings = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(
-        [sys.executable, "-c", _CODE],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env={**os.environ, **settings},
-        check=False,
-    )
-    answer = next(_answers(done.stdout), None)
-    if answer is None:
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        raise _failure(f"the process ended with status {done.returncode}: {last}")
+    try:
+        reply = tensorflow_process.run(_CODE, request, _SECONDS)
+    except subprocess.TimeoutExpired as err:
+        raise _failure(f"a process that took more than {_SECONDS} s") from err
+    except OSError as err:
+        raise _failure(f"a process that could not be started: {err}") from err
+    if not reply.answers:
+        raise _failure(f"the process ended with status {reply.status}: {reply.last_error}")
+    answer = reply.answers[-1]
     if "error" in answer:
         raise _failure(answer["error"])
     return answer
-
-
-def _answers(text: str) -> Iterator[dict[str, Any]]:
-    for line in reversed(text.splitlines()):
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(answer, dict):
-            yield answer
 
 
 def _refusal(received: str) -> BackendError:
