@@ -12,7 +12,7 @@ OWN_FILES = {
     *SAVED_MODEL_FILES,
 }  # fmt: skip
 
-_SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
+_SHARD = r"variables\.data-(\d{5})-of-(\d{5})"
 
 
 def is_saved_model(path: str) -> bool:
@@ -51,7 +51,7 @@ def is_whole(directory: str) -> bool:
         return True
     except OSError:
         return False
-    shards = [shard for shard in map(_SHARD.fullmatch, names) if shard]
+    shards = [shard for shard in (re.fullmatch(_SHARD, name) for name in names) if shard]
     complete = any(sum(other[2] == shard[2] for other in shards) == int(shard[2]) for shard in shards)
     return "variables.index" in names and complete
 

@@ -12,12 +12,10 @@ _WORD = (
 )
 
 
-_BLOCK = re.compile(
-    rf"(?:^|(?<=[/.])){_WORD}[_/.]{{0,3}}\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]{{0,3}}\d+[a-z]?(?=[/_.]|$))?", re.I
-)
+_BLOCK = rf"(?i)(?:^|(?<=[/.])){_WORD}[_/.]{{0,3}}\d+[a-z]?(?=[/_.]|$)(?:[/.]{_WORD}[_/.]{{0,3}}\d+[a-z]?(?=[/_.]|$))?"
 
 
-_RANDOM = re.compile(r"(^|/)seed_generator(_\d+)?/|seed_generator_state$", re.I)  # dropout's, not a layer of its own
+_RANDOM = r"(?i)(^|/)seed_generator(_\d+)?/|seed_generator_state$"  # dropout's, not a layer of its own
 
 
 def partition(names: Sequence[str]) -> dict[str, list[int]]:
@@ -51,13 +49,13 @@ def in_order_of_use(variables: Iterable[Any], traces: Iterable[Any], key: Any = 
 
 def _labels(names: Sequence[str]) -> list[str]:
     """The group of each variable, of names in the order of use; states of random generators go with a neighbour."""
-    kept = [name for name in names if not _RANDOM.search(name)]
+    kept = [name for name in names if not re.search(_RANDOM, name)]
     if kept and len(kept) < len(names):
         others = _labels(kept)
         upcoming, latest = iter(others), others[0]
         labels = []
         for name in names:
-            latest = latest if _RANDOM.search(name) else next(upcoming)
+            latest = latest if re.search(_RANDOM, name) else next(upcoming)
             labels.append(latest)
         return labels
     blocks = _blocks(names)
@@ -78,7 +76,7 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 def _blocks(names: Sequence[str]) -> list[str | None]:
     """The numbered block of each name. Where several stacks count alike (an encoder and a decoder), with its stack."""
-    matches = [_BLOCK.search(name) for name in names]
+    matches = [re.search(_BLOCK, name) for name in names]
     stacks: dict[str, set[tuple[str, ...]]] = {}
     for match in matches:
         if match is not None:
@@ -111,8 +109,9 @@ def _word(text: str) -> str:
 def _by_number(labels: list[str]) -> list[str]:
     """Labels in their order, except that the blocks of each numbering count upwards."""
     numberings: dict[str, list[str]] = {}
-    for label in filter(_BLOCK.fullmatch, labels):
-        numberings.setdefault(re.sub(r"\d+", "#", label), []).append(label)
+    for label in labels:
+        if re.fullmatch(_BLOCK, label):
+            numberings.setdefault(re.sub(r"\d+", "#", label), []).append(label)
     upwards = {
         numbering: iter(sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)]))
         for numbering, blocks in numberings.items()

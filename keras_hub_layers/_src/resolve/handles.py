@@ -41,13 +41,13 @@ FRAMEWORKS = (  # of Kaggle's models, as Kaggle writes them
 _FRAMEWORKS = {name.lower(): name for name in FRAMEWORKS}
 
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters or more: "C:" is a Windows drive
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]+):"  # two letters or more: "C:" is a Windows drive
 
 
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
-_SECRET = re.compile(r"(token|secret|sig|signature|password|passwd|pwd|key|credential|auth)s?$", re.IGNORECASE)
+_SECRET = r"(?i)(token|secret|sig|signature|password|passwd|pwd|key|credential|auth)s?$"
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def parse(handle: str | os.PathLike[str]) -> Handle:
         raise _unknown(handle, "The handle is empty.")
     if "\0" in handle:
         raise _unknown(handle, "The handle contains a NUL character.")
-    match = _SCHEME.match(handle)
+    match = re.match(_SCHEME, handle)
     scheme = match.group(1).lower() if match else ""
     if scheme in ("http", "https"):
         return _parse_url(handle)
@@ -190,7 +190,7 @@ def display(text: object) -> str:
     if "?" in tail:
         path, query = tail.split("?", 1)
         pairs = (pair.partition("=") for pair in query.split("&"))
-        tail = path + "?" + "&".join(k + "=***" if v and _SECRET.search(k) else k + e + v for k, e, v in pairs)
+        tail = path + "?" + "&".join(k + "=***" if v and re.search(_SECRET, k) else k + e + v for k, e, v in pairs)
     return f"{scheme}://{authority}{tail}"
 
 
@@ -244,7 +244,7 @@ def _kaggle_parts(parts: list[str]) -> KaggleModel | None:
     """The model of owner/model/framework/variation[/version], or None for another shape."""
     if len(parts) not in (4, 5) or parts[2].lower() not in _FRAMEWORKS:
         return None
-    if not all(_SLUG.fullmatch(segment) for segment in parts):
+    if not all(re.fullmatch(_SLUG, segment) for segment in parts):
         return None
     if len(parts) == 5 and not re.fullmatch("[1-9][0-9]*", parts[4]):
         return None
@@ -258,7 +258,7 @@ def _parse_hugging_face(text: str) -> HuggingFaceModel:
     rest = text.split(":", 1)[1]
     path, _, revision = rest.removeprefix("//").partition("@")
     parts = path.strip("/").split("/")
-    fine = rest.startswith("//") and len(parts) >= 2 and all(_SLUG.fullmatch(segment) for segment in parts[:2])
+    fine = rest.startswith("//") and len(parts) >= 2 and all(re.fullmatch(_SLUG, segment) for segment in parts[:2])
     if not fine or any(segment in ("", ".", "..") for segment in parts) or (revision == "" and "@" in rest):
         raise _unknown(text, "An hf:// handle is hf://owner/repo[/subfolder][@revision].")
     return HuggingFaceModel("/".join(parts[:2]), "/".join(parts[2:]), revision or None)

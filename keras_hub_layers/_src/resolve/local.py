@@ -11,7 +11,6 @@ from keras_hub_layers._src.files import atomic
 from keras_hub_layers._src.files.layout import SAVED_MODEL_FILES, is_saved_model
 from keras_hub_layers._src.files.manifests import sha256_of
 from keras_hub_layers._src.resolve import other_formats, page_urls
-from keras_hub_layers._src.resolve.archives.unpack import find_saved_model, unpack
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.checksums import check_pin, refuse_pin
 from keras_hub_layers._src.resolve.handles import FORMS, FRAMEWORKS, Handle
@@ -67,6 +66,8 @@ def resolve_path(handle: Handle, sha256: str | None) -> str:
 
 def unpack_into(archive: str, work: str, source: str) -> str:
     """Unpack an archive into a work directory of the cache; the directory in it that holds the SavedModel."""
+    from keras_hub_layers._src.resolve.archives.unpack import find_saved_model, unpack  # most handles need none of it
+
     tree = os.path.join(work, "tree")
     shutil.rmtree(tree, ignore_errors=True)  # of an archive that was damaged on its way
     with progress(f"unpacking {words.ending(source)}"):

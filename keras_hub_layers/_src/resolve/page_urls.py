@@ -19,10 +19,10 @@ _PAGES = (
 _OTHERS = ("tfLite", "tfJs", "coral", "pyTorch", "onnx", "flax", "scikitLearn")  # frameworks of Kaggle
 
 
-_KAGGLE = re.compile(r"https?://(www\.)?kaggle\.com/(m/|models?/)?([^/?#]+)/([^/?#]+)(/[^?#]*)?([?#].*)?")
+_KAGGLE = r"https?://(www\.)?kaggle\.com/(m/|models?/)?([^/?#]+)/([^/?#]+)(/[^?#]*)?([?#].*)?"
 
 
-_HOST = re.compile(r"(https?:/)?/?((?:[\w-]+\.)+(?:ai|app|co|com|dev|edu|gov|io|net|org)/.+)")
+_HOST = r"(https?:/)?/?((?:[\w-]+\.)+(?:ai|app|co|com|dev|edu|gov|io|net|org)/.+)"
 
 
 def refuse_page(handle: Handle) -> None:
@@ -36,7 +36,7 @@ def refuse_page(handle: Handle) -> None:
         if match and not re.match(r"https?://huggingface\.co/(datasets|spaces|docs|blog|api)/", handle.location):
             raise _page(handle, f"HubLayer({display(match.expand(model))!r})")
     refuse_framework(handle)
-    match = _KAGGLE.fullmatch(handle.location)
+    match = re.fullmatch(_KAGGLE, handle.location)
     if handle.kaggle is None and match and match[2] and not handle.is_archive:
         raise _page(
             handle,
@@ -66,7 +66,7 @@ def refuse_framework(handle: Handle) -> None:
 
 def address_of(path: str) -> str | None:
     """The address that a path without `https://` was meant for; `None` if it does not look like one."""
-    match = _HOST.fullmatch(path)
+    match = re.fullmatch(_HOST, path)
     return f"https://{match[2]}" if match else None
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from keras_hub_layers._src.files.deadline import Deadline
 from keras_hub_layers._src.public import public
-from keras_hub_layers._src.resolve.archives.unpack import is_damaged
 from keras_hub_layers._src.resolve.cache import Cache
 from keras_hub_layers._src.resolve.checksums import check_pin, parse_pin, refuse_pin
 from keras_hub_layers._src.resolve.clients import not_cached_error, resolve_hugging_face, resolve_kaggle
@@ -88,6 +87,8 @@ def _download(handle: Handle, sha256: str | None) -> str:
     if offline():
         raise not_cached_error(handle, cache.root)
     url = handle.location if handle.is_archive else _with_query(handle.location, "tf-hub-format=compressed")
+
+    from keras_hub_layers._src.resolve.archives.unpack import is_damaged
 
     bounds = Bounds.from_environment()
     deadline = bounds.deadline()

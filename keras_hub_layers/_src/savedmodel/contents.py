@@ -15,7 +15,7 @@ __all__ = ["Contents", "Function", "Trace", "Variables", "blocking_dtypes", "is_
 
 
 # What Keras stores beside the interface; callable, but nobody's piece.
-_NOT_PIECES = re.compile(
+_NOT_PIECES = (
     r"_.*|serve|signatures|keras_api|optimizer|call_and_return_(all_)?conditional_losses|initializer|restore|prune"
     r"|layer-\d+|layer_with_weights-\d+|layers|variables|trainable_variables|regularization_losses"
 )
@@ -208,7 +208,7 @@ def _is_input(inputs: Any) -> bool:
 
 def is_piece_name(name: str) -> bool:
     """Whether something of that name may be a piece, rather than what Keras stores beside the interface."""
-    return _NOT_PIECES.fullmatch(name) is None
+    return re.fullmatch(_NOT_PIECES, name) is None
 
 
 def name_of(variable: Any) -> str:

@@ -14,7 +14,7 @@ _BROKEN = ("sstable", "Read less bytes", "checksum", "corrupt", "data loss", "bl
 
 
 # What it says of a checkpoint that was written for other variables.
-_OTHER_GRAPH = re.compile(
+_OTHER_GRAPH = (
     r"Key \S+ not found in (the )?checkpoint|incompatible tensor with shape|objects could be matched"
     r"|Shapes? .* incompatible|expected dtype .* does not equal|Unresolved object|were not matched"
 )
@@ -66,7 +66,7 @@ def explain(err: Exception, directory: str, graphs: list[Any], handle: str) -> L
     if type(err).__name__ == "DataLossError" or any(word.lower() in str(err).lower() for word in _BROKEN):
         problem = "The SavedModel is damaged: its checkpoint cannot be read to the end."
         expected, received = "variables.index and variables.data-*, as saved", said
-    elif _OTHER_GRAPH.search(str(err)):
+    elif re.search(_OTHER_GRAPH, str(err)):
         problem = "The checkpoint is that of another model: it does not fit the variables of the graph."
         expected, received = "the folder variables that was saved together with saved_model.pb", said
     else:
@@ -94,4 +94,4 @@ def _how_to_renew(handle: str) -> str:
 def _own_line(err: Exception) -> str:
     """The line of an error that says what is wrong, rather than where in a graph."""
     lines = str(err).splitlines() or [""]
-    return next((line for line in lines if _OTHER_GRAPH.search(line)), lines[0])
+    return next((line for line in lines if re.search(_OTHER_GRAPH, line)), lines[0])

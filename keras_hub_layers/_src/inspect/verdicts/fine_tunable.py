@@ -10,7 +10,7 @@ from keras_hub_layers._src.inspect.verdicts.gradients import GradientCheck
 from keras_hub_layers._src.savedmodel.contents import Contents, Function, Variables, blocking_dtypes, name_of
 from keras_hub_layers._src.text.words import format_count, join_names
 
-_FLAG = re.compile(r"(is_)?(train|training)(_mode)?|trainable")
+_FLAG = r"(is_)?(train|training)(_mode)?|trainable"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def modes_of(function: Function | None, traces: Sequence[TraceInfo]) -> Modes:
     if function is None:
         return Modes()
     names = () if function.accepts_training else function.parameters
-    flag = next((name for name in names if _FLAG.fullmatch(name)), "")
+    flag = next((name for name in names if re.fullmatch(_FLAG, name)), "")
     return Modes(function.accepts_training, tuple(trace.training for trace in traces), flag)
 
 

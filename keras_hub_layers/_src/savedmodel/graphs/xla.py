@@ -14,7 +14,7 @@ _STRING = 7  # `DT_STRING` of TensorFlow's types.proto
 
 
 # Families of ops for which XLA has no kernel: text, tables, files, Python, parsing, data sets, ragged and sparse.
-_NOT_COMPILED = re.compile(
+_NOT_COMPILED = (
     r".*(String|Regex|Lookup|HashTable|DenseHash|UTF8|Base64|Dataset|Iterator|PyFunc|Parse|Decode|File)\w*"
     r"|Substr|AsString|Unicode\w+|InitializeTable\w*|Print(V2)?|\w*Summary(V2)?|Encode\w+|ReduceJoin|Ragged\w+"
     r"|Sparse(Reorder|Reshape|Slice|Concat|Split|Cross|FillEmptyRows|TensorDenseMatMul)\w*"
@@ -44,7 +44,7 @@ def hindrances(function: Function, read_body: Callable[[Trace], Body | None]) ->
 
 @functools.cache
 def _is_not_compiled(op: str) -> bool:
-    return _NOT_COMPILED.fullmatch(op) is not None or op_packages.package_of(op) is not None
+    return re.fullmatch(_NOT_COMPILED, op) is not None or op_packages.package_of(op) is not None
 
 
 def _hinders(node: Any, body: Body) -> bool:

@@ -4,12 +4,17 @@ import collections
 import hashlib
 import threading
 import weakref
-from collections.abc import Iterable
 from typing import Any
 
 from keras_hub_layers._src.compat import shared_functions
 from keras_hub_layers._src.resolve import environment
-from keras_hub_layers._src.savedmodel.graphs.library import called_functions, custom_gradient
+from keras_hub_layers._src.savedmodel.pruning.function_states import (
+    RANDOM_OPS,
+    callers_of,
+    calls_of,
+    functions_with_state,
+    reachable_from,
+)
 from keras_hub_layers._src.savedmodel.pruning.prune import Pruned
 from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood
 
@@ -17,38 +22,6 @@ __all__ = ["SharedPart", "forget", "keep", "kept", "key_of", "share"]
 
 # How many parts are kept that no layer uses any more. A search makes and drops the layers of one or two handles.
 _KEPT = 2
-# Stateful ops whose state is in a variable or a table. Each layer has its own variables and tables. Other stateful ops
-# may have their state in the op, such as a random generator with a seed, or under a name that two layers would share.
-_STATE_ELSEWHERE = frozenset(
-    (
-        "AssignAddVariableOp",
-        "AssignSubVariableOp",
-        "AssignVariableOp",
-        "Assert",
-        "Case",
-        "If",
-        "InitializeTableFromTextFileV2",
-        "LookupTableExportV2",
-        "LookupTableFindV2",
-        "LookupTableImportV2",
-        "LookupTableSizeV2",
-        "ReadVariableOp",
-        "ResourceGather",
-        "ResourceGatherNd",
-        "RestoreV2",
-        "RngReadAndSkip",
-        "RngSkip",
-        "SaveV2",
-        "StatefulPartitionedCall",
-        "VarIsInitializedOp",
-        "While",
-    )
-)
-# Ops that draw different numbers each time if they have no seed. With a seed, each layer has to draw the same sequence.
-# It does: a layer calls these functions in a function of its own, where TensorFlow inlines them. Only a function that
-# is called without inlining, by the name that the layers share, has one state for all of them.
-_RANDOM = frozenset(("RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"))
-
 _lock = threading.Lock()
 _alive: "weakref.WeakValueDictionary[Any, SharedPart]" = weakref.WeakValueDictionary()
 _latest: "collections.OrderedDict[Any, SharedPart]" = collections.OrderedDict()
@@ -121,9 +94,9 @@ def share(pruned: Pruned) -> SharedPart:
         raise NotUnderstood("KERAS_HUB_LAYERS_SHARE says so")
     library, object_graph = pruned.meta_graph.graph_def.library, pruned.meta_graph.object_graph_def
     _check_captures(library, object_graph)
-    calls = _calls(library)
-    own = _callers(calls, _with_state(library, object_graph, calls))
-    needed = _reachable(calls, own)
+    calls = calls_of(library)
+    own = callers_of(calls, _with_state(library, object_graph, calls))
+    needed = reachable_from(calls, own)
     if len(needed) > len(calls) / 2:
         raise NotUnderstood("most of its functions have a state of their own")
     part = type(library)()
@@ -152,26 +125,14 @@ def _check_captures(library: Any, object_graph: Any) -> None:
             raise NotUnderstood("a custom gradient captures variables")
 
 
-def _calls(library: Any) -> dict[str, set[str]]:
-    """Name of each function -> the functions that it calls, also those for its gradient."""
-    gradients = {gradient.registered_op_type: gradient.gradient_func for gradient in library.registered_gradients}
-    calls: dict[str, set[str]] = {}
-    for function in library.function:
-        called: set[str] = set()
-        calls[function.signature.name] = called
-        for node in function.node_def:
-            called.update(called_functions(node))
-            called.add(gradients.get(custom_gradient(node), ""))
-    return {name: called & calls.keys() for name, called in calls.items()}
-
-
 def _with_state(library: Any, object_graph: Any, calls: dict[str, set[str]]) -> set[str]:
-    """Names of the functions that have a state inside."""
+    """Names of the functions that have a state inside, which layers cannot share.
+
+    Ops draw different numbers each time if they have no seed. With a seed, each layer has to draw the same sequence. It
+    does: a layer calls these functions in a function of its own, where TensorFlow inlines them. Only a function that is
+    called without inlining, by the name that the layers share, has one state for all of them.
+    """
     nodes = object_graph.nodes
-    ops = {function.signature.name: {node.op for node in function.node_def} for function in library.function}
-    stateful = {op for op in set().union(*ops.values()) - ops.keys() if shared_functions.is_stateful(op)}
-    stateful -= _STATE_ELSEWHERE
-    own = {name for name, several in ops.items() if several & (stateful - _RANDOM)}
     seeded = {function.signature.name for function in library.function if any(map(_has_seed, function.node_def))}
     called_as_they_are = {f.signature.name for f in library.function if "_noinline" in f.attr} | {
         nodes[child.node_id].bare_concrete_function.concrete_function_name
@@ -180,27 +141,10 @@ def _with_state(library: Any, object_graph: Any, calls: dict[str, set[str]]) -> 
         for child in node.children
         if nodes[child.node_id].HasField("bare_concrete_function")
     }
-    return own | (seeded if _callers(calls, seeded) & called_as_they_are else set())
+    return functions_with_state(library, RANDOM_OPS) | (
+        seeded if callers_of(calls, seeded) & called_as_they_are else set()
+    )
 
 
 def _has_seed(node: Any) -> bool:
-    return node.op in _RANDOM and any(name in node.attr and node.attr[name].i for name in ("seed", "seed2"))
-
-
-def _callers(calls: dict[str, set[str]], names: Iterable[str]) -> set[str]:
-    """Functions, the functions that call them, and so on."""
-    callers: dict[str, set[str]] = {}
-    for name, several in calls.items():
-        for called in several:
-            callers.setdefault(called, set()).add(name)
-    return _reachable(callers, names)
-
-
-def _reachable(edges: dict[str, set[str]], names: Iterable[str]) -> set[str]:
-    reached, waiting = set(), list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += edges.get(name, ())
-    return reached
+    return node.op in RANDOM_OPS and any(name in node.attr and node.attr[name].i for name in ("seed", "seed2"))
