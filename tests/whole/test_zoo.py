@@ -1,10 +1,13 @@
 """SavedModels that other people made, against their reference outputs."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_hub_layers as khl
 from keras_hub_layers import errors, layers
 from keras_hub_layers._src.cli.doctor import handle_check
 from keras_hub_layers._src.inspect import inspect as inspect_module
@@ -66,6 +69,45 @@ def test_pixels_equal_those_of_tensorflow_alone_on_this_machine(zoo):
 def test_a_call_gives_the_reference_outputs(zoo, name):
     inputs, expected = reference(zoo, name)
     check(layers.HubLayer(zoo / name, **CALLED[name])(inputs), expected)
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_with_all_optimizations_switched_off_a_layer_computes_trains_and_writes_the_same(
+    zoo, name, tmp_path, monkeypatch
+):
+    inputs, _ = reference(zoo, name)
+    results, exports = [], []
+    for optimize in ("auto", False):
+        for variable in ("KERAS_HUB_LAYERS_PRUNE", "KERAS_HUB_LAYERS_SHARE") * (optimize is False):
+            monkeypatch.setenv(variable, "0")
+        layers.HubLayer(zoo / name, **CALLED[name])  # with which the next shares functions
+        layer = layers.HubLayer(zoo / name, optimize=optimize, **CALLED[name])
+        facts = {"outputs": layer(inputs)}
+        if layer.interface.fine_tunable:
+            layer.trainable = True
+            for training in (False, True)[: 1 if name == "mlperf_tiny_kws" else 2]:  # its dropout has no seed
+                variables = [weight.value for weight in layer.trainable_weights]
+                with tf.GradientTape() as tape:
+                    outputs = tf.nest.flatten(layer(inputs, training=training))
+                    loss = sum(tf.reduce_sum(tf.cast(y, tf.float32) ** 2) for y in outputs) + sum(layer.losses)
+                facts[f"losses {training}"], facts[f"loss {training}"] = list(layer.losses), loss
+                for number, gradient in enumerate(tape.gradient(loss, variables)):
+                    facts[f"gradient {training} {number}"] = gradient
+            for variable in variables:
+                variable.assign(variable * 1.5 + 0.25)
+        facts["weights"] = layer.get_weights()
+        results.append({key: [np.asarray(y) for y in tf.nest.flatten(value)] for key, value in facts.items()})
+        exported = pathlib.Path(khl.export(layer, tmp_path / str(optimize)))
+        files = (path for path in exported.rglob("*") if path.is_file() and path.name != "README.md")
+        exports.append({str(path.relative_to(exported)): path.read_bytes() for path in files})
+    assert exports[0] == exports[1]
+    assert results[0].keys() == results[1].keys()
+    for key, values in results[0].items():
+        for ours, plain in zip(values, results[1][key], strict=True):
+            if name == "mlperf_tiny_kws":  # its convolutions do the batch normalization
+                np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-5 * np.max(np.abs(plain)), err_msg=key)
+            else:
+                np.testing.assert_array_equal(ours, plain, key)
 
 
 @pytest.mark.parametrize(
