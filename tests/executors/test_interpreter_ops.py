@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_hub_layers._src.executors.interpreter.graph import make_graph
 from keras_hub_layers._src.executors.interpreter.program import TABLE, Program, State
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, tensor
 from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
@@ -24,6 +25,19 @@ SQUARE = (MATRIX @ MATRIX.T + 3 * np.eye(3)).astype("float32")
 PLACES = np.array([[0, 3], [1, 1], [2, 0]], "int32")
 TRUE = np.array([True, False, True])
 raw = tf.raw_ops
+
+
+def layer_norm(x, parts=1):
+    """Layer normalization without scale and offset, in the operations of Keras 2, and of each part of a row."""
+    size = tf.shape(x)
+    rows = tf.reduce_prod(size[:-1]) * parts
+    wide = tf.reshape(x, tf.stack([1, rows, size[-1] // parts, 1]))
+    norm = raw.FusedBatchNormV3(
+        x=wide, scale=tf.fill([rows], 1.0), offset=tf.fill([rows], 0.0), mean=tf.constant([], "float32"),
+        variance=tf.constant([], "float32"), epsilon=1e-3, data_format="NCHW", is_training=True,
+    )  # fmt: skip
+    return tf.reshape(norm[0], size)
+
 
 # name -> (function of TensorFlow, its inputs); floats are differentiated
 CASES = {
@@ -131,6 +145,14 @@ CASES = {
         lambda x, s, mode=mode: list(raw.FusedBatchNormV3(
             x=x, scale=s[0], offset=s[1], mean=s[2], variance=s[0], epsilon=1e-2, is_training=mode)[:3]),
         [IMAGE, POSITIVE]) for mode in (False, True)},
+    # several nodes that are computed as one
+    **{f"gelu {'by tanh' if rough else 'by erfc'}": (lambda x, rough=rough: tf.nn.gelu(x, rough), [3 * MATRIX])
+        for rough in (False, True)},
+    "gelu by erf": (lambda x: 0.5 * x * (1.0 + tf.math.erf(x / tf.constant(2**0.5, x.dtype))), [3 * MATRIX]),
+    "nearly gelu": (lambda x: 0.5 * x * (1.001 + tf.math.erf(x / tf.constant(2**0.5, x.dtype))), [3 * MATRIX]),
+    "batch norm of rows": (lambda x, s: layer_norm(x) * s[0] + s[1], [IMAGE, POSITIVE]),
+    "batch norm of rows, scaled by numbers": (lambda x: layer_norm(x) * 3.0 + tf.ones((4,)), [IMAGE]),
+    "batch norm of columns": (lambda x, s: layer_norm(x, 2) * s[0] + s[1], [IMAGE, POSITIVE]),
     "cross entropy": (lambda x, y: tf.nn.softmax_cross_entropy_with_logits(y, x), [MATRIX, POSITIVE]),
     **{f"resize {method} {new} {options}": (
         lambda x, f=getattr(raw, f"Resize{method}"), n=new, o=options: f(images=x, size=n, **o), [IMAGE])
@@ -241,6 +263,37 @@ def test_an_op_has_the_precision_of_float64(name, float64):
     """But for those that TensorFlow computes in float32."""
     function, inputs = CASES[name]
     compare(function, [x.astype("float64") if x.dtype == "float32" else x for x in inputs], 1e-10, 1e-10)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow fuses nodes itself")
+@pytest.mark.parametrize(
+    ("name", "fused"),
+    [("gelu by erfc", "FusedGelu"), ("gelu by erf", "FusedGelu"), ("gelu by tanh", "FusedGelu"), ("nearly gelu", None),
+        ("batch norm of rows", "FusedLayerNorm")],
+)  # fmt: skip
+def test_nodes_that_are_one_function_become_one_node(name, fused):
+    body = body_of_concrete(concrete_of(*CASES[name]))
+    graph = make_graph(body.nodes, body.inputs, body.outputs, body.library)
+    assert [node.op for node in graph.nodes if node.op.startswith("Fused")] == ([fused] if fused else [])
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow fuses nodes itself")
+@pytest.mark.parametrize(("rate", "is_fused"), [(0.25, True), (0.2, False)])
+def test_dropout_is_computed_as_keras_computes_it(rate, is_fused):
+    """A quarter is dropped, the rest is divided by 3/4. With another scale than that, it is no dropout."""
+
+    def compute(x):
+        return tf.where(tf.random.uniform(tf.shape(x)) >= rate, x * tf.constant(4 / 3), 0.0)
+
+    x = np.ones((100, 100), "float32")
+    body = body_of_concrete(concrete_of(compute, [x]))
+    graph = make_graph(body.nodes, body.inputs, body.outputs, body.library)
+    assert any(node.op == "FusedDropout" for node in graph.nodes) == is_fused
+    seed = keras.random.SeedGenerator(0)
+    values = [as_array(Program(body, {})([keras.ops.convert_to_tensor(x)], State([], seed))[0]) for _ in range(2)]
+    assert set(np.unique(values[0])) == {np.float32(0), np.float32(4 / 3)}
+    assert abs((values[0] == 0).mean() - rate) < 0.02
+    assert (values[0] != values[1]).any()
 
 
 def check(value, known, tolerance):

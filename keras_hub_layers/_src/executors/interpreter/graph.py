@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.compat import tensorflow
 from keras_hub_layers._src.executors.interpreter.custom_gradients import CustomGradient, read_gradient
+from keras_hub_layers._src.executors.interpreter.fusion import fuse
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp
 from keras_hub_layers._src.savedmodel.graphs.library import Library, custom_gradient
 
@@ -80,6 +82,8 @@ def make_graph(
     ends = [*outputs, *(name for name, node in own.items() if _has_effect(node, functions))]
     captured = {name: gradient.captured for name, gradient in gradients.items()}
     place = _Places(by_name, functions)
+    if keras.backend.backend() != "tensorflow":  # which fuses them itself
+        by_name = fuse(by_name)
 
     def read(name: str) -> Node:
         node = by_name[name]

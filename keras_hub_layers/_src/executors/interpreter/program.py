@@ -13,6 +13,7 @@ from keras_hub_layers._src.executors.interpreter.graph import SILENT, Graph, Nod
 from keras_hub_layers._src.executors.interpreter.ops import (
     array,
     control,
+    fused,
     image,
     linear,
     math,
@@ -29,7 +30,7 @@ from keras_hub_layers._src.executors.interpreter.values import (
 )
 from keras_hub_layers._src.savedmodel.graphs.library import Body
 
-SPECIAL = {**control.SPECIAL, **random_numbers.SPECIAL}
+SPECIAL = {**control.SPECIAL, **fused.SPECIAL, **random_numbers.SPECIAL}
 TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **image.OPS}
 
 

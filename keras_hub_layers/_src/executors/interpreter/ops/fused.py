@@ -1,0 +1,42 @@
+"""Ops of this package, each in the place of several nodes: see `fusion`."""
+
+import importlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hub_layers._src.executors.interpreter.fusion import DROPOUT, GELU, LAYER_NORM
+from keras_hub_layers._src.executors.interpreter.ops.control import Context
+from keras_hub_layers._src.executors.interpreter.ops.reduction import mean
+from keras_hub_layers._src.executors.interpreter.ops.table import Table
+from keras_hub_layers._src.executors.interpreter.values import integers, shape_of, tensor
+
+ops: Any = keras.ops  # the hints of some functions say that they may return nothing
+
+SPECIAL = Table()
+
+
+@SPECIAL(GELU)
+def gelu(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (ops.gelu(tensor(inputs[0]), approximate=context.node["approximate"]),)
+
+
+@SPECIAL(DROPOUT)
+def dropout(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    return (keras.random.dropout(tensor(inputs[0]), context.node["rate"], seed=context.state.seed),)
+
+
+@SPECIAL(LAYER_NORM)
+def layer_norm(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """The input is seen in a shape of four axes, and normalized along all of them but the second."""
+    x, wide, scale, offset = tensor(inputs[0]), integers(inputs[1]), *map(tensor, inputs[2:])
+    epsilon, tail = context.node["epsilon"], tuple(scale.shape)
+    is_of_last_axes = tail and shape_of(x)[-len(tail) :] == tail == tuple(offset.shape)
+    if keras.backend.backend() == "torch" and is_of_last_axes and wide == [1, wide[1], int(np.prod(tail)), 1]:
+        torch: Any = importlib.import_module("torch")
+        return (torch.nn.functional.layer_norm(x, tail, scale, offset, eps=epsilon),)
+    rows = ops.reshape(x, wide)
+    center = mean(rows, (0, 2, 3), True)
+    spread = mean(ops.square(rows - center), (0, 2, 3), True)
+    return (ops.reshape((rows - center) * ops.rsqrt(spread + epsilon), shape_of(x)) * scale + offset,)
