@@ -101,6 +101,17 @@ def test_the_execution_is_in_the_config_and_one_that_does_not_exist_is_an_error(
         layers.HubLayer(path, execution="native")
 
 
+def test_the_execution_of_other_backends_is_refused_here_and_kept_in_a_config(produced):
+    path = produced(producers.half_plus_one)
+    with pytest.raises(errors.InterfaceError, match=r"(?s)no other way.*which is for JAX and PyTorch") as caught:
+        layers.HubLayer(path, trainable=True, execution="host")
+    assert caught.value.fix == f"HubLayer({path!r}, trainable=True)"
+    layer = layers.HubLayer(path)
+    copy = type(layer).from_config({**layer.get_config(), "execution": "host"})  # as from a file of another backend
+    np.testing.assert_allclose(copy(X), layer(X))
+    assert copy.get_config()["execution"] == "host"
+
+
 def test_a_strategy_and_variables_that_belong_to_the_graph_are_refused(produced, zoo):
     refused = pytest.raises(errors.BackendError, match=r"(?s)scope of a distribution strategy.*MirroredStrategy")
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope(), refused:

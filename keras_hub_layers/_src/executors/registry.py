@@ -6,7 +6,8 @@ import keras
 
 from keras_hub_layers.errors import BackendError, InterfaceError
 
-EXECUTIONS = ("auto", "interpreted")
+EXECUTIONS = ("auto", "interpreted")  # on each backend
+HOST = "host"  # on JAX and PyTorch
 
 
 def executor_class(execution: str = "auto") -> Any:
@@ -27,6 +28,10 @@ def executor_class(execution: str = "auto") -> Any:
         from keras_hub_layers._src.executors.tensorflow import TensorFlowExecutor
 
         return TensorFlowExecutor
+    if backend in ("jax", "torch") and execution == HOST:
+        from keras_hub_layers._src.executors.bridge.executor import HostExecutor
+
+        return HostExecutor
     if backend in ("jax", "torch"):
         from keras_hub_layers._src.executors.interpreter.executor import InterpretingExecutor
 
@@ -40,16 +45,29 @@ def executor_class(execution: str = "auto") -> Any:
     )
 
 
-def check_execution(execution: Any) -> None:
+def check_execution(execution: Any, is_asked: bool = True) -> None:
     """Refuse an execution that there is not.
 
+    Args:
+        execution: As `layers.HubLayer` takes it.
+        is_asked: Whether the user asks for it now. A layer from the config of another backend keeps `"host"`, which is
+            what TensorFlow does anyway. Defaults to `True`.
+
     Raises:
-        errors.InterfaceError: It is none of `EXECUTIONS`.
+        errors.InterfaceError: There is none of this name on the running backend.
     """
-    if execution not in EXECUTIONS:
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    if execution == HOST and on_tensorflow and is_asked:
+        raise InterfaceError(
+            "On TensorFlow there is no other way to its own functions than the default.",
+            expected=f"execution as one of {list(EXECUTIONS)}",
+            received=f"execution={execution!r}, which is for JAX and PyTorch",
+            fix=lambda line: line(execution=None),
+        )
+    if execution not in (*EXECUTIONS, HOST):
         raise InterfaceError(
             "There is no such execution.",
-            expected=f"execution as one of {list(EXECUTIONS)}",
+            expected=f"execution as one of {list(EXECUTIONS if on_tensorflow else (*EXECUTIONS, HOST))}",
             received=f"execution={execution!r}",
             fix=lambda line: line(execution=None),
         )

@@ -73,7 +73,8 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
             there is a GPU. A process of its own tries it first, and the training mode only if `trainable`. The cache
             keeps the verdict. Defaults to `False`: Keras runs without XLA. Other backends ignore it.
         execution: `"auto"`: TensorFlow's functions on TensorFlow, and an interpreter of the graph in `keras.ops` on JAX
-            and PyTorch. `"interpreted"`: the interpreter on each backend. Defaults to `"auto"`.
+            and PyTorch. `"interpreted"`: the interpreter on each backend. `"host"`: TensorFlow's functions on JAX and
+            PyTorch, computed on the processor. Defaults to `"auto"`.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`. The dtypes inside the SavedModel are
             fixed: a policy changes neither its weights nor its outputs.
 
@@ -168,7 +169,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         self._is_tf1 = source is not None and source.format != "tf2"
         self._warned: frozenset[str] = frozenset()
         with self._add_place():
-            registry.check_execution(execution)
+            registry.check_execution(execution, is_asked := not isinstance(handle, serialization.LiveHandle))
             target, function = selection.choose(self._loaded, self._settings)
             unsaved = frozenset() if source is None else source.unsaved_gradients
             outputs = output_key, settings.output_shape
@@ -184,7 +185,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
                 trainability.check_can_be_tuned(self._choice, settings, self._is_tf1, patterns)
             self.unfreeze = unfreeze
             self.built = True
-            self._check_trainable(is_asked=not isinstance(handle, serialization.LiveHandle))
+            self._check_trainable(is_asked)
 
     # -- public properties ---------------------------------------------------------------------------------------
 
@@ -298,15 +299,14 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         return self._executor.regularization_losses() if self.trainable else []
 
     def _own_input_dtype(self) -> str | None:
-        executor = self.__dict__.get("_executor")
-        return None if executor is None else executor.input_dtype
+        return getattr(self.__dict__.get("_executor"), "input_dtype", None)
 
     def get_config(self) -> dict[str, Any]:
         with self._add_place():
-            config = {"handle": serialization.live_handle(self._settings.handle), **self._settings.config()}
+            config = {**super().get_config(), "handle": serialization.live_handle(self._settings.handle)}
+            config |= self._settings.config()
             if self._unfreeze is not None:
                 config["unfreeze"] = self.unfreeze
-            config = {**super().get_config(), **config}
             if saving.is_saving_a_file():
                 config = serialization.embed(config, self._loaded, map(self._executor.variable_of, self.weights))
         return config

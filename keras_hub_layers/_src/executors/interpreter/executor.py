@@ -12,7 +12,7 @@ from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors import symbolic
 from keras_hub_layers._src.executors.base import Choice
 from keras_hub_layers._src.executors.interpreter.interpreter import Interpreter, no_traces_error
-from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, tensor
+from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, is_text, tensor
 from keras_hub_layers._src.executors.matching import Fit, Form, Matcher, Mismatch, pack
 from keras_hub_layers._src.executors.outputs import as_plain, pick_output, set_shapes
 from keras_hub_layers._src.executors.trace_arguments import TraceArguments
@@ -21,11 +21,17 @@ from keras_hub_layers._src.inspect import specs as specs_lib
 from keras_hub_layers._src.savedmodel import input_losses, live_object
 from keras_hub_layers.errors import InputError
 
+_STAGES = (
+    "from keras_hub_layers import distribution\n"
+    "host, device = distribution.host_stage(layer), distribution.device_stage(layer)   # host in tf.data"
+)
+
 
 class InterpretingExecutor:
     """Computes a `Choice` on any backend of Keras; see `executors/README.md` for the members."""
 
     supports_jit = True  # it computes in keras.ops alone
+    _computation: Any = Interpreter
 
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         self._choice = choice
@@ -42,7 +48,7 @@ class InterpretingExecutor:
         self._weights = Weights(choice.target, choice.function, _copy_of_variable, separator, warn)
         self.weights, self.published = self._weights.all, self._weights.published
         self.candidates, self.has_lists = self._weights.candidates, self._weights.has_lists
-        self._interpreter = Interpreter(choice, self._weights)
+        self._interpreter = self._computation(choice, self._weights)
         self._interpreter.try_traces(self._traces)
         self.seed_generator = self._interpreter.seed_generator
         self.input_dtype = symbolic.single_dtype(self._traces, self._function)
@@ -57,14 +63,14 @@ class InterpretingExecutor:
     # -- the seam ------------------------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool) -> Any:
-        fit, leaves, arguments = self._match(inputs, training, _look, _act)
+        fit, leaves, arguments = self._match(inputs, training, self._look, _act)
         outputs = self._interpreter.compute(self._traces[fit.trace], leaves, arguments)
         return pick_output(outputs, self._choice)
 
     def call_with_losses(self, inputs: Any, training: bool) -> tuple[Any, list[Any]]:
         if self._with_losses is None:
             return self.call(inputs, training), []
-        fit, leaves, arguments = self._match(inputs, training, _look, _act)
+        fit, leaves, arguments = self._match(inputs, training, self._look, _act)
         outputs, losses = self._interpreter.compute(self._twin(self._traces[fit.trace]), leaves, arguments)
         losses = [keras.ops.cast(loss, keras.config.floatx()) for loss in keras.tree.flatten(losses)]
         missing = input_losses.count(self._with_losses) - len(losses)  # some layers have none in one of the modes
@@ -120,9 +126,7 @@ class InterpretingExecutor:
         """The trace that fits best, its input tensors in the order of the trace, and its arguments."""
         if self._function.is_signature and not isinstance(inputs, Mapping) and len(self._traces[0].inputs) == 1:
             inputs = {next(iter(self._traces[0].inputs)): inputs}
-        arguments = dict(self._choice.arguments)
-        if self._function.accepts_training:
-            arguments["training"] = training and arguments.get("training", True)
+        arguments = self._arguments_of(training)
         accepting = self._arguments.find_accepting(arguments)
         if not accepting:
             raise self._arguments.error(arguments)
@@ -135,8 +139,27 @@ class InterpretingExecutor:
                 f"The inputs match no trace of the SavedModel: {err}.",
                 expected=", or ".join(dict.fromkeys(wanted)),
                 received=keras.tree.map_structure(_describe, inputs),
-                fix="print(layer.interface)",
+                fix=_STAGES if any("string" in text for text in wanted) else "print(layer.interface)",
             ) from err
+
+    def _arguments_of(self, training: bool) -> dict[str, Any]:
+        """The further arguments of a call."""
+        arguments = dict(self._choice.arguments)
+        if self._function.accepts_training:
+            arguments["training"] = training and arguments.get("training", True)
+        return arguments
+
+    def _look(self, value: Any, wanted: Form) -> tuple[Any, Form]:
+        """A tensor of the backend, or an array of numbers, and its form."""
+        if wanted.kind != "dense" or wanted.dtype == "string":
+            raise Mismatch(
+                f"a {wanted.dtype} {wanted.kind} tensor is expected, which this backend of Keras does not have"
+            )
+        if not keras.ops.is_tensor(value):
+            value = np.asarray(value)
+            if value.dtype.kind not in "fiubc":
+                raise Mismatch(f"no tensor can be made of {type(value).__name__}")
+        return value, Form(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
 
 
 def _copy_of_variable(variable: Any, trainable: bool, name: str) -> keras.Variable:
@@ -144,21 +167,10 @@ def _copy_of_variable(variable: Any, trainable: bool, name: str) -> keras.Variab
     return keras.Variable(variable.numpy(), dtype=variable.dtype.name, trainable=trainable, autocast=False, name=name)
 
 
-def _look(value: Any, wanted: Form) -> tuple[Any, Form]:
-    """A tensor of the backend, or an array of numbers, and its form."""
-    if wanted.kind != "dense" or wanted.dtype == "string":
-        raise Mismatch(f"a {wanted.dtype} {wanted.kind} tensor is expected, which this backend of Keras does not have")
-    if not keras.ops.is_tensor(value):
-        value = np.asarray(value)
-        if value.dtype.kind not in "fiubc":
-            raise Mismatch(f"no tensor can be made of {type(value).__name__}")
-    return value, Form(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
-
-
 def _act(fit: Fit, inputs: Any) -> list[Any]:
     """The tensors that a trace takes, with the casts of the fit. JAX has no 64-bit integers; it uses 32-bit ones."""
     try:
-        leaves = list(map(tensor, fit.leaves))
+        leaves = [leaf if is_text(leaf) else tensor(leaf) for leaf in fit.leaves]
     except UnsupportedOp as err:
         raise Mismatch(str(err)) from err
     return [

@@ -21,7 +21,7 @@ from keras_hub_layers._src.executors.weights import Weights
 from keras_hub_layers._src.savedmodel import contents, live_object
 from keras_hub_layers._src.savedmodel.graphs import library
 from keras_hub_layers._src.savedmodel.graphs.concrete import names_in_order
-from keras_hub_layers.errors import BackendError
+from keras_hub_layers.errors import BackendError, Line
 
 
 class Interpreter:
@@ -167,16 +167,23 @@ def _pack_outputs(structure: Any, flat: list[Any]) -> Any:
 
 def _unsupported_error(err: UnsupportedOp) -> BackendError:
     what, *place = err.args
-    fix: Any = 'import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras'
-    if keras.backend.backend() == "tensorflow":
-        fix = lambda line: line(execution=None)  # noqa: E731
+    is_native = keras.backend.backend() == "tensorflow"
     where = f"op {place[0]}, node {place[1]!r}" if len(place) > 1 else None
     return BackendError(
         f"The SavedModel cannot be computed on the Keras backend {keras.backend.backend()!r}.",
         expected="ops that this package can compute in keras.ops",
         received=what,
         where=where,
-        fix=fix,
+        fix=(lambda line: line(execution=None)) if is_native else _host_fix,
+    )
+
+
+def _host_fix(line: Line) -> str:
+    return (
+        "# before the first import of keras:\n"
+        '# import os; os.environ["KERAS_BACKEND"] = "tensorflow"\n'
+        "# or TensorFlow's own functions, on the processor of the host:\n"
+        f"{line(execution='host')}"
     )
 
 

@@ -56,7 +56,7 @@ def tensor(value: Any) -> Any:
         if value.dtype.kind in "OSU":
             raise UnsupportedOp("strings, which the backend does not have")
         if value.dtype.name == "int64" and not _has_int64():
-            _check_fits_int32(value)
+            check_fits_int32(value)
             value = np.asarray(value, "int32")
         return keras.ops.convert_to_tensor(value)
     if isinstance(value, (VariableRef, HostObject, TensorList)):
@@ -110,7 +110,7 @@ def _has_int64() -> bool:
     return keras.backend.backend() != "jax" or bool(importlib.import_module("jax").config.jax_enable_x64)
 
 
-def _check_fits_int32(value: Any) -> None:
+def check_fits_int32(value: Any) -> None:
     """JAX holds int64 as int32 by default. A value that does not fit would silently become another number."""
     limits = np.iinfo("int32")
     if value.size and not limits.min <= value.min() <= value.max() <= limits.max:

@@ -5,9 +5,9 @@ from typing import Any
 
 from keras_hub_layers._src.savedmodel import contents
 from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
-from keras_hub_layers._src.savedmodel.graphs.library import Library, called_functions, node_name
+from keras_hub_layers._src.savedmodel.graphs.library import Body, Library, called_functions, node_name
 
-__all__ = ["assigned_variables"]
+__all__ = ["assigned_in", "assigned_variables"]
 
 
 _WRITES = ("Assign", "ResourceScatter", "ResourceApply", "ResourceSparseApply", "ResourceStridedSliceAssign")
@@ -24,9 +24,14 @@ def assigned_variables(function: contents.Function) -> list[Any]:
     variables: dict[int, Any] = {}
     for concrete in getattr(function.call, "concrete_functions", [function.call]):
         if hasattr(concrete, "graph") and not _trains(concrete):
-            body = body_of_concrete(concrete)
-            variables |= {id(variable): variable for variable in _assigned(body.nodes, body.variables, body.library)}
+            variables |= {id(variable): variable for variable in assigned_in(body_of_concrete(concrete))}
     return list(variables.values())
+
+
+def assigned_in(body: Body) -> list[Any]:
+    """The variables that a body assigns to, each once."""
+    variables = _assigned(body.nodes, body.variables, body.library)
+    return list({id(variable): variable for variable in variables}.values())
 
 
 def _trains(concrete: Any) -> bool:
