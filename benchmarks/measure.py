@@ -68,7 +68,7 @@ class Measurement:
             return {}
         import keras_hub_layers as khl
 
-        proposed = khl.inspect(self.name).arguments or {}
+        proposed = khl.inspect(common.model(self.name)).arguments or {}
         return {key: value for key, value in proposed.items() if key != "handle"}
 
     def _loads(self, load: Callable[[], Any], load_tiny: Callable[[], Any]) -> Any:

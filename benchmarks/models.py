@@ -1,4 +1,4 @@
-"""Save a SavedModel: `models.py NAME DIRECTORY`, with `mobilenet`, `bert`, `tiny`, `layers-10` or `variables-100`."""
+"""Save a SavedModel: `models.py NAME DIRECTORY`: `mobilenet`, `bert`, `tiny`, `large`, `layers-10`, `variables-9`."""
 
 import sys
 
@@ -61,10 +61,19 @@ def variables(number):
     return root
 
 
+def large():
+    """Weights of 320 MB in 8 variables, and little else."""
+    root = tf.train.Checkpoint()
+    root.variables = root.trainable_variables = [tf.Variable(tf.random.normal((1000, 10000))) for _ in range(8)]
+    spec = [tf.TensorSpec((None, 1))]
+    root.__call__ = tf.function(lambda x: x + sum(map(tf.reduce_mean, root.variables)), input_signature=spec)
+    return root
+
+
 def make(name: str, directory: str) -> None:
     """Save a model."""
     kind, _, number = name.partition("-")
-    makers = {"mobilenet": mobilenet, "bert": bert, "tiny": tiny, "layers": layers, "variables": variables}
+    makers = {maker.__name__: maker for maker in (mobilenet, bert, tiny, large, layers, variables)}
     tf_keras.utils.set_random_seed(0)
     tf.saved_model.save(makers[kind](int(number)) if number else makers[kind](), directory)
 
