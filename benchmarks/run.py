@@ -303,6 +303,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name in given.names or (*common.NAMES, LARGE):
         try:
             tables[name] = measure_rows(name, given)
+            print(
+                f"{name}\n{(load_table({name: tables[name]}) if os.sep in name else table(name, tables[name]))[0]}",
+                file=sys.stderr,
+            )
         except FailedError as err:
             if os.sep not in name:
                 raise
