@@ -296,6 +296,22 @@ def test_dropout_is_computed_as_keras_computes_it(rate, is_fused):
     assert (values[0] != values[1]).any()
 
 
+@pytest.mark.parametrize("share", ["mask", "numbers"])
+def test_random_numbers_that_are_used_twice_are_the_same(share):
+    """Two tensors are dropped in the same places."""
+
+    def compute(x):
+        numbers = tf.random.uniform(tf.shape(x))
+        masks = [numbers >= 0.25] * 2 if share == "mask" else [numbers >= 0.25, numbers >= 0.25]
+        return [tf.where(mask, x * tf.constant(4 / 3), 0.0) for mask in masks]
+
+    body = body_of_concrete(concrete_of(compute, [np.ones((30, 30), "float32")]))
+    inputs = [keras.ops.ones((30, 30))]
+    first, second = map(as_array, Program(body, {})(inputs, State([], keras.random.SeedGenerator(0))))
+    assert set(np.unique(first)) == {np.float32(0), np.float32(4 / 3)}
+    np.testing.assert_array_equal(first, second)
+
+
 def check(value, known, tolerance):
     np.testing.assert_allclose(np.float64(value), np.float64(known), rtol=tolerance, atol=tolerance)
 

@@ -4,7 +4,8 @@ PyTorch runs one node after another, and keeps what each returns for the gradien
 times as long as its own function does.
 """
 
-from collections.abc import Iterator, Mapping
+import collections
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,16 @@ from keras_hub_layers._src.savedmodel.graphs.library import custom_gradient
 GELU, DROPOUT, LAYER_NORM = "FusedGelu", "FusedDropout", "FusedLayerNorm"
 
 
-def fuse(nodes: Mapping[str, Any]) -> dict[str, Any]:
+def fuse(nodes: Mapping[str, Any], ends: Iterable[str]) -> dict[str, Any]:
     """The nodes of a function. In the place of the last of several nodes that are one function stands one node.
 
     The others stay, for whatever else may need them.
 
     Args:
         nodes: Name -> protobuf of type `NodeDef`.
+        ends: Names of the tensors that the function returns.
     """
-    graph = _Nodes(nodes)
+    graph = _Nodes(nodes, ends)
     return {name: next(_fusions(graph, node), node) for name, node in nodes.items()}
 
 
@@ -42,8 +44,10 @@ def _fusions(graph: "_Nodes", node: Any) -> Iterator[Any]:
 class _Nodes:
     """Finds the pattern that ends at a node. What differs in the least from a pattern stays as it is."""
 
-    def __init__(self, nodes: Mapping[str, Any]) -> None:
+    def __init__(self, nodes: Mapping[str, Any], ends: Iterable[str]) -> None:
         self._nodes = nodes
+        tensors = [*ends, *(text for node in nodes.values() for text in _data(node))]
+        self._uses = collections.Counter(text.partition(":")[0] for text in tensors)
 
     def gelu(self, end: Any) -> Iterator[Any]:
         """x/2 · erfc(-x/√2), x/2 · (1 + erf(x/√2)), or x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))."""
@@ -76,6 +80,8 @@ class _Nodes:
         compared = self._op(kept, "GreaterEqual")
         if compared is None or not self._is(zero, 0.0):
             return
+        if any(self._uses[text.partition(":")[0]] > 1 for text in (kept, compared.input[0])):
+            return  # something else uses the same random numbers
         draw = self._op(compared.input[0], "RandomUniform") or self._op(compared.input[0], "StatelessRandomUniformV2")
         rate = self._constant(compared.input[1])
         if draw is None or rate is None or not 0 < rate < 1:
@@ -94,6 +100,8 @@ class _Nodes:
                 norm = None if back is None else self._op(back.input[0], "FusedBatchNormV3")
                 if back is None or norm is None or norm.attr["data_format"].s != b"NCHW" or not _trains(norm):
                     continue
+                if norm.attr["T"].type != tf.float32.as_datatype_enum:
+                    continue  # half precision has its statistics in float32
                 rows, shape = self._op(norm.input[0], "Reshape"), self._op(back.input[1], "Shape")
                 if rows is None or shape is None or shape.input[0] != rows.input[0]:
                     continue

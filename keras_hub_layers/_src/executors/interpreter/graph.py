@@ -83,7 +83,7 @@ def make_graph(
     captured = {name: gradient.captured for name, gradient in gradients.items()}
     place = _Places(by_name, functions)
     if keras.backend.backend() != "tensorflow":  # which fuses them itself
-        by_name = fuse(by_name)
+        by_name = fuse(by_name, ends)
 
     def read(name: str) -> Node:
         node = by_name[name]
