@@ -4,6 +4,7 @@
 """
 
 import filecmp
+import warnings
 
 import keras
 import numpy as np
@@ -181,6 +182,16 @@ def test_the_resolved_object_has_the_weights_of_the_layer(produced):
     layer = layers.HubLayer(produced(producers.multiply))
     layer.set_weights([np.full_like(as_array(weight.value), 7.0) for weight in layer.weights])
     assert float(layer.resolved_object(tf.constant([2.0]))[0]) == 14.0
+
+
+def test_published_losses_are_tuned_without_a_warning_of_what_the_backend_lacks(produced):
+    model = keras.Sequential([keras.Input((1,)), layers.HubLayer(produced(producers.shared_loss))])
+    model.add(keras.layers.Dense(1))
+    model.compile("sgd", "mse")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        finetuning.fine_tune(model, (X, Y), epochs=2, verbose=0)
+    assert not [str(warning.message) for warning in caught if issubclass(warning.category, errors.HubWarning)]
 
 
 def test_a_part_is_unfrozen_and_the_verbs_of_finetuning_work(produced):

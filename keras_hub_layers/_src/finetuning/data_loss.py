@@ -24,7 +24,8 @@ class DataLoss(keras.callbacks.Callback):
 
     Put it before the callbacks that monitor these values, with `mode="min"`, which Keras cannot infer. Like `loss`, the
     values are means over the examples of an epoch. It computes nothing twice: it subtracts `model.losses` from what
-    `model.compute_loss` returns. `finetuning.fine_tune` and `tuners.search` add it themselves.
+    `model.compute_loss` returns. `finetuning.fine_tune` and `tuners.search` add it themselves. It does not work on JAX,
+    where a warning says so.
 
     Example:
 
@@ -84,7 +85,7 @@ class DataLoss(keras.callbacks.Callback):
         training = self._means.training_loss() if self._training is None else self._training
         if training is None and not self._has_warned:
             self._has_warned = True
-            warn("DataLoss has nothing to report: the model has a training step that does not call compute_loss().")
+            warn(f"DataLoss has nothing to report: {_reason()}.")
         values = {"data_loss": training, "val_data_loss": self._validation}
         if logs is not None:
             logs.update({name: value for name, value in values.items() if value is not None})
@@ -156,6 +157,16 @@ def _count_examples(data: Any) -> Any:
     return leaf.nrows() if shape is None else shape[0]
 
 
+def _reason() -> str:
+    if _is_supported():
+        return "the model has a training step that does not call compute_loss()"
+    return "on JAX, training steps update no variables but those of the model and its metrics"
+
+
+def _is_supported() -> bool:
+    return keras.backend.backend() != "jax"
+
+
 def _result(mean: Any) -> float | None:
     count: Any = keras.ops.add(mean.count, 0.0)  # of several replicas: their sum
     return float(mean.result()) if float(count) > 0 else None
@@ -184,7 +195,7 @@ def _monitor(callback: Any) -> str:
 
 def callbacks_with_data_loss(model: keras.Model, callbacks: Sequence[Any]) -> list[Any]:
     """Callbacks with a `DataLoss` before them, where a SavedModel in the model publishes losses and none is there."""
-    if any(isinstance(callback, DataLoss) for callback in callbacks):
+    if not _is_supported() or any(isinstance(callback, DataLoss) for callback in callbacks):
         return list(callbacks)
     if not any(access.has_losses(layer) for layer in access.hub_layers(model)):
         return list(callbacks)
