@@ -146,7 +146,7 @@ def measure_rows(name: str, given: argparse.Namespace) -> Results:
 
 
 def measure_curves(given: argparse.Namespace) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Kind -> side -> the points of its curve, medians of the rounds."""
+    """Kind -> side -> the points of its curve, medians of half as many rounds."""
     import curves
 
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
@@ -155,7 +155,7 @@ def measure_curves(given: argparse.Namespace) -> dict[str, dict[str, list[tuple[
         for number in (1,) if common.IS_QUICK else numbers:
             print(f"curve of {kind}: {number}", file=sys.stderr, flush=True)
             points: Results = {side: [] for side in found[kind]}
-            for _ in range(min(given.rounds, 3)):
+            for _ in range(max(1, given.rounds // 2)):
                 for side in points:
                     points[side].append(run_measure(given, "curve", side, kind, str(number)))
             for side, several in points.items():
@@ -264,7 +264,8 @@ def report(given: argparse.Namespace, tables: dict[str, Results], found: dict[st
     folder = Path(given.out)
     folder.mkdir(parents=True, exist_ok=True)
     clock = "of the processor" if given.processor else "of the wall"
-    parts, missed = [f"{common.machine()}; medians of {given.rounds} rounds, seconds {clock}."], []
+    rounds = f"medians of {given.rounds} rounds, of the curves {max(1, given.rounds // 2)}"
+    parts, missed = [f"{common.machine()}; {rounds}; seconds {clock}."], []
     directories = {name: results for name, results in tables.items() if os.sep in name}
     shown = {name: table(name, results) for name, results in tables.items() if name not in directories}
     if directories:
