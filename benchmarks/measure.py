@@ -1,9 +1,10 @@
 """What one contestant needs for each row of the tables, and for each point of the curves; `run.py` calls it.
 
-    python benchmarks/measure.py rows SIDE NAME [--processor]
+    python benchmarks/measure.py rows SIDE NAME [--processor] [--in-turns]
     python benchmarks/measure.py curve SIDE KIND NUMBER [--processor]
 
-The last line that it prints is JSON: seconds, megabytes (10⁶ bytes) and numbers by the names of the rows.
+The last line that it prints is JSON: seconds, megabytes (10⁶ bytes) and numbers by the names of the rows. With
+`--in-turns` it prints `turn` and the name of a row before each measurement, and waits for a line of its input.
 """
 
 import argparse
@@ -22,6 +23,11 @@ from typing import Any
 import common
 import numpy as np
 
+# The rows that take turns, in the order in which they are measured.
+ORDER = (
+    "import", "load", "inspect", "second load", "first step", "step", "frozen step", "first prediction", "prediction",
+    "first fit", "fit", "frozen fit", "predict", "export",
+)  # fmt: skip
 SIDES = ("raw", "keras_layer", "tfsm_layer", "ours")
 LOAD = "import sys, tensorflow as tf; tf.saved_model.load(sys.argv[1])"
 
@@ -33,10 +39,13 @@ class Measurement:
         side: One of `SIDES`.
         name: A model of `models.py`, or a directory, of which only loading is measured.
         clock: Says the time, in seconds.
+        wait: Called with the name of a row before each measurement for it. Defaults to nothing.
     """
 
-    def __init__(self, side: str, name: str, clock: Callable[[], float]) -> None:
-        self.side, self.name, self._clock = side, name, clock
+    def __init__(
+        self, side: str, name: str, clock: Callable[[], float], wait: Callable[[str], None] = lambda row: None
+    ) -> None:
+        self.side, self.name, self._clock, self._wait = side, name, clock, wait
         self.rows: dict[str, float] = {}
 
     def all_rows(self) -> dict[str, float]:
@@ -58,6 +67,7 @@ class Measurement:
         return self.rows
 
     def _imports(self) -> None:
+        self._wait("import")
         self.rows["import"] = self._took(lambda: (__import__("tensorflow"), __import__("keras")))[0]
         if self.side == "ours":  # beyond the others
             self.rows["import"] = self._took(lambda: __import__("keras_hub_layers.layers"))[0]
@@ -72,6 +82,7 @@ class Measurement:
         return {key: value for key, value in proposed.items() if key != "handle"}
 
     def _loads(self, load: Callable[[], Any], load_tiny: Callable[[], Any]) -> Any:
+        self._wait("load")
         load_tiny()  # what is imported and made by the first load of a process does not count
         gc.collect()
         common.forget_peak()
@@ -82,7 +93,9 @@ class Measurement:
             variables = Path(common.model(self.name), "variables").glob("*.data-*")
             self.rows["weights"] = sum(path.stat().st_size for path in variables) / 1e6
         if self.side in ("raw", "ours") and not common.IS_QUICK:
+            self._wait("inspect")
             self._inspect()
+        self._wait("second load")
         self.rows["second load"], _second = self._took(load)
         return first
 
@@ -101,19 +114,21 @@ class Measurement:
         import loops
 
         if self.side != "tfsm_layer":
+            self._wait("first step")
             step = loops.training_step(contestant, self.name)
             self.rows["first step"], _ = self._took(step)
-            self.rows["step"] = self._median(step)
+            self._median("step", step)
             self.rows["training memory"] = common.peak_memory()
             self.rows["step operations"] = step.operations()
             contestant.train(False)
             frozen = loops.training_step(contestant, self.name, frozen=True)
             frozen()
-            self.rows["frozen step"] = self._median(frozen)
+            self._median("frozen step", frozen)
         contestant.train(False)
         predict = loops.prediction(contestant, self.name)
+        self._wait("first prediction")
         self.rows["first prediction"], _ = self._took(predict)
-        self.rows["prediction"] = self._median(predict)
+        self._median("prediction", predict)
         self.rows["prediction operations"] = predict.operations()
         contestant.train(True)
 
@@ -121,20 +136,24 @@ class Measurement:
         import loops
 
         if self.side != "tfsm_layer":
+            self._wait("first fit")
             fit, _ = loops.keras_steps(contestant, trainable=True)
             self.rows["first fit"], _ = self._took(fit)
-            self.rows["fit"] = self._median(fit)
+            self._median("fit", fit)
         fit, predict = loops.keras_steps(contestant, trainable=False)
         if self.side != "tfsm_layer":
+            self._wait("frozen fit")
             fit()
-            self.rows["frozen fit"] = self._median(fit)
+            self._median("frozen fit", fit)
+        self._wait("predict")
         predict()
-        self.rows["predict"] = self._median(predict)
+        self._median("predict", predict)
 
     def _export(self, contestant: Any, folder: str) -> None:
         """A re-export of the SavedModel, and an export of a Keras model like it."""
         import exports
 
+        self._wait("export")
         if self.side == "ours":
             contestant.train(True)
         contestant.export(f"{folder}/first")  # what is imported and traced once does not count
@@ -153,17 +172,20 @@ class Measurement:
         result = function()
         return self._clock() - start, result
 
-    def _median(self, step: Callable[[], Any]) -> float:
-        """Seconds of a step: the median of those in three seconds, after three that warm up."""
-        if common.IS_QUICK:
-            return self._took(step)[0]
-        gc.collect()
-        seconds, end = [], time.perf_counter() + 3
-        while time.perf_counter() < end or len(seconds) < 18:
+    def _median(self, row: str, step: Callable[[], Any]) -> None:
+        """A row with the seconds of a step: the median of 40 steps, after three that warm up, each in its turn."""
+        seconds = []
+        for _ in range(1 if common.IS_QUICK else 43):
+            self._wait(row)
             start = self._clock()
             step()
             seconds.append(self._clock() - start)
-        return float(np.median(seconds[3:]))
+        self.rows[row] = float(np.median(seconds[3:] or seconds))
+
+
+def _wait_for_turn(row: str) -> None:
+    print("turn", row, flush=True)
+    sys.stdin.readline()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -173,6 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("name")
     parser.add_argument("number", type=int, nargs="?")
     parser.add_argument("--processor", action="store_true")
+    parser.add_argument("--in-turns", action="store_true")
     given = parser.parse_args(arguments)
     clock = time.process_time if given.processor else time.perf_counter
     if given.what == "curve":
@@ -180,7 +203,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(json.dumps(curves.point(given.side, given.name, given.number, clock)))
     else:
-        print(json.dumps(Measurement(given.side, given.name, clock).all_rows()))
+        wait = {"wait": _wait_for_turn} if given.in_turns else {}
+        print(json.dumps(Measurement(given.side, given.name, clock, **wait).all_rows()))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/run.py [--quick] [--rounds 5] [--processor] [--write] [mobilenet | bert | large | DIRECTORY ...]
 
 The contestants are the raw object, `hub.KerasLayer` under Keras 2, `keras.layers.TFSMLayer` (inference only) and
-`HubLayer`. Each runs in a process of its own, in turns, and takes the same steps there. A directory stands for any
-SavedModel; it is loaded only. The curves show what grows with the number of functions, variables, layers and trials.
+`HubLayer`. Each runs in a process of its own, and takes the same steps there, one step of each in turn. A directory
+stands for any SavedModel; it is loaded only. The curves show what grows with the number of functions, variables, layers
+and trials.
 
 Written are `results.md` and `results.svg` in `build/benchmarks`; `--write` puts them into `benchmarks/README.md`. It
 leaves with 1 if a limit is missed. Seconds are those of the wall; with `--processor` those of the processor, if other
@@ -19,9 +20,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from typing import Any
 import common
 import measure
 import numpy as np
+from contestant import Contestant, FailedError
 
 HEADS = {
     "raw": "raw object",
@@ -87,7 +89,7 @@ ROWS = (
     Row("frozen step", "step with a frozen layer", "s", FASTER),
     Row("first prediction", "first prediction"),
     Row("prediction", "prediction", "s", FASTER),
-    Row("prediction operations", "prediction, operations", "", _both(1.0)),
+    Row("prediction operations", "prediction, operations", "", {"bert": 1.0}),
     Row("first fit", "first `train_on_batch`"),
     Row("fit", "`train_on_batch`", "s", _both(1.02)),
     Row("frozen fit", "`train_on_batch`, frozen", "s", _both(1.02)),
@@ -110,10 +112,6 @@ def _values(results: Results, side: str, key: str) -> np.ndarray | None:
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
-class FailedError(Exception):
-    """A contestant did not come to an end."""
-
-
 def run_measure(given: argparse.Namespace, *arguments: str) -> dict[str, float]:
     """What `measure.py` prints in a process of its own."""
     arguments += ("--processor",) * given.processor
@@ -121,17 +119,13 @@ def run_measure(given: argparse.Namespace, *arguments: str) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             measure.main([*arguments])
         return json.loads(printed.getvalue().splitlines()[-1])
-    command = [sys.executable, str(Path(__file__).with_name("measure.py")), *arguments]
-    # Python compiles each file once, as it does where the package is installed.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise FailedError(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    with Contestant(*arguments) as contestant:
+        contestant.go_on()
+    return contestant.result
 
 
 def measure_rows(name: str, given: argparse.Namespace) -> Results:
-    """All contestants, in turns, the order reversed in every other round."""
+    """All contestants, each step in turns."""
     for needed in (name, "tiny"):
         common.model(needed)
     sides = ("raw", "ours") if name == LARGE or os.sep in name else measure.SIDES
@@ -139,10 +133,27 @@ def measure_rows(name: str, given: argparse.Namespace) -> Results:
         sides = tuple(side for side in sides if side != "keras_layer")
     results: Results = {side: [] for side in sides}
     for number in range(given.rounds):
-        for side in sides if number % 2 == 0 else reversed(sides):
-            print(f"{name}, round {number + 1} of {given.rounds}: {side}", file=sys.stderr, flush=True)
-            results[side].append(run_measure(given, "rows", side, name))
+        print(f"{name}, round {number + 1} of {given.rounds}", file=sys.stderr, flush=True)
+        for side, rows in measure_in_turns(name, sides, given).items():
+            results[side].append(rows)
     return results
+
+
+def measure_in_turns(name: str, sides: Sequence[str], given: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """The rows of each side. One process measures at a time; all measure a row before any of them goes on to the next.
+
+    What else the machine does changes from minute to minute, so the steps that are compared are close in time.
+    """
+    if common.IS_QUICK:
+        return {side: run_measure(given, "rows", side, name) for side in sides}
+    options = ("--in-turns", *("--processor",) * given.processor)
+    with contextlib.ExitStack() as stack:
+        contestants = {side: stack.enter_context(Contestant("rows", side, name, *options)) for side in sides}
+        for contestant in contestants.values():
+            contestant.go_on()
+        while waiting := [each for each in contestants.values() if each.row is not None]:
+            min(waiting, key=lambda each: (measure.ORDER.index(each.row or ""), each.turns)).go_on()
+        return {side: contestant.result for side, contestant in contestants.items()}
 
 
 def measure_curves(given: argparse.Namespace) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -205,7 +216,7 @@ def load_table(tables: dict[str, Results]) -> tuple[str, list[str]]:
         ratio, low, high = common.ratio(ours, raw)
         if ratio > LIMIT_OF_OTHERS:
             missed.append(f"{name}: load: {ratio:.3f} > {LIMIT_OF_OTHERS:g}")
-        interval = f"{low:.3f} – {high:.3f}"
+        interval = f"{low:.3f} – {high:.3f}" if low != high else ""
         cells = (_cell(raw, "s"), _cell(ours, "s"), f"{ratio:.3f}", interval, f"{LIMIT_OF_OTHERS:g}", second, inspect)
         lines.append(f"| {' | '.join([Path(name).name, *cells])} |")
     return "\n".join(lines), missed
@@ -264,7 +275,7 @@ def report(given: argparse.Namespace, tables: dict[str, Results], found: dict[st
     folder = Path(given.out)
     folder.mkdir(parents=True, exist_ok=True)
     clock = "of the processor" if given.processor else "of the wall"
-    rounds = f"medians of {given.rounds} rounds, of the curves {max(1, given.rounds // 2)}"
+    rounds = f"rounds: {given.rounds} (their medians), of the curves {max(1, given.rounds // 2)}"
     parts, missed = [f"{common.machine()}; {rounds}; seconds {clock}."], []
     directories = {name: results for name, results in tables.items() if os.sep in name}
     shown = {name: table(name, results) for name, results in tables.items() if name not in directories}
