@@ -43,22 +43,29 @@ class Report:
 
     def __init__(self, seconds: float) -> None:
         self.failed: list[str] = []
+        self.left_out: list[str] = []
         self._end = time.perf_counter() + seconds
-        self._longest = 0.0
 
     def section(self, title: str, work: Callable[["Report"], None]) -> None:
-        """Run a part of the script, if there is time for one as long as the longest until now."""
+        """Run a part of the script, if there is time left."""
         started = time.perf_counter()
         print(f"\n### {title}\n", flush=True)
-        if started + self._longest > self._end:
+        self.left_out.append(title)
+        if started > self._end:
             print("left out: no time")
             return
         try:
             work(self)
         except Exception as err:
-            self.check(f"{title} ({type(err).__name__}: {str(err)[:300]})", False)
-        self._longest = max(self._longest, time.perf_counter() - started)
+            self.check(f"{title} ({type(err).__name__}: {err})", False)
+        self.left_out.remove(title)
         print(f"\n{time.perf_counter() - started:.0f} s", flush=True)
+
+    def end(self) -> int:
+        """Print what failed and what was left out. Return the exit status."""
+        for title, several in (("failed", self.failed), ("left out, or not to its end", self.left_out)):
+            print(f"\n{len(several)} {title}" + "".join(f"\n- {what}" for what in several), flush=True)
+        return bool(self.failed)
 
     def check(self, what: str, is_right: bool) -> None:
         print(f"- {'right' if is_right else '**WRONG**'}: {what}", flush=True)
@@ -252,10 +259,10 @@ def took(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def _stop() -> None:
+def _stop(report: Report) -> None:
     """End the process, also while TensorFlow compiles something."""
     print("\nstopped: no time", flush=True)
-    os._exit(2)
+    os._exit(report.end())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -270,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     details = tf.config.experimental.get_device_details(gpus[0]).get("device_name") if gpus else "no GPU"
     print(f"{details}; {common.machine()}")
     report = Report(60 * given.minutes)
-    timer = threading.Timer(60 * given.minutes + 20, _stop)
+    timer = threading.Timer(60 * given.minutes + 20, _stop, [report])
     timer.daemon = True
     timer.start()
     parts = {
@@ -285,8 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
             common.model(name)
             report.section(f"{name}: {title}", part(name))
     timer.cancel()
-    print(f"\n{len(report.failed)} failed" + "".join(f"\n- {what}" for what in report.failed))
-    return bool(report.failed)
+    return report.end()
 
 
 if __name__ == "__main__":

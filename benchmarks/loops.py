@@ -205,7 +205,7 @@ def keras_model(contestant: Any, trainable: bool, **compile_arguments: Any) -> A
 
 
 def keras_steps(contestant: Any, trainable: bool) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """One step of training, and one of prediction, as Keras takes them."""
+    """One step of training, and one of prediction, as Keras takes them: without XLA, which not all of them allow."""
     inputs, labels = common.batch(contestant.name)
-    model = keras_model(contestant, trainable)
+    model = keras_model(contestant, trainable, jit_compile=False)
     return lambda: model.train_on_batch(inputs, labels), lambda: model.predict_on_batch(inputs)

@@ -3,7 +3,7 @@
     python benchmarks/run.py [--quick] [--rounds 5] [--processor] [--write] [mobilenet | bert | large | DIRECTORY ...]
 
 The contestants are the raw object, `hub.KerasLayer` under Keras 2, `keras.layers.TFSMLayer` (inference only) and
-`HubLayer`. Each runs in a process of its own, and takes the same steps there, one step of each in turn. A directory
+`HubLayer`. Each runs in a process of its own, and takes the same steps there, five steps of each in turn. A directory
 stands for any SavedModel; it is loaded only. The curves show what grows with the number of functions, variables, layers
 and trials.
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import keras_hub_layers as khl
 from keras_hub_layers import layers
+from keras_hub_layers._src.export import verification
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no resource limits")
 
@@ -182,3 +183,28 @@ def test_two_processes_that_export_to_one_place_leave_one_whole_export(source, t
         assert process.returncode == 0, stderr[-2000:]
     assert os.listdir(places) == ["out"]
     assert np.isfinite(is_good(places / "out")).all()
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_export_is_compared_with_what_a_gpu_computes_in_float32_proper(is_default, refuses):
+    # TensorFloat-32, the default on a GPU, differs by more than a sound export may.
+    seen = []
+
+    class Signature:
+        structured_input_signature = ((), {"x": tf.TensorSpec((2,), tf.float32)})
+
+        def __call__(self, x):
+            seen.append(tf.config.experimental.tensor_float_32_execution_enabled())
+            if refuses:
+                raise ValueError("these inputs are made up")
+            return {"y": x}
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(is_default)
+    try:
+        verification.run_here("serve", Signature(), [])
+        assert tf.config.experimental.tensor_float_32_execution_enabled() == is_default
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+    assert set(seen) == {False}

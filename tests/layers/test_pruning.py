@@ -303,65 +303,6 @@ def test_what_is_not_understood_is_loaded_whole_and_the_log_says_why(
     assert reason in caplog.text
 
 
-class Scale(tf.Module):
-    """Multiplies by its weight, and draws numbers from a seed while it is trained."""
-
-    def __init__(self, weight):
-        super().__init__()
-        self.w = tf.Variable(weight)
-
-    @tf.function
-    def scale(self, x):
-        return x * self.w
-
-    @tf.function
-    def draw(self, x):
-        return tf.random.uniform(tf.shape(x), seed=7)
-
-
-def test_equal_functions_are_loaded_once_and_each_call_has_its_own_variables_and_random_numbers(tmp_path, pruning):
-    root = tf.train.Checkpoint()
-    root.layers = [Scale(value) for value in (2.0, 3.0, 5.0)]
-    root.variables = root.trainable_variables = [layer.w for layer in root.layers]
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32), tf.TensorSpec((), tf.bool)])
-    def call(x, training):
-        drawn = [layer.draw(x) for layer in root.layers]
-        for layer in root.layers:
-            x = layer.scale(x)
-        return {"y": x, "drawn": tf.concat(drawn, 1)}
-
-    root.__call__ = call
-    tf.random.set_seed(1)
-    path = producers.save(root, tmp_path / "model")
-    results = {}
-    for mode in ("always", "never"):
-        pruning(mode)
-        tf.random.set_seed(1)
-        layer = layers.HubLayer(path, trainable=True)
-        assert is_part(layer) == (mode == "always")
-        with tf.GradientTape() as tape:
-            outputs = layer(tf.constant(COLUMN), training=True)
-            loss = tf.reduce_sum(outputs["y"])
-        gradients = tape.gradient(loss, [weight.value for weight in layer.weights])
-        np.testing.assert_array_equal(outputs["y"], np.multiply(COLUMN, 30))
-        np.testing.assert_array_equal(gradients, [np.sum(COLUMN) * 30 / value for value in (2, 3, 5)])
-        results[mode] = np.asarray(outputs["drawn"]), sorted(names_of_functions(access.loaded_object(layer)))
-    np.testing.assert_array_equal(results["always"][0], results["never"][0])
-    assert [sum(name in each for each in results[mode][1]) for mode in results for name in ("scale", "draw")] == [
-        1,
-        3,
-        3,
-        3,
-    ]
-
-
-def names_of_functions(obj):
-    """Names of the functions that the first trace of an object calls."""
-    trace = obj.__call__.concrete_functions[0]
-    return {node.attr["f"].func.name for node in trace.graph.as_graph_def().node if node.op.endswith("PartitionedCall")}
-
-
 def test_a_model_of_few_functions_is_loaded_whole(produced, pruning, caplog):
     pruning("auto")
     with caplog.at_level(logging.DEBUG, "keras_hub_layers"):

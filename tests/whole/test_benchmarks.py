@@ -41,7 +41,7 @@ def test_the_runner_measures_all_contestants_and_writes_tables_and_a_picture(scr
     assert {"re-export", "export", "export bytes", ".keras", "training memory"} <= rows["ours"]
     [ours], [raw] = sides["ours"], sides["raw"]
     assert min(ours["step"], raw["step"], ours["load"]) > 0
-    assert ours["step operations"] == raw["step operations"]
+    assert 0 < ours["step operations"] < raw["step operations"]
     assert set(results["curves"]) == {"layers", "variables", "hub_layers", "trials"}
     text = (tmp_path / "results.md").read_text()
     assert "| training step |" in text

@@ -133,6 +133,14 @@ def _is_installed(package: str) -> bool:
         return False
 
 
+def is_jit_compiled(function: Any) -> bool:
+    """Whether XLA compiles a function wherever it is called: it was made with `tf.function(jit_compile=True)`.
+
+    TensorFlow 2.18 to 2.21: no public name of a function says so.
+    """
+    return bool(getattr(function, "_jit_compile", False))
+
+
 def gradient_kind(op: str) -> Literal["defined", "none", "undefined"]:
     """Whether TensorFlow can take a gradient of an op, or of a custom gradient's type.
 

@@ -141,7 +141,7 @@ class TensorFlowExecutor:
             return list(map(_as_default_float, self._loss_values()))
 
     def _loss_values(self) -> list[Any]:
-        return [loss() for loss in self._losses]
+        return [_traced(loss)() for loss in self._losses]
 
     # -- at construction -----------------------------------------------------------------------------------------
 
@@ -286,6 +286,13 @@ def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:
             fix="report this together with keras.__version__ and tf.__version__",
         )
     return weight
+
+
+def _traced(loss: Any) -> Any:
+    """The one trace of a loss, for a graph: TensorFlow would put a function around it, with a gradient of its own."""
+    traces = getattr(loss, "concrete_functions", ())
+    is_direct = not tf.executing_eagerly() and not tf.distribute.has_strategy() and not tensorflow.is_jit_compiled(loss)
+    return traces[0] if len(traces) == 1 and is_direct else loss
 
 
 def _batch(inputs: Any) -> tf.TensorShape:

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_hub_layers._src.compat.tensorflow import converter_of_functions
-from keras_hub_layers._src.savedmodel.graphs.library import node_name
+from keras_hub_layers._src.savedmodel.graphs.library import CALLS, node_name
 
 __all__ = ["find_node", "find_tensor", "inline"]
-
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def inline(graph_def: Any) -> Any:
@@ -53,9 +51,7 @@ class _Library:
 
     def calls(self, nodes: Iterable[Any]) -> frozenset[str]:
         """Names of the nodes that are calls."""
-        return frozenset(
-            node.name for node in nodes if node.op in _CALLS and node.attr["f"].func.name in self.functions
-        )
+        return frozenset(node.name for node in nodes if node.op in CALLS and node.attr["f"].func.name in self.functions)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
 
 @dataclass(frozen=True, eq=False)
 class Library:
@@ -100,7 +102,7 @@ def unsaved_gradients(graph_def: Any) -> frozenset[str]:
 
 def custom_gradient(node: Any) -> str:
     """Name of the custom gradient of a node; `""` for none. Calls have such a name too, and do without it."""
-    if node.op in ("PartitionedCall", "StatefulPartitionedCall") or "_gradient_op_type" not in node.attr:
+    if node.op in CALLS or "_gradient_op_type" not in node.attr:
         return ""
     return node.attr["_gradient_op_type"].s.decode()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from keras_hub_layers._src.savedmodel.pruning.equal_functions import merge_equal_functions
+from keras_hub_layers._src.savedmodel.pruning.inline_functions import inline_functions
 from keras_hub_layers._src.savedmodel.pruning.reach import NotUnderstood, Reach, Use, reach
 
 __all__ = ["Pruned", "copy_part", "prune", "with_assets_of"]
@@ -46,7 +46,7 @@ def prune(meta_graph: Any, use: Use, directory: str, is_forced: bool = False) ->
     if omitted < _LEAST and len(library.function) < _MANY and not is_forced:
         raise NotUnderstood(f"{omitted} of its {len(library.function)} functions are not used, so pruning does not pay")
     part = copy_part(meta_graph, kept, directory)
-    merge_equal_functions(part.meta_graph)
+    inline_functions(part.meta_graph)
     return part
 
 
