@@ -25,8 +25,8 @@ import numpy as np
 
 # The rows that take turns, in the order in which they are measured.
 ORDER = (
-    "import", "load", "inspect", "second load", "first step", "step", "frozen step", "first prediction", "prediction",
-    "first fit", "fit", "frozen fit", "predict", "export",
+    "import", "load", "inspect", "second load", "frozen step", "first prediction", "prediction", "frozen fit",
+    "predict", "first step", "step", "first fit", "fit", "export",
 )  # fmt: skip
 SIDES = ("raw", "keras_layer", "tfsm_layer", "ours")
 LOAD = "import sys, tensorflow as tf; tf.saved_model.load(sys.argv[1])"
@@ -59,8 +59,9 @@ class Measurement:
             self._loads(lambda: kind[self.side](self.name, **given), lambda: kind[self.side]("tiny"))
             return self.rows
         contestant = self._loads(lambda: kind[self.side](self.name), lambda: kind[self.side]("tiny"))
-        self._hand_written(contestant)
-        self._by_keras(contestant)
+        self._frozen(contestant)
+        if self.side != "tfsm_layer":
+            self._trained(contestant)
         if hasattr(contestant, "export"):
             with tempfile.TemporaryDirectory() as folder:
                 self._export(contestant, folder)
@@ -110,44 +111,38 @@ class Measurement:
         is_wall = self._clock is time.perf_counter
         self.rows["inspect"] = time.perf_counter() - start if is_wall else of_processor
 
-    def _hand_written(self, contestant: Any) -> None:
+    def _frozen(self, contestant: Any) -> None:
+        """Inference, and the training of a head, before anything else has been trained in this process."""
         import loops
 
-        if self.side != "tfsm_layer":
-            self._wait("first step")
-            step = loops.training_step(contestant, self.name)
-            self.rows["first step"], _ = self._took(step)
-            self._median("step", step)
-            self.rows["training memory"] = common.peak_memory()
-            self.rows["step operations"] = step.operations()
-            contestant.train(False)
-            frozen = loops.training_step(contestant, self.name, frozen=True)
-            frozen()
-            self._median("frozen step", frozen)
         contestant.train(False)
+        if self.side != "tfsm_layer":
+            frozen = loops.training_step(contestant, self.name, frozen=True)
+            self._median("frozen step", frozen)
         predict = loops.prediction(contestant, self.name)
         self._wait("first prediction")
         self.rows["first prediction"], _ = self._took(predict)
         self._median("prediction", predict)
         self.rows["prediction operations"] = predict.operations()
-        contestant.train(True)
-
-    def _by_keras(self, contestant: Any) -> None:
-        import loops
-
-        if self.side != "tfsm_layer":
-            self._wait("first fit")
-            fit, _ = loops.keras_steps(contestant, trainable=True)
-            self.rows["first fit"], _ = self._took(fit)
-            self._median("fit", fit)
         fit, predict = loops.keras_steps(contestant, trainable=False)
         if self.side != "tfsm_layer":
-            self._wait("frozen fit")
-            fit()
             self._median("frozen fit", fit)
-        self._wait("predict")
-        predict()
         self._median("predict", predict)
+
+    def _trained(self, contestant: Any) -> None:
+        import loops
+
+        contestant.train(True)
+        self._wait("first step")
+        step = loops.training_step(contestant, self.name)
+        self.rows["first step"], _ = self._took(step)
+        self._median("step", step)
+        self.rows["training memory"] = common.peak_memory()
+        self.rows["step operations"] = step.operations()
+        self._wait("first fit")
+        fit, _ = loops.keras_steps(contestant, trainable=True)
+        self.rows["first fit"], _ = self._took(fit)
+        self._median("fit", fit)
 
     def _export(self, contestant: Any, folder: str) -> None:
         """A re-export of the SavedModel, and an export of a Keras model like it."""
@@ -178,7 +173,8 @@ class Measurement:
         In a turn, the other contestants have had the caches of the processor. In a loop, the steps before have.
         """
         turns, steps = (1, 1) if common.IS_QUICK else (12, 5)
-        step()
+        self._wait(row)
+        step()  # which may be the first
         seconds = []
         for _ in range(turns):
             self._wait(row)

@@ -155,6 +155,28 @@ def test_a_function_that_hands_its_input_on_stays_a_call_where_it_waits_for_some
     assert sum(node.op == "PartitionedCall" for node in outer.node_def) == calls
 
 
+def test_nodes_get_names_of_their_own_and_stay_with_those_that_they_are_placed_with():
+    meta_graph = text_format.Parse(HANDED_ON, meta_graph_pb2.MetaGraphDef())
+    outer, inner = meta_graph.graph_def.library.function
+    outer.node_def[1].input.append("x")
+    outer.node_def.add(name="call/sum", op="Identity", input=["call:output:0"])
+    outer.ret["y"] = "call/sum:output:0"
+    for name, inputs in (("two", ["x", "x"]), ("sum", ["two:z:0", "x"])):
+        inner.node_def.add(name=name, op="AddV2", input=inputs)
+    inner.node_def[1].attr["_class"].list.s.extend([b"loc:@two", b"loc:@x"])
+    inner.ret["y"] = "sum:z:0"
+    inline_functions(meta_graph)
+    [outer] = meta_graph.graph_def.library.function
+    nodes = {node.name: list(node.input) for node in outer.node_def}
+    assert nodes == {
+        "call/sum": ["call/inlined/sum:z:0"],
+        "call/inlined/two": ["x", "x"],
+        "call/inlined/sum": ["call/inlined/two:z:0", "x"],
+    }
+    [places] = [node.attr["_class"].list.s for node in outer.node_def if "_class" in node.attr]
+    assert places == [b"loc:@call/inlined/two"]
+
+
 def test_functions_in_branches_and_loops_are_inlined_there(loaded):
     weight = tf.Variable(3.0, name="w")
 
