@@ -71,8 +71,8 @@ class _Bodies:
         self._flat: dict[str, Any] = {}
 
     @property
-    def names(self) -> Collection[str]:
-        return self._functions.keys()
+    def names(self) -> set[str]:
+        return set(self._functions)
 
     def flat(self, name: str) -> Any:
         """A function without calls; the function itself if it has none."""
