@@ -159,22 +159,25 @@ def test_nodes_get_names_of_their_own_and_stay_with_those_that_they_are_placed_w
     meta_graph = text_format.Parse(HANDED_ON, meta_graph_pb2.MetaGraphDef())
     outer, inner = meta_graph.graph_def.library.function
     outer.node_def[1].input.append("x")
-    outer.node_def.add(name="call/sum", op="Identity", input=["call:output:0"])
+    outer.node_def.add(name="sum", op="Identity", input=["call:output:0"])
+    outer.node_def.add(name="call/sum", op="Identity", input=["sum:output:0"])
     outer.ret["y"] = "call/sum:output:0"
     for name, inputs in (("two", ["x", "x"]), ("sum", ["two:z:0", "x"])):
         inner.node_def.add(name=name, op="AddV2", input=inputs)
     inner.node_def[1].attr["_class"].list.s.extend([b"loc:@two", b"loc:@x"])
+    inner.node_def[0].attr["_class"].list.s.append(b"loc:@sum")
     inner.ret["y"] = "sum:z:0"
     inline_functions(meta_graph)
     [outer] = meta_graph.graph_def.library.function
     nodes = {node.name: list(node.input) for node in outer.node_def}
     assert nodes == {
-        "call/sum": ["call/inlined/sum:z:0"],
-        "call/inlined/two": ["x", "x"],
-        "call/inlined/sum": ["call/inlined/two:z:0", "x"],
+        "two": ["x", "x"],
+        "call/sum_1": ["two:z:0", "x"],
+        "sum": ["call/sum_1:z:0"],
+        "call/sum": ["sum:output:0"],
     }
-    [places] = [node.attr["_class"].list.s for node in outer.node_def if "_class" in node.attr]
-    assert places == [b"loc:@call/inlined/two"]
+    places = {node.name: list(node.attr["_class"].list.s) for node in outer.node_def if "_class" in node.attr}
+    assert places == {"two": [b"loc:@call/sum_1"], "call/sum_1": [b"loc:@two"]}
 
 
 def test_functions_in_branches_and_loops_are_inlined_there(loaded):

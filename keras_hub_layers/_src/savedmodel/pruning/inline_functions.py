@@ -1,6 +1,6 @@
 """Puts the bodies of functions in the place of their calls, so that TensorFlow makes fewer graphs and gradients."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from keras_hub_layers._src.compat.shared_functions import is_stateful
@@ -130,11 +130,12 @@ class _Inlined:
 
     def __init__(self, function: Any, calls: Mapping[str, Any], bodies: Mapping[str, Any]) -> None:
         self._before, self._calls, self._bodies = function, calls, bodies
-        self._prefixes = _free_prefixes(function, calls)
+        self._names = _free_names(function, bodies)
         self._arguments = {
             name: dict(zip((each.name for each in bodies[name].signature.input_arg), calls[name].input, strict=False))
             for name in calls
         }
+        self._kept = {node.name: node.name for node in function.node_def if node.name not in calls}
         self._awaited: set[str] = set()
 
     def function(self) -> Any:
@@ -148,7 +149,7 @@ class _Inlined:
                 copy = result.node_def.add()
                 copy.CopyFrom(node)
                 _set_inputs(copy, [self._name(text) for text in node.input])
-                self._place_with(copy, self._calls, "")
+                _place_with(copy, self._kept)
         for key, text in result.ret.items():
             result.ret[key] = self._name(text)
         self._set_ends(result)
@@ -162,18 +163,18 @@ class _Inlined:
 
     def _add_body(self, node: Any, result: Any) -> None:
         """Add the nodes of the function that a node calls."""
-        body, prefix = self._bodies[node.name], self._prefixes[node.name]
+        body, names = self._bodies[node.name], self._names[node.name]
         arguments = self._arguments[node.name]
         controls = [self._name(text) for text in node.input if text.startswith("^")]
         for inner in body.node_def:
             copy = result.node_def.add()
             copy.CopyFrom(inner)
-            copy.name = prefix + inner.name
+            copy.name = names[inner.name]
             inputs = [self._inner_name(node.name, text) for text in inner.input]
             if controls and all(node_name(text) in arguments for text in inner.input):
                 inputs += controls  # the others wait for this one
             _set_inputs(copy, inputs)
-            self._place_with(copy, arguments, prefix)
+            _place_with(copy, names)
 
     def _name(self, text: str) -> str:
         """The new name of an input of a node of the function."""
@@ -189,22 +190,20 @@ class _Inlined:
 
     def _inner_name(self, call: str, text: str) -> str:
         """The new name of an input of a node in the body of a function that is called."""
-        control, name = ("^" if text.startswith("^") else ""), node_name(text)
+        name, colon, output = text.removeprefix("^").partition(":")
         outside = self._arguments[call].get(name)
-        if outside is None:
-            return f"{control}{self._prefixes[call]}{text.removeprefix('^')}"
-        outside = self._name(outside)
-        return f"^{node_name(outside)}" if control else outside
+        outside = f"{self._names[call][name]}{colon}{output}" if outside is None else self._name(outside)
+        return f"^{node_name(outside)}" if text.startswith("^") else outside
 
     def _ends(self, call: str) -> Iterator[str]:
         """The nodes that have run when a call has ended."""
-        body, prefix = self._bodies[call], self._prefixes[call]
-        yield from (prefix + name for name in body.control_ret.values())
+        body, names = self._bodies[call], self._names[call]
+        yield from (names[name] for name in body.control_ret.values())
         yield from (node_name(self._inner_name(call, text)) for text in body.ret.values())
         yield from (node_name(self._name(text)) for text in self._calls[call].input if text.startswith("^"))
 
     def _end(self, call: str) -> str:
-        return f"{self._prefixes[call]}inlined_end"
+        return self._names[call][""]
 
     def _set_ends(self, result: Any) -> None:
         """Have the function wait for what the functions in it have waited for."""
@@ -214,22 +213,34 @@ class _Inlined:
             self._awaited.add(name)
             result.control_ret[key] = self._end(name)
 
-    def _place_with(self, node: Any, gone: Any, prefix: str) -> None:
-        """Give a node the new names of the nodes that it is to be placed with."""
-        if "_class" not in node.attr:
-            return
-        places = [place.decode().removeprefix("loc:@") for place in node.attr["_class"].list.s]
-        kept = [f"loc:@{prefix}{place}".encode() for place in places if place not in gone]
-        node.attr["_class"].list.s[:] = kept
-        if not kept:
-            node.attr.pop("_class")
+
+def _free_names(function: Any, bodies: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Name of each call -> name of each node in the function that it calls -> its name outside; of `""`, of the end.
+
+    A name stays as it is where it can: exports of exports would have longer and longer names.
+    """
+    taken = {node.name for node in function.node_def} | {each.name for each in function.signature.input_arg}
+    names: dict[str, dict[str, str]] = {}
+    for call, body in bodies.items():
+        names[call] = {"": ""}
+        for name in (*(node.name for node in body.node_def), ""):
+            free, number = name or f"{call}/end", 0
+            while free in taken:
+                free, number = f"{call}/{name or 'end'}" + (f"_{number}" if number else ""), number + 1
+            taken.add(free)
+            names[call][name] = free
+    return names
 
 
-def _free_prefixes(function: Any, calls: Iterable[str]) -> dict[str, str]:
-    """Name of each call -> what stands before the names of the nodes in its place."""
-    names = {node.name for node in function.node_def} | {each.name for each in function.signature.input_arg}
-    taken = {name[:end] for name in names for end, letter in enumerate(name) if letter == "/"}
-    return {name: f"{name}/inlined/" if name in taken else f"{name}/" for name in calls}
+def _place_with(node: Any, names: Mapping[str, str]) -> None:
+    """Give a node the new names of the nodes that it is to be placed with."""
+    if "_class" not in node.attr:
+        return
+    places = [place.decode().removeprefix("loc:@") for place in node.attr["_class"].list.s]
+    kept = [f"loc:@{names[place]}".encode() for place in places if place in names]
+    node.attr["_class"].list.s[:] = kept
+    if not kept:
+        node.attr.pop("_class")
 
 
 def _set_inputs(node: Any, inputs: list[str]) -> None:
