@@ -473,3 +473,10 @@ def test_a_custom_gradient_is_known_by_name_and_there_is_no_public_way():
     assert first[0] is None
     assert float(first[1]) == 6.0
     assert not any("gradient" in public and "lookup" in public for public in dir(tf))
+
+
+def test_a_function_that_xla_compiles_is_known_and_there_is_no_public_way():
+    functions = {jit: tf.function(lambda x: x, jit_compile=jit) for jit in (None, False, True)}
+    assert [tensorflow.is_jit_compiled(function) for function in functions.values()] == [False, False, True]
+    assert not tensorflow.is_jit_compiled(lambda x: x)
+    assert not [name for name in dir(functions[True]) if "jit" in name and not name.startswith("_")]

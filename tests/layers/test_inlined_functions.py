@@ -180,6 +180,31 @@ def test_nodes_get_names_of_their_own_and_stay_with_those_that_they_are_placed_w
     assert places == {"two": [b"loc:@call/sum_1"], "call/sum_1": [b"loc:@two"]}
 
 
+def test_what_no_output_needs_is_left_out_unless_it_may_have_an_effect():
+    meta_graph = text_format.Parse(HANDED_ON, meta_graph_pb2.MetaGraphDef())
+    outer, inner = meta_graph.graph_def.library.function
+    outer.node_def[1].input.append("x")
+    inner.node_def.add(name="unused", op="Identity", input=["x"])
+    inner.node_def.add(name="read", op="ReadVariableOp", input=["x"])
+    inner.node_def.add(name="effect", op="PrintV2", input=["x"])
+    inline_functions(meta_graph)
+    assert [node.name for node in meta_graph.graph_def.library.function[0].node_def] == ["effect"]
+
+
+def test_a_loss_that_xla_compiles_is_still_compiled_and_any_other_is_called_without_a_function_around_it(loaded):
+    weight = tf.Variable(3.0, name="w")
+    for is_compiled in (False, True):
+        root = saved(lambda x, training: x * weight, weight)
+        root.regularization_losses = [tf.function(lambda: weight**2, input_signature=[], jit_compile=is_compiled)]
+        for layer in loaded(root):
+            graph = tf.function(lambda layer=layer: tf.add_n(layer.losses)).get_concrete_function().graph
+            attributes = [node.attr for node in graph.as_graph_def().node if node.op.endswith("PartitionedCall")]
+            nested = [f for f in graph.as_graph_def().library.function if "restored_function" in f.signature.name]
+            assert len(attributes) == 1
+            assert bool(nested) == is_compiled
+            np.testing.assert_array_equal(tf.add_n(layer.losses), 9)
+
+
 def test_functions_in_branches_and_loops_are_inlined_there(loaded):
     weight = tf.Variable(3.0, name="w")
 

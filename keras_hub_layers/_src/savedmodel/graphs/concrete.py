@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers._src.savedmodel.graphs.library import Body, custom_gradient, library_of, needed_nodes
+from keras_hub_layers._src.savedmodel.graphs.library import CALLS, Body, custom_gradient, library_of, needed_nodes
 from keras_hub_layers._src.savedmodel.graphs.op_registry import gradient_kind
 
 
@@ -55,5 +55,5 @@ def names_in_order(signature: Any) -> list[str]:
     _, specs = signature.structured_input_signature
     with tf.init_scope():
         graph = tf.function(call, autograph=False).get_concrete_function(**specs).graph
-    calls = [op for op in graph.get_operations() if op.type in ("PartitionedCall", "StatefulPartitionedCall")]
+    calls = [op for op in graph.get_operations() if op.type in CALLS]
     return [names[tensor.name] for tensor in calls[-1].inputs if tensor.name in names]

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_hub_layers._src.savedmodel.graphs import op_registry
-from keras_hub_layers._src.savedmodel.graphs.library import Body, Library, custom_gradient, node_name
+from keras_hub_layers._src.savedmodel.graphs.library import CALLS, Body, Library, custom_gradient, node_name
 from keras_hub_layers._src.savedmodel.protos.specs import dtype_of
 
 Flow = dict[str, frozenset[str]]  # name of an input that a gradient reaches -> ops on the way whose gradient is lost
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 _LOOPS = ("While", "StatelessWhile")
 # They have a gradient function, which gives nothing.
@@ -63,7 +62,7 @@ def _node_flows(node: Any, inputs: list[Flow], library: Library) -> list[Flow]:
     """The flow of each output of a node; of an op that is no call, one for all."""
     if node.op in library.functions:
         return _call(node.op, inputs, library)
-    if node.op in _CALLS:
+    if node.op in CALLS:
         return _call(node.attr["f"].func.name, inputs, library)
     if node.op in _LOOPS:
         return _loop(node.attr["body"].func.name, inputs, library)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from keras_hub_layers._src.savedmodel import contents
-from keras_hub_layers._src.savedmodel.graphs.library import Body, node_name
+from keras_hub_layers._src.savedmodel.graphs.library import CALLS, Body, node_name
 from keras_hub_layers._src.savedmodel.protos.specs import is_spec, kind_of, lengths_of
 from keras_hub_layers._src.savedmodel.protos.tensors import numbers_of
 
@@ -27,9 +27,6 @@ _IGNORED = ("Assert", "NoOp", "Rank", "Shape", "ShapeN", "Size")
 
 
 _SCALES = ("Add", "AddV2", "Div", "Mul", "RealDiv", "Sub")
-
-
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 _WEIGHS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
@@ -105,7 +102,7 @@ def _verdicts(body: _Nodes, names: list[str], functions: Mapping[str, Any]) -> I
             passes = re.fullmatch(_PASSES, node.op) is not None
             if node.op in _IGNORED or node.name in seen:
                 continue
-            if node.op in _CALLS:
+            if node.op in CALLS:
                 called = functions[node.attr["f"].func.name]
                 inner = _Nodes(called.node_def, called.ret.values())
                 ends = set(_verdicts(inner, [called.signature.input_arg[position].name], functions))
