@@ -1,10 +1,11 @@
 """What one contestant needs for each row of the tables, and for each point of the curves; `run.py` calls it.
 
-    python benchmarks/measure.py rows SIDE NAME [--processor] [--in-turns]
+    python benchmarks/measure.py rows SIDE NAME [--training] [--processor] [--in-turns]
     python benchmarks/measure.py curve SIDE KIND NUMBER [--processor]
 
-The last line that it prints is JSON: seconds, megabytes (10⁶ bytes) and numbers by the names of the rows. With
-`--in-turns` it prints `turn` and the name of a row before each measurement, and waits for a line of its input.
+The last line that it prints is JSON: seconds, megabytes (10⁶ bytes) and numbers by the names of the rows. One process
+loads and predicts. Another one loads, trains and exports, with `--training`. With `--in-turns` it prints `turn` and the
+name of a row before each measurement, and waits for a line of its input.
 """
 
 import argparse
@@ -48,24 +49,33 @@ class Measurement:
         self.side, self.name, self._clock, self._wait = side, name, clock, wait
         self.rows: dict[str, float] = {}
 
-    def all_rows(self) -> dict[str, float]:
-        """All rows that this contestant has; what it cannot do is left out."""
+    def predicting(self) -> dict[str, float]:
+        """The rows of a process that loads and predicts; what the contestant cannot do is left out."""
         self._imports()
         import loops
 
-        kind = {"raw": loops.Raw, "keras_layer": loops.OldLayer, "tfsm_layer": loops.TFSM, "ours": loops.Ours}
+        kind = self._kinds()
         if self.name not in loops.OUTPUT:
             given = self._arguments()
             self._loads(lambda: kind[self.side](self.name, **given), lambda: kind[self.side]("tiny"))
             return self.rows
         contestant = self._loads(lambda: kind[self.side](self.name), lambda: kind[self.side]("tiny"))
         self._frozen(contestant)
-        if self.side != "tfsm_layer":
-            self._trained(contestant)
+        return self.rows
+
+    def training(self) -> dict[str, float]:
+        """The rows of a process that loads, trains and exports."""
+        contestant = self._kinds()[self.side](self.name)
+        self._trained(contestant)
         if hasattr(contestant, "export"):
             with tempfile.TemporaryDirectory() as folder:
                 self._export(contestant, folder)
         return self.rows
+
+    def _kinds(self) -> dict[str, Any]:
+        import loops
+
+        return {"raw": loops.Raw, "keras_layer": loops.OldLayer, "tfsm_layer": loops.TFSM, "ours": loops.Ours}
 
     def _imports(self) -> None:
         self._wait("import")
@@ -112,7 +122,7 @@ class Measurement:
         self.rows["inspect"] = time.perf_counter() - start if is_wall else of_processor
 
     def _frozen(self, contestant: Any) -> None:
-        """Inference, and the training of a head, before anything else has been trained in this process."""
+        """Inference, and the training of a head, where nothing else is trained."""
         import loops
 
         contestant.train(False)
@@ -200,6 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("number", type=int, nargs="?")
     parser.add_argument("--processor", action="store_true")
     parser.add_argument("--in-turns", action="store_true")
+    parser.add_argument("--training", action="store_true")
     given = parser.parse_args(arguments)
     clock = time.process_time if given.processor else time.perf_counter
     if given.what == "curve":
@@ -208,7 +219,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(curves.point(given.side, given.name, given.number, clock)))
     else:
         wait = {"wait": _wait_for_turn} if given.in_turns else {}
-        print(json.dumps(Measurement(given.side, given.name, clock, **wait).all_rows()))
+        measurement = Measurement(given.side, given.name, clock, **wait)
+        print(json.dumps(measurement.training() if given.training else measurement.predicting()))
 
 
 if __name__ == "__main__":

@@ -134,19 +134,26 @@ def measure_rows(name: str, given: argparse.Namespace) -> Results:
     results: Results = {side: [] for side in sides}
     for number in range(given.rounds):
         print(f"{name}, round {number + 1} of {given.rounds}", file=sys.stderr, flush=True)
-        for side, rows in measure_in_turns(name, sides, given).items():
-            results[side].append(rows)
+        rows = measure_in_turns(name, sides, given)
+        if "keras_layer" in sides or "tfsm_layer" in sides:  # else it is loaded only
+            training = tuple(side for side in sides if side != "tfsm_layer")
+            for side, further in measure_in_turns(name, training, given, "--training").items():
+                rows[side] |= further
+        for side in sides:
+            results[side].append(rows[side])
     return results
 
 
-def measure_in_turns(name: str, sides: Sequence[str], given: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_in_turns(
+    name: str, sides: Sequence[str], given: argparse.Namespace, *options: str
+) -> dict[str, dict[str, float]]:
     """The rows of each side. One process measures at a time; all measure a row before any of them goes on to the next.
 
     What else the machine does changes from minute to minute, so the steps that are compared are close in time.
     """
     if common.IS_QUICK:
-        return {side: run_measure(given, "rows", side, name) for side in sides}
-    options = ("--in-turns", *("--processor",) * given.processor)
+        return {side: run_measure(given, "rows", side, name, *options) for side in sides}
+    options += ("--in-turns", *("--processor",) * given.processor)
     with contextlib.ExitStack() as stack:
         contestants = {side: stack.enter_context(Contestant("rows", side, name, *options)) for side in sides}
         for contestant in contestants.values():

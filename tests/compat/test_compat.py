@@ -13,11 +13,13 @@ import numpy as np
 import producers
 import pytest
 import tensorflow as tf
+from tensorflow.python.ops import gen_resource_variable_ops
 
 from keras_hub_layers import layers
 from keras_hub_layers._src.compat import (
     adopted_variables,
     fit,
+    loaded_variables,
     models,
     optimizers,
     saving,
@@ -447,6 +449,38 @@ def test_tensorflow_still_loads_functions_anew_for_each_object_and_these_are_loa
     assert [fn.variables[0] is obj.variables[0] for fn, obj in zip(inner, (first, second), strict=True)] == [True, True]
     assert tf.saved_model.load(path).__call__.concrete_functions[0].name not in {fn.name for fn in inner}
     assert [shared_functions.is_stateful(op) for op in ("MatMul", "HashTableV2", "NoSuchOp")] == [False, True, True]
+
+
+def test_a_variable_still_has_its_name_as_an_attribute_of_its_op_and_loaded_ones_share_one(produced, monkeypatch):
+    path, made, make = produced(producers.half_plus_one), [], gen_resource_variable_ops.var_handle_op
+    spy = lambda **kwargs: made.append(kwargs["debug_name"]) or make(**kwargs)  # noqa: E731
+    monkeypatch.setattr(gen_resource_variable_ops, "var_handle_op", spy)
+    plain = tf.saved_model.load(path)
+    assert len(set(made)) == len(made) > 1  # else `one_kernel_for_all` is not needed
+    made.clear()
+    with loaded_variables.one_kernel_for_all(), tf.name_scope("scope"):
+        quick = tf.saved_model.load(path)
+    assert len(set(made)) == 1 < len(made)
+    with tf.name_scope("scope"):
+        scoped = tf.saved_model.load(path)
+    assert [v.name for v in quick.variables] == [v.name for v in scoped.variables]
+    assert [v.name.removeprefix("scope/") for v in quick.variables] == [v.name for v in plain.variables]
+    assert [v.handle._name for v in quick.variables] == [v.name for v in quick.variables]
+    np.testing.assert_array_equal(quick(tf.constant([[4.0]])), [[3.0]])
+
+
+def test_a_method_of_a_layer_is_still_rewritten_unless_it_is_marked():
+    seen = []
+
+    def method(self, inputs):
+        seen.append(inspect.currentframe().f_code.co_filename)
+        return inputs
+
+    plain = type("Plain", (keras.layers.Layer,), {"__call__": method})()
+    marked = type("Marked", (keras.layers.Layer,), {"__call__": layers_module.as_it_is_written(method)})()
+    for layer in (plain, marked):
+        tf.function(lambda x, layer=layer: layer(x))(tf.constant(1.0))
+    assert [Path(name).name == Path(__file__).name for name in seen] == [False, True]  # else it is not needed
 
 
 def test_each_function_of_compat_says_its_versions_and_is_named_in_a_test():

@@ -1,5 +1,7 @@
 """Functions that a SavedModel's functions call stand in their place in the part that a layer loads, or stay calls."""
 
+import random
+
 import numpy as np
 import producers
 import pytest
@@ -159,9 +161,9 @@ def test_nodes_get_names_of_their_own_and_stay_with_those_that_they_are_placed_w
     meta_graph = text_format.Parse(HANDED_ON, meta_graph_pb2.MetaGraphDef())
     outer, inner = meta_graph.graph_def.library.function
     outer.node_def[1].input.append("x")
-    outer.node_def.add(name="sum", op="Identity", input=["call:output:0"])
-    outer.node_def.add(name="call/sum", op="Identity", input=["sum:output:0"])
-    outer.ret["y"] = "call/sum:output:0"
+    outer.node_def.add(name="sum", op="Relu", input=["call:output:0"])
+    outer.node_def.add(name="call/sum", op="Relu", input=["sum:activations:0"])
+    outer.ret["y"] = "call/sum:activations:0"
     for name, inputs in (("two", ["x", "x"]), ("sum", ["two:z:0", "x"])):
         inner.node_def.add(name=name, op="AddV2", input=inputs)
     inner.node_def[1].attr["_class"].list.s.extend([b"loc:@two", b"loc:@x"])
@@ -174,10 +176,61 @@ def test_nodes_get_names_of_their_own_and_stay_with_those_that_they_are_placed_w
         "two": ["x", "x"],
         "call/sum_1": ["two:z:0", "x"],
         "sum": ["call/sum_1:z:0"],
-        "call/sum": ["sum:output:0"],
+        "call/sum": ["sum:activations:0"],
     }
     places = {node.name: list(node.attr["_class"].list.s) for node in outer.node_def if "_class" in node.attr}
     assert places == {"two": [b"loc:@call/sum_1"], "call/sum_1": [b"loc:@two"]}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_give_the_same_outputs_effects_and_gradients(loaded, seed):
+    """Functions that call functions, read variables, assign to them and hand tensors on, in a random order."""
+    draw = random.Random(seed)
+    variables = [tf.Variable(draw.uniform(0.5, 1.5), name=f"v{number}") for number in range(3)]
+
+    def program(depth):
+        steps = [draw.choice(("read", "hand on", "assign", "check", "call", "call")) for _ in range(4)]
+        steps = [
+            (step, draw.choice(variables), draw.randrange(9), program(depth - 1) if step == "call" and depth else None)
+            for step in steps
+        ]
+
+        @tf.function
+        def run(x):
+            known = [x]
+            for step, variable, number, inner in steps:
+                value = known[number % len(known)]
+                if step == "read":
+                    known.append(value * variable.read_value())
+                elif step == "assign":
+                    variable.assign(0.5 * variable + 0.125 * tf.reduce_mean(tf.stop_gradient(value)))
+                elif step == "check":
+                    with tf.control_dependencies([tf.debugging.assert_less(value, 1e30)]):
+                        known.append(tf.identity(value))
+                elif inner is not None:
+                    known += inner(0.25 * value)
+                else:
+                    known.append(tf.identity(value))
+            return known[-1], tf.add_n(known)
+
+        return run
+
+    main = program(3)
+    found = []
+    for layer in loaded(saved(lambda x, training: main(x), *variables)):
+        weights = sorted(layer.weights, key=lambda weight: weight.path)
+        with tf.GradientTape() as tape:
+            outputs = layer(tf.constant(COLUMN), training=True)
+            loss = tf.add_n([tf.reduce_sum(output) for output in outputs])
+        gradients = tape.gradient(loss, [weight.value for weight in weights], unconnected_gradients="zero")
+        second = tf.function(lambda x, layer=layer: layer(x))(tf.constant(COLUMN))
+        found.append([*outputs, *gradients, *second, *(weight.numpy() for weight in weights)])
+    for pruned, whole in zip(*found, strict=True):
+        np.testing.assert_allclose(pruned, whole, rtol=1e-6)
+    x = tf.constant(COLUMN)
+    plain = [*main(x), *main(x), *variables]  # two calls too, on the variables that were saved
+    for pruned, original in zip([*found[0][:2], *found[0][5:]], plain, strict=True):
+        np.testing.assert_allclose(pruned, original, rtol=1e-6)
 
 
 def test_what_no_output_needs_is_left_out_unless_it_may_have_an_effect():

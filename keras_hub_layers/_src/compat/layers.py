@@ -1,6 +1,6 @@
 """Private names of Keras' layers and variables, each with its versions, its reason and a test."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -22,6 +22,18 @@ def forget_input_shape(layer: keras.layers.Layer) -> None:
     Keras 3.8 to 3.15: `Sequential.add` makes a float `Input` of it, whatever the layer takes; `dtype=` has no say.
     """
     layer.__dict__.pop("_input_shape_arg", None)
+
+
+def as_it_is_written(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a `tf.function` of the user call a method without rewriting it and all that it calls.
+
+    Keras 3.8 to 3.15: `Layer.__call__` is not rewritten; a layer that overrides it would be, at each trace.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return method
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(method)
 
 
 def track(layer: keras.layers.Layer, variable: keras.Variable) -> None:

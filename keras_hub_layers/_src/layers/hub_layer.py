@@ -245,6 +245,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
 
     # -- Keras' protocol -----------------------------------------------------------------------------------------
 
+    @layers.as_it_is_written
     def __call__(self, inputs: Any = None, training: Any = None, **kwargs: Any) -> Any:
         with self._add_place():
             if inputs is None:
@@ -305,8 +306,7 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
         with self._add_place():
             config = {**super().get_config(), "handle": serialization.live_handle(self._settings.handle)}
             config |= self._settings.config()
-            if self._unfreeze is not None:
-                config["unfreeze"] = self.unfreeze
+            config |= {} if self._unfreeze is None else {"unfreeze": self.unfreeze}
             if saving.is_saving_a_file():
                 config = serialization.embed(config, self._loaded, map(self._executor.variable_of, self.weights))
         return config

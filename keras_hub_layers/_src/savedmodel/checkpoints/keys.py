@@ -1,6 +1,7 @@
 """Which live variable stands under which key of a SavedModel's checkpoint."""
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -23,9 +24,34 @@ def variables_by_key(obj: Any, reader: Any) -> dict[str, list[Any]]:
     shapes = reader.get_variable_to_shape_map()
     if OBJECT_GRAPH not in shapes:
         return _by_name(live_variables(obj), shapes)
+    live = keys_of_nodes(obj, tf.train.TrackableView.children, reader)
+    return {key: [node] for key, node in live.items() if isinstance(node, tf.Variable)}
+
+
+def keys_of_nodes(root: Any, children_of: Callable[[Any], Mapping[str, Any]], reader: Any) -> dict[str, Any]:
+    """Key of the checkpoint -> what has it, in an object graph that is walked by the names of children.
+
+    Args:
+        root: The root of the object graph.
+        children_of: Name of a child -> the child.
+        reader: Of a checkpoint with an object graph.
+    """
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
-    return _by_object_graph(obj, graph)
+    found, waiting = {0: root}, [0]
+    while waiting:
+        number = waiting.pop()
+        children = children_of(found[number])
+        for child in graph.nodes[number].children:
+            if child.node_id not in found and child.local_name in children:
+                found[child.node_id] = children[child.local_name]
+                waiting.append(child.node_id)
+    return {
+        attribute.checkpoint_key: found[number]
+        for number in sorted(found)
+        for attribute in graph.nodes[number].attributes
+        if attribute.name == "VARIABLE_VALUE"
+    }
 
 
 def live_variables(obj: Any) -> list[Any]:
@@ -40,24 +66,6 @@ def live_variables(obj: Any) -> list[Any]:
 def with_replicas(variable: Any) -> list[Any]:
     """A variable and, under a distribution strategy, its copies on each replica."""
     return [variable, *getattr(variable, "values", ())]
-
-
-def _by_object_graph(obj: Any, graph: Any) -> dict[str, list[Any]]:
-    """Key -> the live variable that has it, by walking the checkpoint's own graph from the root, as TensorFlow does."""
-    live, waiting = {0: obj}, [0]
-    while waiting:
-        node = waiting.pop()
-        children = tf.train.TrackableView.children(live[node])
-        for child in graph.nodes[node].children:
-            if child.node_id not in live and child.local_name in children:
-                live[child.node_id] = children[child.local_name]
-                waiting.append(child.node_id)
-    return {
-        attribute.checkpoint_key: [live[node]]
-        for node in sorted(live)
-        for attribute in graph.nodes[node].attributes
-        if attribute.name == "VARIABLE_VALUE" and isinstance(live[node], tf.Variable)
-    }
 
 
 def _by_name(variables: list[Any], shapes: dict[str, Any]) -> dict[str, list[Any]]:

@@ -3,14 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from keras_hub_layers._src.compat.shared_functions import is_stateful
 from keras_hub_layers._src.savedmodel.graphs.library import (
     CALLS,
     called_functions,
-    custom_gradient,
-    needed_nodes,
     node_name,
 )
+from keras_hub_layers._src.savedmodel.pruning.unneeded_nodes import remove_unneeded
 
 __all__ = ["inline_functions"]
 
@@ -24,7 +22,6 @@ _OF_CALLS = frozenset(
 )  # fmt: skip
 # A function that is called in many places stands in each of them. How many nodes there may be for each one before.
 _GROWTH = 3
-_WITHOUT_EFFECT = ("ReadVariableOp", *CALLS)  # of the ops with a state
 
 
 def inline_functions(meta_graph: Any) -> None:
@@ -49,6 +46,9 @@ def inline_functions(meta_graph: Any) -> None:
             waiting += called & bodies.names
     if sum(len(function.node_def) for function in flat.values()) > _GROWTH * before:
         return
+    for name, function in flat.items():
+        if bodies.is_new(name):
+            remove_unneeded(function)
     for function in library.function:
         other = flat.get(function.signature.name, function)
         if other is not function:
@@ -74,6 +74,9 @@ class _Bodies:
     def names(self) -> set[str]:
         return set(self._functions)
 
+    def is_new(self, name: str) -> bool:
+        return self._flat[name] is not self._functions[name]
+
     def flat(self, name: str) -> Any:
         """A function without calls; the function itself if it has none."""
         if name not in self._flat:
@@ -83,7 +86,7 @@ class _Bodies:
             if calls:
                 bodies = {key: self.flat(node.attr["f"].func.name) for key, node in calls.items()}
                 if len(function.node_def) + sum(len(body.node_def) for body in bodies.values()) <= self._most:
-                    self._flat[name] = _without_unused(_Inlined(function, calls, bodies).function())
+                    self._flat[name] = _Inlined(function, calls, bodies).function()
         return self._flat[name]
 
     def _can_be_inlined(self, node: Any, caller: Any) -> bool:
@@ -100,23 +103,6 @@ class _Bodies:
             return False
         waits = any(text.startswith("^") for text in node.input)
         return not (waits and any(node_name(text) in arguments for text in function.ret.values()))
-
-
-def _without_unused(function: Any) -> Any:
-    """A function without the nodes that neither its outputs nor its effects need."""
-    if any(map(custom_gradient, function.node_def)):  # which may need others
-        return function
-    effects = {node.op for node in function.node_def if node.op not in _WITHOUT_EFFECT}
-    effects = set(filter(is_stateful, effects))
-    ends = [*function.ret.values(), *function.control_ret.values()]
-    ends += [node.name for node in function.node_def if node.op in effects]
-    arguments = [argument.name for argument in function.signature.input_arg]
-    needed = needed_nodes({node.name: node for node in function.node_def}, arguments, ends)
-    if len(needed) < len(function.node_def):
-        kept = [type(node).FromString(node.SerializeToString()) for node in needed]
-        del function.node_def[:]
-        function.node_def.extend(kept)
-    return function
 
 
 class _Inlined:
@@ -245,6 +231,8 @@ def _place_with(node: Any, names: Mapping[str, str]) -> None:
 
 def _set_inputs(node: Any, inputs: list[str]) -> None:
     """Set the inputs of a node, with its control inputs at the end, each once."""
+    if inputs == list(node.input):
+        return
     node.input[:] = [text for text in inputs if text[0] != "^"] + [
         text for text in dict.fromkeys(inputs) if text[0] == "^"
     ]

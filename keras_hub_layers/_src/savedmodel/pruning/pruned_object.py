@@ -12,11 +12,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from keras_hub_layers import errors
-from keras_hub_layers._src.compat import shared_functions
+from keras_hub_layers._src.compat import loaded_variables, shared_functions
 from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints.keys import PREFIX
-from keras_hub_layers._src.savedmodel.checkpoints.restore import restore
+from keras_hub_layers._src.savedmodel.checkpoints.restore import FirstValues, restore
 from keras_hub_layers._src.savedmodel.graphs import ops
 from keras_hub_layers._src.savedmodel.load_options import skip_checkpoint
 from keras_hub_layers._src.savedmodel.protos.messages import message
@@ -107,10 +107,18 @@ def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loa
     try:
         _check_can_be_pruned(meta, directory, options)
         content = meta[0].SerializeToString(deterministic=True)
-        obj, pruned, shared = _load_part(meta[0], content, directory, use, options, load)
+        is_restored = not getattr(options, "experimental_skip_checkpoint", False)
+        first: list[FirstValues] = []
+
+        def know(pruned: Pruned) -> None:
+            if is_restored:
+                first.append(FirstValues(directory, pruned.meta_graph.object_graph_def.nodes))
+
+        with loaded_variables.one_kernel_for_all():
+            obj, pruned, shared = _load_part(meta[0], content, directory, use, options, load, know)
         variables = _variables_of(obj, pruned)
-        if not getattr(options, "experimental_skip_checkpoint", False):
-            _restore(obj, directory, variables.values())
+        if is_restored:
+            _restore(obj, directory, variables.values(), first[0])
     except NotUnderstood as reason:
         _log.debug("%s is loaded whole: %s.", directory, reason)
         return None
@@ -173,14 +181,26 @@ def _check_can_be_pruned(meta: list[Any], directory: str, options: Any) -> None:
 
 
 def _load_part(
-    meta_graph: Any, content: bytes, directory: str, use: Use, options: Any, load: Loader
+    meta_graph: Any,
+    content: bytes,
+    directory: str,
+    use: Use,
+    options: Any,
+    load: Loader,
+    know: Callable[[Pruned], None],
 ) -> tuple[Any, Pruned, SharedPart | None]:
-    """Load the part that a layer uses. Return the object, its place in the whole, and what layers share of it."""
+    """Load the part that a layer uses. Return the object, its place in the whole, and what layers share of it.
+
+    `know` is called as soon as the part is known.
+    """
     is_forced = environment.pruning() == "always"
     key = shared_part.key_of(content, use, is_forced)
     shared = shared_part.kept(key)
-    if shared is None:
+    if shared is not None:
+        know(shared.pruned)
+    else:
         pruned = prune(meta_graph, use, directory, is_forced)
+        know(pruned)
         shared = _share(pruned, directory)
         if shared is None:
             return _load_graph(pruned, options, load), pruned, None
@@ -216,14 +236,14 @@ def _load_graph(pruned: Pruned, options: Any, load: Loader) -> Any:
         return load(folder, skip_checkpoint(options), [pruned.meta_graph])
 
 
-def _restore(obj: Any, directory: str, variables: Iterable[Any]) -> None:
+def _restore(obj: Any, directory: str, variables: Iterable[Any], first: FirstValues) -> None:
     """Give each of the variables its value from the checkpoint.
 
     Raises:
         NotUnderstood: The checkpoint has no value for a variable.
     """
     with tf.init_scope():
-        restored = {id(variable) for variable in restore(directory, obj)}
+        restored = {id(variable) for variable in restore(directory, obj, first)}
     if any(id(variable) not in restored for variable in variables):
         raise NotUnderstood("its checkpoint has no value at the place of a variable")
 
@@ -261,7 +281,7 @@ def _hand_out(pruned: Pruned, variables: dict[int, Any]) -> Iterator[None]:
         variable = by_name.get(kwargs.get("name", ""))
         return next_creator(**kwargs) if variable is None else variable
 
-    with tf.variable_creator_scope(creator):
+    with loaded_variables.one_kernel_for_all(), tf.variable_creator_scope(creator):
         yield
 
 
