@@ -1,6 +1,7 @@
 """Nodes that compute nothing are removed from a function, and everything still happens in the same order."""
 
 import pytest
+import tensorflow as tf
 from tensorflow.core.framework import function_pb2, types_pb2
 
 from keras_hub_layers._src.savedmodel.pruning.unneeded_nodes import remove_unneeded
@@ -161,3 +162,57 @@ def test_a_function_with_a_custom_gradient_stays_as_it_is(left):
     nodes = (("unused", "AddV2", ["x", "x"]), ("end", "Relu", ["x"]))
     assert list(left(*nodes, change=change)) == ["unused", "end"]
     assert list(left(*nodes)) == ["end"]
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.int32])
+@pytest.mark.parametrize("is_read_twice", [False, True])
+def test_a_constant_factor_takes_the_sign_if_nothing_else_reads_both(left, dtype, is_read_twice):
+    seen = []
+
+    def change(function):
+        seen.append(function)
+        factor, product = function.node_def[2:4]
+        factor.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(3, dtype))
+        product.attr["T"].type = dtype.as_datatype_enum
+        if is_read_twice:
+            function.node_def[4].input.append("minus:y:0")
+
+    nodes = left(
+        ("work", "AddV2", ["x", "x"]),
+        ("minus", "Neg", ["work:z:0"]),
+        ("factor", "Const", []),
+        ("product", "Mul", ["factor:output:0", "minus:y:0"]),
+        ("end", "Relu", ["product:z:0"]),
+        change=change,
+    )
+    [value] = [tf.make_ndarray(n.attr["value"].tensor) for n in seen[0].node_def if n.name == "factor"]
+    moves = dtype.is_floating and not is_read_twice
+    assert ("minus" not in nodes) == moves
+    assert value == (-3 if moves else 3)
+    assert value.dtype == dtype.as_numpy_dtype
+    assert nodes["product"] == ["factor:output:0", "work:z:0" if moves else "minus:y:0"]
+
+
+def test_constants_that_are_equal_become_one(left):
+    def change(function):
+        for node, value in zip(function.node_def, (1.0, 1.0, 2.0, 1), strict=False):
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+        function.node_def[1].attr["_output_shapes"].list.shape.add()
+
+    names = ("one", "again", "two", "integer")
+    nodes = left(
+        *((name, "Const", []) for name in names),
+        ("far", "Const", ["^end"]),
+        ("end", "AddN", [f"{name}:output:0" for name in names]),
+        ("last", "AddN", ["far:output:0", "again:output:0"]),
+        returned="last:sum:0",
+        change=change,
+    )
+    assert nodes == {
+        "one": [],
+        "two": [],
+        "integer": [],
+        "far": ["^end"],
+        "end": ["one:output:0", "one:output:0", "two:output:0", "integer:output:0"],
+        "last": ["far:output:0", "one:output:0"],
+    }

@@ -145,9 +145,11 @@ def called_functions(node: Any) -> Iterator[str]:
     """Names of the functions that a node calls, or hands on to be called."""
     yield node.op
     for value in node.attr.values():
-        if value.HasField("func"):
+        kind = value.WhichOneof("value")
+        if kind == "func":
             yield value.func.name
-        yield from (function.name for function in value.list.func)
+        elif kind == "list":
+            yield from (function.name for function in value.list.func)
 
 
 def node_name(tensor: str) -> str:

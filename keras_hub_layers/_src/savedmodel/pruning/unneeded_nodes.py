@@ -6,7 +6,7 @@ import graphlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from tensorflow.core.framework import types_pb2
+import tensorflow as tf
 
 from keras_hub_layers._src.compat.shared_functions import is_stateful
 from keras_hub_layers._src.savedmodel.graphs.library import CALLS, custom_gradient, node_name
@@ -15,21 +15,26 @@ __all__ = ["remove_unneeded"]
 
 _READS = frozenset(("ReadVariableOp", "ResourceGather"))
 _ASSIGNMENTS = frozenset(("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"))
+_OF_CONSTANTS = frozenset(("value", "dtype", "_class", "_output_shapes"))
+_SMALL = 256  # bytes of a constant
 _OF_IDENTITIES = frozenset(("T", "_class", "_output_shapes"))
 _MANY = 32  # edges, which take as long to make as one node
-_WITH_HANDLES = (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
+_WITH_HANDLES = (tf.resource.as_datatype_enum, tf.variant.as_datatype_enum)
 
 
 def remove_unneeded(function: Any) -> None:
     """Remove the nodes that neither the outputs nor the effects of a function need.
 
     A node that only hands its input on, or waits for others, goes too. What waited for it then waits for the others.
+    So does a constant that equals another one. A constant factor takes the sign of what it multiplies. All results are
+    the same to the last bit.
 
     Args:
         function: A protobuf of type `FunctionDef`, which is changed.
     """
     if any(map(custom_gradient, function.node_def)):  # which may need other nodes
         return
+    _move_signs(function)
     needed = _Needed(function).nodes()
     for place in reversed(range(len(function.node_def))):
         if function.node_def[place].name not in needed:
@@ -59,7 +64,7 @@ class _Needed:
         self._waiting.update(self._last)
         self._is_stateful = functools.cache(is_stateful)
         self._order = self._in_order()
-        self._sources = self._handed_on()
+        self._sources = self._handed_on() | self._repeated()
 
     def nodes(self) -> set[str]:
         """Names of the nodes that are needed. Their inputs are set so that they need no other nodes."""
@@ -86,6 +91,20 @@ class _Needed:
                 self._overtaken[name] = all(map(self._may_overtake, self._controls[name]))
             elif self._hands_on(name):
                 sources[name] = self._data[name][0]
+        return sources
+
+    def _repeated(self) -> dict[str, str]:
+        """Name of each constant that another one equals -> the output of the other one."""
+        first: dict[bytes, str] = {}
+        sources = {}
+        for name, node in self._nodes.items():
+            if node.op != "Const" or node.input or node.device or not node.attr.keys() <= _OF_CONSTANTS:
+                continue
+            value = node.attr["value"]
+            if value.ByteSize() <= _SMALL and name not in self._returned:
+                other = first.setdefault(value.SerializeToString(), name)
+                if other != name:
+                    sources[name] = f"{other}:output:0"
         return sources
 
     def _hands_on(self, name: str) -> bool:
@@ -162,6 +181,33 @@ class _Needed:
         if data != self._data[name] or list(controls) != self._controls[name]:
             self._nodes[name].input[:] = [*data, *(f"^{each}" for each in controls)]
         return [*map(node_name, data), *controls]
+
+
+def _move_signs(function: Any) -> None:
+    """Make `-x * c` of a constant `c` to `x * -c`. It is in the GELU of Keras 2, on its largest tensor."""
+    nodes = {node.name: node for node in function.node_def}
+    if not any(node.op == "Neg" for node in nodes.values()):
+        return
+    readers = collections.Counter(text for node in nodes.values() for text in node.input)
+    readers.update(function.ret.values())
+    for node in nodes.values():
+        if node.op != "Mul":
+            continue
+        for place in (0, 1):
+            signed, factor = (nodes.get(node_name(node.input[number])) for number in (place, 1 - place))
+            if signed is None or factor is None or (signed.op, factor.op) != ("Neg", "Const"):
+                continue
+            source = nodes.get(node_name(signed.input[0]))
+            is_plain = len(signed.input) == 1 and source is not None and _same_shape(signed, source, signed.input[0])
+            if (
+                is_plain
+                and all(readers[text] == 1 for text in node.input[:2])
+                and tf.as_dtype(node.attr["T"].type).is_floating
+            ):
+                negative = -tf.make_ndarray(factor.attr["value"].tensor)
+                factor.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(negative))
+                node.input[place] = signed.input[0]
+                break
 
 
 def _same_shape(node: Any, source: Any, tensor: str) -> bool:
