@@ -1,6 +1,6 @@
 """Hypotheses: `HubLayer` loads in a third of the time, and then is as fast as the raw object in a hand-written loop.
 
-    python benchmarks/run.py [--quick] [--rounds 5] [--processor] [--write] [mobilenet | bert | large | DIRECTORY ...]
+    python benchmarks/run.py [--quick] [--rounds 5] [--processor] [--write] [--keep] [mobilenet | bert | large | DIRECTORY ...]
 
 The contestants are the raw object, `hub.KerasLayer` under Keras 2, `keras.layers.TFSMLayer` (inference only) and
 `HubLayer`. Each runs in a process of its own, and takes the same steps there, five steps of each in turn. A directory
@@ -9,7 +9,8 @@ and trials.
 
 Written are `results.md` and `results.svg` in `build/benchmarks`; `--write` puts them into `benchmarks/README.md`. It
 leaves with 1 if a limit is missed. Seconds are those of the wall; with `--processor` those of the processor, if other
-programs run. `--quick` is for seeing that it runs: a tiny model, one round, all in this process.
+programs run. `--keep` keeps the models that are not named, and the curves, as the last run on this machine measured
+them. `--quick` is for seeing that it runs: a tiny model, one round, all in this process.
 """
 
 import argparse
@@ -312,6 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processor", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--out", default=str(common.MODELS))
     given = parser.parse_args(arguments)
     common.IS_QUICK = given.quick
@@ -330,7 +332,8 @@ def main(arguments: list[str] | None = None) -> int:
             if os.sep not in name:
                 raise
             print(f"left out: {err}", file=sys.stderr)
-    missed = report(given, tables, measure_curves(given))
+    last = json.loads(Path(given.out, "results.json").read_text("utf-8")) if given.keep else {"tables": {}}
+    missed = report(given, {**last["tables"], **tables}, last["curves"] if given.keep else measure_curves(given))
     print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
     for line in missed:
         print(f"missed: {line}")

@@ -14,12 +14,13 @@ import producers
 import pytest
 import tensorflow as tf
 from tensorflow.python.ops import gen_resource_variable_ops
+from tensorflow.python.util import deprecation
 
 from keras_hub_layers import layers
 from keras_hub_layers._src.compat import (
     adopted_variables,
     fit,
-    loaded_variables,
+    loading,
     models,
     optimizers,
     saving,
@@ -458,7 +459,7 @@ def test_a_variable_still_has_its_name_as_an_attribute_of_its_op_and_loaded_ones
     plain = tf.saved_model.load(path)
     assert len(set(made)) == len(made) > 1  # else `one_kernel_for_all` is not needed
     made.clear()
-    with loaded_variables.one_kernel_for_all(), tf.name_scope("scope"):
+    with loading.one_kernel_for_all(), tf.name_scope("scope"):
         quick = tf.saved_model.load(path)
     assert len(set(made)) == 1 < len(made)
     with tf.name_scope("scope"):
@@ -467,6 +468,21 @@ def test_a_variable_still_has_its_name_as_an_attribute_of_its_op_and_loaded_ones
     assert [v.name.removeprefix("scope/") for v in quick.variables] == [v.name for v in plain.variables]
     assert [v.handle._name for v in quick.variables] == [v.name for v in quick.variables]
     np.testing.assert_array_equal(quick(tf.constant([[4.0]])), [[3.0]])
+
+
+def test_tensorflow_still_looks_at_the_signatures_of_its_own_functions_and_not_in_this_block(zoo, monkeypatch):
+    seen, look = [], deprecation.tf_inspect.getcallargs
+    monkeypatch.setattr(deprecation.tf_inspect, "getcallargs", lambda *args, **kw: seen.append(1) or look(*args, **kw))
+    path = str(zoo / "serving_half_plus_two_v1")
+    tf.saved_model.load(path)
+    assert len(seen) > 50  # else `without_checks_of_arguments` is not needed
+    seen.clear()
+    with loading.without_checks_of_arguments():
+        tf.saved_model.load(path)
+    assert not seen
+    with pytest.raises(OSError, match="does not exist"), loading.without_checks_of_arguments():
+        tf.saved_model.load(f"{path}/nothing")
+    assert deprecation._PRINT_DEPRECATION_WARNINGS
 
 
 def test_a_method_of_a_layer_is_still_rewritten_unless_it_is_marked():

@@ -272,7 +272,11 @@ class TensorFlowExecutor:
 
     def _folded_function(self, trace: Any) -> Callable[[Any], Any] | None:
         """What inference runs instead of a trace; `None` for most traces, and while a model is being built."""
-        return None if trace is None or self._declared is not None else self._folded.function_of(trace)
+        if trace is None or self._declared is not None:
+            return None
+        if self._function.is_signature and len(trace.inputs) > 1:  # whose graph has them in an order of its own
+            return None
+        return self._folded.function_of(trace)
 
 
 def adopt(variable: Any, trainable: bool, name: str) -> keras.Variable:

@@ -67,8 +67,8 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
             published trainable variables. `"all"` means the same; if none are published, all that the layer uses.
         load_options: A `tf.saved_model.LoadOptions` or a dict of its arguments. Defaults to `None`.
         sha256: Checksum of the archive that a URL delivers, 64 hexadecimal digits. Defaults to `None`: not checked.
-        optimize: Whether in inference mode a convolution may do the batch normalization behind it. Outputs then differ
-            by the rounding of float32. Defaults to `"auto"`: if there is no GPU. Other backends ignore it.
+        optimize: Whether inference may use other operations, for batch normalization, einsum and GELU. Outputs then
+            differ by the rounding of float32. Defaults to `"auto"`: if there is no GPU. Other backends ignore it.
         jit: Whether XLA may compile the layer, in a model that is compiled with `jit_compile=True`, or with `"auto"` if
             there is a GPU. A process of its own tries it first, and the training mode only if `trainable`. The cache
             keeps the verdict. Defaults to `False`: Keras runs without XLA. Other backends ignore it.

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_hub_layers._src.compat import loading
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.resolve import handles, resolve
 from keras_hub_layers._src.savedmodel import missing_files
@@ -111,7 +112,8 @@ def _load(directory: str, handle: str, tags: Any, path: str, options: Any, meta:
     tried: set[str] = set()
     while True:
         try:
-            return tf.saved_model.load(path, tags=tags, options=options)
+            with loading.without_checks_of_arguments():
+                return tf.saved_model.load(path, tags=tags, options=options)
         except HubError:
             raise
         except Exception as err:

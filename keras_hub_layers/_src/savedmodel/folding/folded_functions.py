@@ -1,7 +1,7 @@
-"""Folded functions: what inference runs instead of a trace whose convolutions can do its batch normalization."""
+"""Folded functions: what inference runs instead of a trace that it can compute with fewer or faster operations."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel.contents import Trace
 from keras_hub_layers._src.savedmodel.folding.folds import CONVOLUTIONS, Fold, find_folds, rewrite
+from keras_hub_layers._src.savedmodel.folding.gelus import COMPLEMENTS
+from keras_hub_layers._src.savedmodel.folding.products import PRODUCTS
 from keras_hub_layers._src.savedmodel.graphs.inline import find_tensor, inline
 from keras_hub_layers._src.savedmodel.graphs.library import Body, custom_gradient, needed_nodes, node_name
 from keras_hub_layers._src.savedmodel.graphs.parts import cut_part, run_graph
@@ -55,40 +57,44 @@ class FoldedFunctions:
 def _make_function(trace: Trace) -> Callable[[Any], Any] | None:
     specs = tf.nest.flatten(trace.inputs)
     outputs = tf.nest.flatten(trace.outputs)
-    is_simple = len(specs) == 1 and not trace.keywords and trace.form is None
+    is_simple = not trace.keywords and trace.form is None
     if trace.body is None or not is_simple or not all(map(_is_dense, [*specs, *outputs])):
         return None
     body = trace.body()
-    if not body.ops & CONVOLUTIONS:
+    if not body.ops & (CONVOLUTIONS | PRODUCTS | COMPLEMENTS):
         return None
-    flat = inline(_graph_of(body, specs[0].dtype))
+    flat = inline(_graph_of(body, [spec.dtype for spec in specs]))
     inputs = [f"{name}:0" for name in body.inputs if name not in body.variables and name not in body.captures]
     results = [find_tensor(flat, name) for name in body.outputs]
-    if len(inputs) != 1 or any(map(custom_gradient, flat.node)):
+    if len(inputs) != len(specs) or any(map(custom_gradient, flat.node)):
         return None
-    folds = find_folds(flat, inputs, results, body.variables)
-    if not folds:
+    folds, others = find_folds(flat, inputs, results, body.variables)
+    if not folds and not others:
         return None
-    rewritten, given = rewrite(flat, folds)
+    rewritten, given = rewrite(flat, folds, others)
 
-    def run(tensor: Any) -> Any:
+    def run(*tensors: Any) -> Any:
         feeds = _captured(body)
         weights = _weights(rewritten, feeds, folds)
         feeds |= {name: value for pair in zip(given, weights, strict=True) for name, value in zip(*pair, strict=True)}
-        feeds[inputs[0]] = tensor
-        tensors = run_graph(_part(rewritten, results, feeds), feeds, results)
-        return tf.nest.pack_sequence_as(trace.outputs, tensors)
+        feeds |= zip(inputs, tensors, strict=True)
+        computed = run_graph(_part(rewritten, results, feeds), feeds, results)
+        for tensor, output in zip(computed, outputs, strict=True):
+            tensor.set_shape(output.shape)
+        return tf.nest.pack_sequence_as(trace.outputs, computed)
 
-    concrete = tf.function(run, input_signature=[specs[0]], autograph=False).get_concrete_function()
+    concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
     return lambda values: concrete(*tf.nest.flatten(values))
 
 
-def _graph_of(body: Body, dtype: tf.DType) -> Any:
-    """A body as a protobuf of type `GraphDef`; `dtype` is that of the one input."""
+def _graph_of(body: Body, dtypes: Iterable[tf.DType]) -> Any:
+    """A body as a protobuf of type `GraphDef`; `dtypes` are those of the inputs."""
+    waiting = iter(dtypes)
     graph_def = tf.compat.v1.GraphDef()
     graph_def.versions.producer = tf.version.GRAPH_DEF_VERSION
     for name in body.inputs:
-        given = tf.resource if name in body.variables else getattr(body.captures.get(name), "dtype", dtype)
+        is_given = name not in body.variables and name not in body.captures
+        given = next(waiting) if is_given else getattr(body.captures.get(name), "dtype", tf.resource)
         graph_def.node.add(name=name, op="Placeholder").attr["dtype"].type = given.as_datatype_enum
     graph_def.node.extend(body.nodes)
     graph_def.library.function.extend(body.library.functions.values())
@@ -100,6 +106,8 @@ def _weights(graph_def: Any, feeds: dict[str, Any], folds: Sequence[Fold]) -> li
 
     The factors of all fused normalizations are computed at once: for small batches, the number of operations counts.
     """
+    if not folds:
+        return []
     names = [name for fold in folds for name in fold.tensors]
     values = dict(zip(names, run_graph(_part(graph_def, names, feeds), feeds, names), strict=True))
     fused = iter(_fused_factors([fold for fold in folds if fold.statistics], values))

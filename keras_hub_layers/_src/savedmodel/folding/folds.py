@@ -7,13 +7,15 @@ from typing import Any
 import tensorflow as tf
 
 from keras_hub_layers._src.compat.shared_functions import is_stateful
+from keras_hub_layers._src.savedmodel.folding.gelus import COMPLEMENTS, Gelu, is_of_gelu
+from keras_hub_layers._src.savedmodel.folding.products import PRODUCTS, Product, matrix_product
 from keras_hub_layers._src.savedmodel.graphs.library import called_functions
 
 __all__ = ["CONVOLUTIONS", "Fold", "find_folds", "rewrite"]
 
 CONVOLUTIONS = frozenset(("Conv2D", "DepthwiseConv2dNative"))
 _FUSED = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
-_WITHOUT_EFFECT = ("ReadVariableOp", "Placeholder")  # of the ops with a state
+_WITHOUT_EFFECT = ("ReadVariableOp", "ResourceGather", "Placeholder")  # of the ops with a state
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Fold:
 
 def find_folds(
     graph_def: Any, inputs: Iterable[str], outputs: Iterable[str], variables: Mapping[str, Any]
-) -> list[Fold]:
-    """The batch normalizations of a graph that can be folded into convolutions.
+) -> tuple[list[Fold], list[Product | Gelu]]:
+    """The batch normalizations of a graph that can be folded into convolutions, and what can be computed otherwise.
 
     Args:
         graph_def: A protobuf of type `GraphDef`, without calls of functions.
@@ -70,17 +72,21 @@ def find_folds(
         variables: Name of a node -> the variable whose handle it is.
 
     Returns:
-        The folds. None if the graph has effects, since these need an order.
+        The folds, and the products and GELUs. None if the graph has effects, since these need an order.
     """
     if any(is_stateful(node.op) and node.op not in _WITHOUT_EFFECT for node in graph_def.node):
-        return []
+        return [], []
     graph = _Graph(graph_def, inputs, outputs, variables)
     folds = [graph.fused_fold(op) if op.type in _FUSED else graph.affine_fold(op) for op in graph.operations]
-    return [fold for fold in folds if fold is not None]
+    others: list[Any] = [graph.product(op) for op in graph.operations if op.type in PRODUCTS]
+    others += [graph.gelu(op) for op in graph.operations if op.type in COMPLEMENTS]
+    return [fold for fold in folds if fold is not None], [each for each in others if each is not None]
 
 
-def rewrite(graph_def: Any, folds: Iterable[Fold]) -> tuple[Any, list[tuple[str, str]]]:
-    """A graph in which each fold is a convolution and a bias.
+def rewrite(
+    graph_def: Any, folds: Iterable[Fold], others: Iterable[Product | Gelu] = ()
+) -> tuple[Any, list[tuple[str, str]]]:
+    """A graph in which each fold is a convolution and a bias, and others are computed as they say.
 
     Returns:
         The graph, without control inputs; and for each fold the names of two tensors that have to be given from
@@ -109,6 +115,8 @@ def rewrite(graph_def: Any, folds: Iterable[Fold]) -> tuple[Any, list[tuple[str,
         last.attr["T"].type = tf.float32.as_datatype_enum
         last.attr["data_format"].CopyFrom(convolution.attr["data_format"])
         given.append((f"{kernel}:0", f"{bias}:0"))
+    for other in others:
+        other.rewrite(result, nodes)
     return result, given
 
 
@@ -155,6 +163,27 @@ class _Graph:
         if values is None:
             return None
         return self._fold(last, values, b"NHWC", affine=(self._name(factor), self._name(shift)))
+
+    def gelu(self, op: Any) -> Gelu | None:
+        """The GELU that the complement of an error function is in."""
+        is_inner = op.outputs[0].ref() not in self._ends
+        return Gelu(op.name) if is_inner and is_of_gelu(op) else None
+
+    def product(self, op: Any) -> Product | None:
+        """The product of matrices that an einsum is."""
+        axes = matrix_product(op)
+        if axes is None or op.inputs[0].op.name not in self._data or not self._is_weight(op.inputs[1]):
+            return None
+        return Product(op.name, self._bias_of(op, axes[1]).name, axes[0], tuple(op.inputs[1].shape), axes[1])
+
+    def _bias_of(self, op: Any, shared: int) -> Any:
+        """The operation that adds a bias to an einsum, if it alone uses it; else the einsum."""
+        readers = op.outputs[0].consumers()
+        if len(readers) != 1 or readers[0].type != "AddV2" or op.outputs[0].ref() in self._ends:
+            return op
+        others = [tensor for tensor in readers[0].inputs if tensor is not op.outputs[0]]
+        is_bias = len(others) == 1 and self._is_weight(others[0]) and others[0].shape == op.inputs[1].shape[shared:]
+        return readers[0] if is_bias else op
 
     def _fold(self, last: Any, values: Any, data_format: bytes, **factors: Any) -> Fold | None:
         """The fold that ends in an operation, if the values that are normalized come from a convolution only."""

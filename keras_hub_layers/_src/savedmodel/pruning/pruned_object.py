@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from keras_hub_layers import errors
-from keras_hub_layers._src.compat import loaded_variables, shared_functions
+from keras_hub_layers._src.compat import loading, shared_functions
 from keras_hub_layers._src.resolve import environment
 from keras_hub_layers._src.savedmodel import source as source_lib
 from keras_hub_layers._src.savedmodel.checkpoints.keys import PREFIX
@@ -114,7 +114,7 @@ def load_used(meta: list[Any], directory: str, use: Use, options: Any, load: Loa
             if is_restored:
                 first.append(FirstValues(directory, pruned.meta_graph.object_graph_def.nodes))
 
-        with loaded_variables.one_kernel_for_all():
+        with loading.one_kernel_for_all():
             obj, pruned, shared = _load_part(meta[0], content, directory, use, options, load, know)
         variables = _variables_of(obj, pruned)
         if is_restored:
@@ -281,7 +281,7 @@ def _hand_out(pruned: Pruned, variables: dict[int, Any]) -> Iterator[None]:
         variable = by_name.get(kwargs.get("name", ""))
         return next_creator(**kwargs) if variable is None else variable
 
-    with loaded_variables.one_kernel_for_all(), tf.variable_creator_scope(creator):
+    with loading.one_kernel_for_all(), tf.variable_creator_scope(creator):
         yield
 
 
