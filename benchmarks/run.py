@@ -1,6 +1,6 @@
 """Hypotheses: `HubLayer` loads in a third of the time, and then is as fast as the raw object in a hand-written loop.
 
-    python benchmarks/run.py [--quick] [--rounds 5] [--processor] [--write] [--keep] [mobilenet | bert | large | DIRECTORY ...]
+    python benchmarks/run.py [--quick] [--rounds 5] [--processor] [--write] [--keep] [MODEL | DIRECTORY ...]
 
 The contestants are the raw object, `hub.KerasLayer` under Keras 2, `keras.layers.TFSMLayer` (inference only) and
 `HubLayer`. Each runs in a process of its own, and takes the same steps there, five steps of each in turn. A directory
@@ -90,7 +90,7 @@ ROWS = (
     Row("frozen step", "step with a frozen layer", "s", FASTER),
     Row("first prediction", "first prediction"),
     Row("prediction", "prediction", "s", FASTER),
-    Row("prediction operations", "prediction, operations", "", {"bert": 1.0}),
+    Row("prediction operations", "prediction, operations", ""),
     Row("first fit", "first `train_on_batch`"),
     Row("fit", "`train_on_batch`", "s", _both(1.02)),
     Row("frozen fit", "`train_on_batch`, frozen", "s", _both(1.02)),

@@ -149,6 +149,9 @@ CASES = {
     **{f"gelu {'by tanh' if rough else 'by erfc'}": (lambda x, rough=rough: tf.nn.gelu(x, rough), [3 * MATRIX])
         for rough in (False, True)},
     "gelu by erf": (lambda x: 0.5 * x * (1.0 + tf.math.erf(x / tf.constant(2**0.5, x.dtype))), [3 * MATRIX]),
+    "gelu by erfc of a factor below zero": (
+        lambda x: 0.5 * x * tf.math.erfc(x * tf.constant(-(0.5**0.5), x.dtype)), [3 * MATRIX],
+    ),
     "nearly gelu": (lambda x: 0.5 * x * (1.001 + tf.math.erf(x / tf.constant(2**0.5, x.dtype))), [3 * MATRIX]),
     "batch norm of rows": (lambda x, s: layer_norm(x) * s[0] + s[1], [IMAGE, POSITIVE]),
     "batch norm of rows, scaled by numbers": (lambda x: layer_norm(x) * 3.0 + tf.ones((4,)), [IMAGE]),
@@ -268,7 +271,8 @@ def test_an_op_has_the_precision_of_float64(name, float64):
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow fuses nodes itself")
 @pytest.mark.parametrize(
     ("name", "fused"),
-    [("gelu by erfc", "FusedGelu"), ("gelu by erf", "FusedGelu"), ("gelu by tanh", "FusedGelu"), ("nearly gelu", None),
+    [("gelu by erfc", "FusedGelu"), ("gelu by erf", "FusedGelu"),
+     ("gelu by erfc of a factor below zero", "FusedGelu"), ("gelu by tanh", "FusedGelu"), ("nearly gelu", None),
         ("batch norm of rows", "FusedLayerNorm")],
 )  # fmt: skip
 def test_nodes_that_are_one_function_become_one_node(name, fused):

@@ -55,10 +55,12 @@ class _Nodes:
             x = self._times(half, 0.5)
             if x is None:
                 continue
-            negative = self._times(self._argument(factor, "Erfc"), 0.5**0.5)
+            of_erfc = self._argument(factor, "Erfc")
+            negative = self._times(of_erfc, 0.5**0.5)
             inner = self._plus(factor, 1.0)
             of_erf, of_tanh = self._argument(inner, "Erf"), self._argument(inner, "Tanh")
-            if x in (self._argument(negative, "Neg"), self._divided(of_erf, 2**0.5), self._times(of_erf, 0.5**0.5)):
+            exact = [self._argument(negative, "Neg"), self._times(of_erfc, -(0.5**0.5))]
+            if x in (*exact, self._divided(of_erf, 2**0.5), self._times(of_erf, 0.5**0.5)):
                 yield _node(end, GELU, [x], approximate=False)
             elif self._is_cubic(self._times(of_tanh, (2 / np.pi) ** 0.5), x):
                 yield _node(end, GELU, [x], approximate=True)

@@ -1,5 +1,6 @@
 """Graph: the nodes of a function in the order in which they run, with parsed inputs and attributes."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,11 +172,18 @@ def definition(op: str) -> Any:
 
 
 def attributes_of(node: Any) -> dict[str, Any]:
-    """The attributes of a node. An attribute that the SavedModel leaves out has its default."""
-    known = tensorflow.op_definitions().get(node.op)
-    defaults = {} if known is None else {each.name: each.default_value for each in known.attr}
-    given = {name: node.attr[name] for name in node.attr}
-    return {name: _plain(value) for name, value in {**defaults, **given}.items()}
+    """The attributes of a node. An attribute that the SavedModel leaves out has its default.
+
+    Names that begin with `_` are left out: they speak to TensorFlow's own runtime.
+    """
+    given = {name: _plain(value) for name, value in node.attr.items() if not name.startswith("_")}
+    return {**_defaults(node.op), **given}
+
+
+@functools.cache
+def _defaults(op: str) -> dict[str, Any]:
+    known = tensorflow.op_definitions().get(op)
+    return {} if known is None else {each.name: _plain(each.default_value) for each in known.attr}
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Convolutions, pooling, batch normalization."""
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -180,8 +181,7 @@ def batch_norm(node: Any, x: Any, scale: Any, offset: Any, running_mean: Any, ru
     axis = 1 if _is_channels_first(node) else len(x.shape) - 1
     olds = [ops.stop_gradient(tensor(value)) for value in (running_mean, running_variance)]
     number = int(np.prod(shape_of(x))) // int(x.shape[axis])
-    is_torch = keras.backend.backend() == "torch" and number > 1
-    normalize = _normalize_in_torch if is_torch else _normalize
+    normalize = _normalize_in_torch if keras.backend.backend() == "torch" and number > 1 else _normalize_at_once()
     y, center, spread = normalize(x, axis, tensor(scale), tensor(offset), olds, node["is_training"], node["epsilon"])
     results = olds
     if node["is_training"]:
@@ -208,6 +208,14 @@ def _normalize(
     factor = ops.rsqrt(spread + epsilon) * ops.reshape(scale, wide)
     y = (x - center) * factor + ops.reshape(offset, wide)
     return [y, ops.reshape(center, (-1,)), ops.reshape(spread, (-1,))]
+
+
+@functools.cache
+def _normalize_at_once() -> Callable[..., list[Any]]:
+    """The same; in JAX as one function, so that a construction, which runs eagerly, does not compile each operation."""
+    if keras.backend.backend() != "jax":
+        return _normalize
+    return importlib.import_module("jax").jit(_normalize, static_argnums=(1, 5, 6))
 
 
 def _normalize_in_torch(
