@@ -485,6 +485,24 @@ def test_tensorflow_still_looks_at_the_signatures_of_its_own_functions_and_not_i
     assert deprecation._PRINT_DEPRECATION_WARNINGS
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_functions_are_optimized_as_before_when_the_last_of_several_loads_has_ended(before):
+    def is_off():
+        return tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+    first, second = loading.without_optimizing(), loading.without_optimizing()
+    seen = [is_off()]
+    for step in (first.__enter__, second.__enter__):
+        step()
+        seen.append(is_off())
+    for block in (first, second):  # as in two threads, not one in the other
+        block.__exit__(None, None, None)
+        seen.append(is_off())
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    assert seen == [before, True, True, True, before]
+
+
 def test_a_method_of_a_layer_is_still_rewritten_unless_it_is_marked():
     seen = []
 

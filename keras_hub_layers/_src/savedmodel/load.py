@@ -112,7 +112,7 @@ def _load(directory: str, handle: str, tags: Any, path: str, options: Any, meta:
     tried: set[str] = set()
     while True:
         try:
-            with loading.without_checks_of_arguments():
+            with loading.without_checks_of_arguments(), loading.without_optimizing():
                 return tf.saved_model.load(path, tags=tags, options=options)
         except HubError:
             raise
