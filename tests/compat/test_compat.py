@@ -471,7 +471,7 @@ def test_a_variable_still_has_its_name_as_an_attribute_of_its_op_and_loaded_ones
 
 
 def test_tensorflow_still_looks_at_the_signatures_of_its_own_functions_and_not_in_this_block(zoo, monkeypatch):
-    monkeypatch.setattr(deprecation, "_PRINT_DEPRECATION_WARNINGS", True)  # an error in TensorFlow may have left another
+    monkeypatch.setattr(deprecation, "_PRINT_DEPRECATION_WARNINGS", True)  # whatever an error in it has left
     seen, look = [], deprecation.tf_inspect.getcallargs
     monkeypatch.setattr(deprecation.tf_inspect, "getcallargs", lambda *args, **kw: seen.append(1) or look(*args, **kw))
     path = str(zoo / "serving_half_plus_two_v1")
