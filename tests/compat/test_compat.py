@@ -504,6 +504,20 @@ def test_functions_are_optimized_as_before_when_the_last_of_several_loads_has_en
     assert seen == [before, True, True, True, before]
 
 
+def test_arguments_are_checked_again_when_the_last_of_several_loads_has_ended(monkeypatch):
+    monkeypatch.setattr(deprecation, "_PRINT_DEPRECATION_WARNINGS", True)
+    first, second = loading.without_checks_of_arguments(), loading.without_checks_of_arguments()
+    seen = []
+    for step in (
+        first.__enter__,
+        second.__enter__,
+        *(lambda b=b: b.__exit__(None, None, None) for b in (first, second)),
+    ):
+        step()
+        seen.append(deprecation._PRINT_DEPRECATION_WARNINGS)
+    assert seen == [False, False, False, True]
+
+
 def test_a_method_of_a_layer_is_still_rewritten_unless_it_is_marked():
     seen = []
 

@@ -11,7 +11,8 @@ from tensorflow.python.util import deprecation
 _NAME = "keras_hub_layers_variable"
 _OPTION = "disable_meta_optimizer"
 _lock = threading.Lock()
-_running: list[bool] = []  # what the option was before each of the loads that run now
+_optimizing: list[bool] = []  # what was set before the loads that run now, once for each of them
+_checking: list[bool] = []
 
 
 @contextlib.contextmanager
@@ -44,12 +45,12 @@ def without_checks_of_arguments() -> Iterator[None]:
     TensorFlow 2.18 to 2.21: it looks at the signature of a function for each node that it copies, which takes a tenth
     of the time in which a SavedModel of TF1 loads. No public name stops it.
     """
-    before = deprecation._PRINT_DEPRECATION_WARNINGS
-    deprecation._PRINT_DEPRECATION_WARNINGS = False
-    try:
+
+    def check(is_on: bool) -> None:
+        deprecation._PRINT_DEPRECATION_WARNINGS = is_on
+
+    with _set_meanwhile(_checking, lambda: deprecation._PRINT_DEPRECATION_WARNINGS, False, check):
         yield
-    finally:
-        deprecation._PRINT_DEPRECATION_WARNINGS = before
 
 
 @contextlib.contextmanager
@@ -59,13 +60,29 @@ def without_optimizing() -> Iterator[None]:
     A load runs functions that read the checkpoint and fill tables. Each runs once, so its optimization takes longer
     than it saves: a fifth of the time in which a small SavedModel of TF1 loads. Loads may run in several threads.
     """
+
+    def disable(is_off: bool) -> None:
+        tf.config.optimizer.set_experimental_options({_OPTION: is_off})
+
+    def is_disabled() -> bool:
+        return tf.config.optimizer.get_experimental_options().get(_OPTION, False)
+
+    with _set_meanwhile(_optimizing, is_disabled, True, disable):
+        yield
+
+
+@contextlib.contextmanager
+def _set_meanwhile(
+    running: list[bool], read: Callable[[], bool], value: bool, write: Callable[[bool], None]
+) -> Iterator[None]:
+    """Set something of the process until the last of the loads that run at the same time has ended."""
     with _lock:
-        _running.append(_running[0] if _running else tf.config.optimizer.get_experimental_options().get(_OPTION, False))
-        tf.config.optimizer.set_experimental_options({_OPTION: True})
+        running.append(running[0] if running else read())
+        write(value)
     try:
         yield
     finally:
         with _lock:
-            before = _running.pop()
-            if not _running:
-                tf.config.optimizer.set_experimental_options({_OPTION: before})
+            before = running.pop()
+            if not running:
+                write(before)
