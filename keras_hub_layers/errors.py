@@ -112,7 +112,7 @@ class HubError(Exception):
             line: Writes the line of code of the layer, with some arguments changed. Defaults to `None`.
         """
         if not self._is_located:
-            self.where = where if self.where is None else f"{where}, {self.where}"
+            self.where = where if self.where in (None, where) else f"{where}, {self.where}"
             self._is_located = True
         if line is not None and callable(self._fix):
             self._fix = self._fix(line)

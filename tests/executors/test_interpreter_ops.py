@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hub_layers._src.executors.interpreter.graph import make_graph
+from keras_hub_layers._src.executors.interpreter import host
+from keras_hub_layers._src.executors.interpreter.graph import Node, make_graph
 from keras_hub_layers._src.executors.interpreter.program import TABLE, Program, State
 from keras_hub_layers._src.executors.interpreter.values import UnsupportedOp, tensor
 from keras_hub_layers._src.savedmodel.graphs.concrete import body_of_concrete
@@ -347,6 +348,25 @@ def test_what_is_known_is_computed_also_by_ops_whose_arguments_have_other_names_
         [keras.ops.convert_to_tensor(MATRIX)], State([])
     )
     np.testing.assert_allclose(as_array(value), MATRIX + 2.5 * 3.0 + 9.0, rtol=1e-5)
+
+
+def test_small_numbers_that_are_known_are_computed_once_and_random_numbers_each_time():
+    def stacked(axis: int, values: list, op="Pack"):
+        node = Node("a", op, (), {"axis": axis, "N": 2, "T": "int32"})
+        return host.compute(node, [np.array(value, "int32") for value in values])[0]
+
+    first = stacked(0, [[1, 2], [3, 4]])
+    assert stacked(0, [[1, 2], [3, 4]]) is first
+    np.testing.assert_array_equal(first, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(stacked(1, [[1, 2], [3, 4]]), [[1, 3], [2, 4]])  # another attribute
+    np.testing.assert_array_equal(stacked(0, [[1, 2], [3, 5]]), [[1, 2], [3, 5]])  # other numbers
+    np.testing.assert_array_equal(stacked(0, [[[1, 2]], [[3, 4]]]), [[[1, 2]], [[3, 4]]])  # another shape
+    large = np.zeros((2, 100), "int32")
+    assert stacked(0, large) is not stacked(0, large)
+
+    node = Node("a", "RandomUniform", (), {"seed": 0, "seed2": 0, "dtype": "float32", "T": "int32"})
+    draws = [host.compute(node, [np.array([3], "int32")])[0] for _ in range(2)]
+    assert (draws[0] != draws[1]).any()
 
 
 def test_a_loop_whose_number_of_steps_depends_on_values_is_computed():

@@ -1,5 +1,6 @@
 """load() gives TensorFlow's own object and remembers where it came from."""
 
+import gc
 import json
 import os
 import shutil
@@ -233,3 +234,27 @@ def test_a_hub_module_of_tf1_without_its_checkpoint_names_it(tmp_path, zoo):
         with pytest.raises(errors.LoadError, match=r"(?s)not whole.*variables/variables.data-00000-of-00001"):
             load_module.load(path)
         assert "variables/variables.data-00000-of-00001" in inspect_module.inspect(path).missing_files
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_load_makes_python_not_look_for_cycles_and_leaves_it_as_it_was(before, zoo, monkeypatch):
+    seen, read = [], load_module.read_meta_graphs
+    monkeypatch.setattr(load_module, "read_meta_graphs", lambda *args: seen.append(gc.isenabled()) or read(*args))
+    was = gc.isenabled()
+    try:
+        (gc.enable if before else gc.disable)()
+        load_module.load(str(zoo / "serving_half_plus_two_tf2"))
+        with pytest.raises(errors.InterfaceError, match="tags"):
+            load_module.load(str(zoo / "serving_half_plus_two_tf2"), tags=["none"])
+        assert gc.isenabled() is before
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert seen == [False, False]
+
+
+def test_the_error_of_tags_that_no_graph_has_names_the_directory_once_and_the_line_to_paste(zoo):
+    path = str(zoo / "serving_half_plus_two_tf2")
+    with pytest.raises(errors.InterfaceError, match="no graph with these tags") as caught:
+        load_module.load(path, tags=["none"])
+    assert caught.value.where == f"{path} (handle {path!r})"
+    assert str(caught.value.fix).startswith(f"HubLayer({path!r}, tags=['serve'])")

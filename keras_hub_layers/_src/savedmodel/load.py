@@ -77,6 +77,7 @@ def load_handle(handle: Any, tags: Any, options: Any, sha256: str | None, use: U
     return load_directory(directory, handle=os.fspath(handle), tags=tags, options=options, use=use)
 
 
+@loading.without_collecting()
 def load_directory(
     directory: str, *, handle: str, tags: Any = None, options: Any = None, use: Use | None = None
 ) -> Any:

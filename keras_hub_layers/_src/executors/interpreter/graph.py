@@ -47,6 +47,12 @@ class Node:
     def __getitem__(self, name: str) -> Any:
         return self.attributes[name]
 
+    @functools.cached_property
+    def attributes_key(self) -> str | None:
+        """A text that differs if the attributes differ; `None` if some are arrays."""
+        has_arrays = any(isinstance(value, np.ndarray) for value in self.attributes.values())
+        return None if has_arrays else repr(sorted(self.attributes.items()))
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:

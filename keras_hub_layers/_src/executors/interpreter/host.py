@@ -11,7 +11,11 @@ import tensorflow as tf
 from keras_hub_layers._src.executors.interpreter.graph import Node, definition
 from keras_hub_layers._src.executors.interpreter.values import HostObject, UnsupportedOp
 
+_SMALL, _MOST = 64, 4096  # entries of an array, and results to keep
+
 NO_NUMBERS = (tf.string, tf.variant, tf.resource)  # dtypes of tensors that no op in `keras.ops` takes
+
+_results: dict[Any, tuple[Any, ...]] = {}
 
 
 def computes_tensors() -> bool:
@@ -28,6 +32,9 @@ def compute(node: Node, inputs: list[Any], in_graph: bool = False) -> tuple[Any,
         in_graph: Whether the inputs may be tensors, and the op becomes a part of the graph or tape that there is. The
             outputs are tensors then. Defaults to `False`.
     """
+    key = None if in_graph else _key(node, inputs)
+    if key is not None and key in _results:
+        return _results[key]
     known = definition(node.op)
     function = getattr(tf.raw_ops, node.op, None)
     if function is None:
@@ -40,7 +47,29 @@ def compute(node: Node, inputs: list[Any], in_graph: bool = False) -> tuple[Any,
     if isinstance(results, tf.Operation) or results is None:
         return ()
     leaves = tf.nest.flatten(results) if isinstance(results, (list, tuple)) else [results]
-    return tuple(leaves) if in_graph else tuple(map(as_value, leaves))
+    if in_graph:
+        return tuple(leaves)
+    values = tuple(map(as_value, leaves))
+    if key is not None and not known.is_stateful and all(map(_is_small, values)):
+        if len(_results) >= _MOST:
+            _results.clear()
+        _results[key] = values
+    return values
+
+
+def _key(node: Node, inputs: list[Any]) -> Any:
+    """What tells whether the same was computed before, or `None`.
+
+    Graphs compute the same shapes again and again, and each step of PyTorch computes them anew.
+    """
+    if not inputs or node.attributes_key is None or not all(map(_is_small, inputs)):
+        return None
+    return node.op, node.attributes_key, *((value.dtype.str, value.shape, value.tobytes()) for value in inputs)
+
+
+def _is_small(value: Any) -> bool:
+    is_array = isinstance(value, (np.ndarray, np.generic))
+    return is_array and value.size <= _SMALL and value.dtype.kind in "iufb" and value.dtype.isbuiltin == 1
 
 
 def _call(function: Any, known: Any, node: Node, inputs: list[Any]) -> Any:

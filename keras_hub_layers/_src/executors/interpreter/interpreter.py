@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_hub_layers._src.compat import loading
 from keras_hub_layers._src.executors import call_errors
 from keras_hub_layers._src.executors import inputs as inputs_lib
 from keras_hub_layers._src.executors.base import Choice
@@ -45,6 +46,7 @@ class Interpreter:
         self._programs: dict[Any, Program] = {}  # by what reads the body of a trace
         self._losses = [self._read(trace) for trace in self._loss_traces()]
 
+    @loading.without_collecting()
     def try_traces(self, traces: Sequence[contents.Trace]) -> None:
         """Run traces with made-up inputs. So an op that cannot be computed is an error now, and not later in `fit`."""
         for trace in traces:

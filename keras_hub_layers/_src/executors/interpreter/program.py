@@ -18,6 +18,7 @@ from keras_hub_layers._src.executors.interpreter.ops import (
     linear,
     math,
     nn,
+    normalization,
     random_numbers,
     reduction,
 )
@@ -31,7 +32,7 @@ from keras_hub_layers._src.executors.interpreter.values import (
 from keras_hub_layers._src.savedmodel.graphs.library import Body
 
 SPECIAL = {**control.SPECIAL, **fused.SPECIAL, **random_numbers.SPECIAL}
-TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **image.OPS}
+TABLE = {**math.OPS, **array.OPS, **reduction.OPS, **linear.OPS, **nn.OPS, **normalization.OPS, **image.OPS}
 
 
 class State:

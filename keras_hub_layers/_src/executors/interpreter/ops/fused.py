@@ -1,6 +1,8 @@
 """Ops of this package, each in the place of several nodes: see `fusion`."""
 
+import functools
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -37,11 +39,23 @@ def layer_norm(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     if keras.backend.backend() == "torch" and is_plain:
         torch: Any = importlib.import_module("torch")
         return (torch.nn.functional.layer_norm(x, tail, scale, offset, eps=epsilon),)
-    # XLA computes along the last axes faster than in the shape of four axes.
-    rows, axes = (x, tuple(range(-len(tail), 0))) if is_plain else (ops.reshape(x, wide), (0, 2, 3))
-    center = mean(rows, axes, True)
-    spread = mean(ops.square(rows - center), axes, True)
-    factor = ops.rsqrt(spread + epsilon)
-    if is_plain:
-        return ((rows - center) * (factor * scale) + offset,)
-    return (ops.reshape((rows - center) * factor, shape_of(x)) * scale + offset,)
+    if is_plain:  # XLA computes along the last axes faster than in the shape of four axes
+        return (_of_last_axes()(x, scale, offset, epsilon),)
+    normalized = _normalized(ops.reshape(x, wide), (0, 2, 3), 1.0, epsilon)
+    return (ops.reshape(normalized, shape_of(x)) * scale + offset,)
+
+
+def _normalized(x: Any, axes: tuple[int, ...], scale: Any, epsilon: float) -> Any:
+    centered = x - mean(x, axes, True)
+    return centered * (ops.rsqrt(mean(ops.square(centered), axes, True) + epsilon) * scale)
+
+
+@functools.cache
+def _of_last_axes() -> Callable[[Any, Any, Any, float], Any]:
+    """Layer normalization along the axes that the scale has; in JAX a function that is traced once for each shape."""
+
+    def compute(x: Any, scale: Any, offset: Any, epsilon: float) -> Any:
+        return _normalized(x, tuple(range(-len(scale.shape), 0)), scale, epsilon) + offset
+
+    is_jax = keras.backend.backend() == "jax"
+    return importlib.import_module("jax").jit(compute, static_argnums=3) if is_jax else compute

@@ -1,14 +1,10 @@
-"""Convolutions, pooling, batch normalization."""
+"""Convolutions, pooling, losses of neural networks."""
 
-import functools
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_hub_layers._src.executors.interpreter.ops.reduction import mean
 from keras_hub_layers._src.executors.interpreter.ops.table import Table
 from keras_hub_layers._src.executors.interpreter.values import (
     UnsupportedOp,
@@ -168,69 +164,6 @@ def bias_add(node: Any, x: Any, bias: Any) -> Any:
     if node.attributes.get("data_format") == "NCHW":
         bias = ops.reshape(bias, (1, -1) + (1,) * (len(x.shape) - 2))
     return ops.add(x, bias)
-
-
-@OPS("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
-def batch_norm(node: Any, x: Any, scale: Any, offset: Any, running_mean: Any, running_variance: Any) -> Any:
-    """Batch normalization, in float32 for half-precision inputs. The returned variance is that of a sample (n - 1).
-
-    As in TensorFlow, no gradient passes to the running mean and variance.
-    """
-    x, dtype = tensor(x), dtype_of(x)
-    x = ops.cast(x, "float32") if dtype in ("float16", "bfloat16") else x
-    axis = 1 if _is_channels_first(node) else len(x.shape) - 1
-    olds = [ops.stop_gradient(tensor(value)) for value in (running_mean, running_variance)]
-    number = int(np.prod(shape_of(x))) // int(x.shape[axis])
-    normalize = _normalize_in_torch if keras.backend.backend() == "torch" and number > 1 else _normalize_at_once()
-    y, center, spread = normalize(x, axis, tensor(scale), tensor(offset), olds, node["is_training"], node["epsilon"])
-    results = olds
-    if node["is_training"]:
-        results = [ops.stop_gradient(center), ops.stop_gradient(spread) * (number / max(number - 1, 1))]
-        share = node.attributes.get("exponential_avg_factor", 1.0)
-        if share != 1.0:
-            results = [old * (1 - share) + new * share for old, new in zip(olds, results, strict=True)]
-    return [ops.cast(y, dtype), *results, center, spread, spread]
-
-
-def _normalize(
-    x: Any, axis: int, scale: Any, offset: Any, olds: list[Any], is_training: bool, epsilon: float
-) -> list[Any]:
-    """The normalized values, and the mean and the variance that they were normalized with."""
-    wide = [1] * len(x.shape)
-    wide[axis] = -1
-    center, spread = olds
-    if not is_training:
-        center, spread = ops.reshape(center, wide), ops.reshape(spread, wide)
-    else:
-        axes = tuple(place for place in range(len(x.shape)) if place != axis)
-        center = mean(x, axes, True)
-        spread = mean(ops.square(x - center), axes, True)
-    factor = ops.rsqrt(spread + epsilon) * ops.reshape(scale, wide)
-    y = (x - center) * factor + ops.reshape(offset, wide)
-    return [y, ops.reshape(center, (-1,)), ops.reshape(spread, (-1,))]
-
-
-@functools.cache
-def _normalize_at_once() -> Callable[..., list[Any]]:
-    """The same; in JAX as one function, so that a construction, which runs eagerly, does not compile each operation."""
-    if keras.backend.backend() != "jax":
-        return _normalize
-    return importlib.import_module("jax").jit(_normalize, static_argnums=(1, 5, 6))
-
-
-def _normalize_in_torch(
-    x: Any, axis: int, scale: Any, offset: Any, olds: list[Any], is_training: bool, epsilon: float
-) -> list[Any]:
-    """The same by one function of PyTorch, which is several times as fast as one operation after another."""
-    torch: Any = importlib.import_module("torch")
-    center, spread = (torch.zeros_like(value) for value in (scale, scale)) if is_training else olds
-    y = torch.nn.functional.batch_norm(
-        x.movedim(axis, 1), center, spread, scale, offset, training=is_training, momentum=1.0, eps=epsilon
-    )  # fmt: skip
-    if is_training:  # the function has put the batch's mean and its variance of a sample into these
-        number = x.numel() // x.shape[axis]
-        spread = spread * ((number - 1) / number)
-    return [y.movedim(1, axis), center, spread]
 
 
 @OPS("SoftmaxCrossEntropyWithLogits")
