@@ -449,7 +449,16 @@ def test_tensorflow_still_loads_functions_anew_for_each_object_and_these_are_loa
     assert inner[0].graph.get_operations()[0] is inner[1].graph.get_operations()[0]
     assert [fn.variables[0] is obj.variables[0] for fn, obj in zip(inner, (first, second), strict=True)] == [True, True]
     assert tf.saved_model.load(path).__call__.concrete_functions[0].name not in {fn.name for fn in inner}
-    assert [shared_functions.is_stateful(op) for op in ("MatMul", "HashTableV2", "NoSuchOp")] == [False, True, True]
+
+
+def test_the_definition_of_an_op_tells_its_inputs_and_defaults_and_whether_it_has_a_state():
+    known = tensorflow.op_definition("MatMul")
+    assert [argument.name for argument in known.input_arg] == ["a", "b"]
+    assert [each.default_value.b for each in known.attr if each.name == "transpose_a"] == [False]
+    assert tensorflow.op_definition("NoSuchOp") is None
+    assert [tensorflow.is_stateful(op) for op in ("MatMul", "HashTableV2", "NoSuchOp")] == [False, True, True]
+    assert not hasattr(tf, "op_def_registry")
+    assert not any("op_def" in name.lower() for name in dir(tf.raw_ops))
 
 
 def test_a_variable_still_has_its_name_as_an_attribute_of_its_op_and_loaded_ones_share_one(produced, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.function.capture import capture_container
 from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function
-from tensorflow.python.framework import func_graph, op_def_registry
+from tensorflow.python.framework import func_graph
 from tensorflow.python.saved_model import function_deserialization
 
 _gradients = threading.RLock()
@@ -64,15 +64,6 @@ def load_functions_by(load: Callable[[Loader, Any, Any], dict[str, Any]]) -> Ite
         yield
     finally:
         _replacement.load = None
-
-
-def is_stateful(op: str) -> bool:
-    """Whether an op may have a state, or effects. `True` for an unknown op.
-
-    TensorFlow 2.18 to 2.21: no public name gives the definition of an op.
-    """
-    definition = op_def_registry.get(op)
-    return definition is None or definition.is_stateful
 
 
 def _load_functions(library: Any, saved_object_graph: Any = None, *args: Any, **kwargs: Any) -> dict[str, Any]:

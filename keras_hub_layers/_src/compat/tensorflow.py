@@ -181,14 +181,24 @@ def registered_ops() -> dict[str, str]:
     return {name: gradient_kind(name) for name in _list_ops()}
 
 
-@functools.cache
-def op_definitions() -> dict[str, Any]:
-    """Name of each op that was registered when this was first asked -> its protobuf of type `OpDef`.
+def op_definition(op: str) -> Any:
+    """The protobuf of type `OpDef` of an op, or `None` if this process has no such op.
 
-    TensorFlow 2.18 to 2.21: names and numbers of an op's inputs and outputs, and the defaults of its attributes, which
-    SavedModels leave out, are in no public place.
+    TensorFlow 2.18 to 2.21: names and numbers of an op's inputs and outputs, whether it has a state, and the defaults
+    of its attributes, which SavedModels leave out, are in no public place.
     """
-    return _list_ops()
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(op)
+
+
+def is_stateful(op: str) -> bool:
+    """Whether an op may have a state, or effects. `True` for an unknown op.
+
+    TensorFlow 2.18 to 2.21: as for `op_definition`.
+    """
+    definition = op_definition(op)
+    return definition is None or definition.is_stateful
 
 
 def _list_ops() -> dict[str, Any]:

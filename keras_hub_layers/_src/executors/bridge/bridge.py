@@ -175,8 +175,7 @@ def _body_of(trace: contents.Trace) -> Body:
 
 def _unrepeatable_ops(body: Body) -> list[str]:
     """The stateful ops of TensorFlow in a body that do more than to set variables. Those of packages are trusted."""
-    known = tensorflow.op_definitions()
-    stateful = {op for op in body.ops if op in known and known[op].is_stateful and tensorflow.is_of_tensorflow(op)}
+    stateful = {op for op in body.ops if tensorflow.is_of_tensorflow(op) and tensorflow.is_stateful(op)}
     return sorted(stateful - _REPEATABLE)
 
 

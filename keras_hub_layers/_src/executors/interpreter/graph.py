@@ -171,10 +171,10 @@ def length_of(argument: Any, attributes: Any) -> int:
 
 def definition(op: str) -> Any:
     """The protobuf of type `OpDef` of an op."""
-    try:
-        return tensorflow.op_definitions()[op]
-    except KeyError:
-        raise UnsupportedOp(f"the op {op}, which this TensorFlow does not have") from None
+    known = tensorflow.op_definition(op)
+    if known is None:
+        raise UnsupportedOp(f"the op {op}, which this TensorFlow does not have")
+    return known
 
 
 def attributes_of(node: Any) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
 
 @functools.cache
 def _defaults(op: str) -> dict[str, Any]:
-    known = tensorflow.op_definitions().get(op)
+    known = tensorflow.op_definition(op)
     return {} if known is None else {each.name: _plain(each.default_value) for each in known.attr}
 
 

@@ -30,7 +30,7 @@ def run(function: Callable[..., Any], trace: contents.Trace) -> None:
         with keras.StatelessScope():
             if keras.backend.backend() == "jax":
                 jax: Any = importlib.import_module("jax")
-                jax.eval_shape(function, *map(keras.ops.convert_to_tensor, values))
+                jax.eval_shape(function, *values)
             else:
                 function(*map(keras.ops.convert_to_tensor, values))
     except UnsupportedOp:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers._src.compat.shared_functions import is_stateful
+from keras_hub_layers._src.compat.tensorflow import is_stateful
 from keras_hub_layers._src.savedmodel.folding.gelus import COMPLEMENTS, Gelu, is_of_gelu
 from keras_hub_layers._src.savedmodel.folding.products import PRODUCTS, Product, matrix_product
 from keras_hub_layers._src.savedmodel.graphs.library import called_functions

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from keras_hub_layers._src.compat import shared_functions
+from keras_hub_layers._src.compat.tensorflow import is_stateful
 from keras_hub_layers._src.savedmodel.graphs.library import called_functions, custom_gradient
 
 __all__ = ["RANDOM_OPS", "callers_of", "calls_of", "functions_with_state", "reachable_from"]
@@ -60,7 +60,7 @@ def functions_with_state(library: Any, ignored: frozenset[str] = frozenset()) ->
         ignored: Further ops that do not count. Defaults to none.
     """
     ops = {function.signature.name: {node.op for node in function.node_def} for function in library.function}
-    stateful = {op for op in set().union(*ops.values()) - ops.keys() if shared_functions.is_stateful(op)}
+    stateful = {op for op in set().union(*ops.values()) - ops.keys() if is_stateful(op)}
     stateful -= _STATE_ELSEWHERE | ignored
     return {name for name, several in ops.items() if several & stateful}
 

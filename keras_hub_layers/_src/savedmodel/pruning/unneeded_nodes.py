@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_hub_layers._src.compat.shared_functions import is_stateful
+from keras_hub_layers._src.compat.tensorflow import is_stateful
 from keras_hub_layers._src.savedmodel.graphs.library import CALLS, custom_gradient, node_name
 
 __all__ = ["remove_unneeded"]
