@@ -9,6 +9,7 @@ import keras
 from keras_hub_layers._src.callbacks.export_at_end import ExportAtEnd
 from keras_hub_layers._src.cut import cut
 from keras_hub_layers._src.export import destinations, keras_export, save, verification
+from keras_hub_layers._src.export import export as export_lib
 from keras_hub_layers._src.layers.hub_layer import HubLayer
 from keras_hub_layers._src.public import public
 from keras_hub_layers._src.text import words
@@ -123,6 +124,8 @@ class ExportPiece(ExportAtEnd):
     def _check_target(self, destination: str, target: Any) -> None:
         if not self._is_file:
             super()._check_target(destination, target)
+            if keras.backend.backend() != "tensorflow":
+                export_lib.make_export(target)  # which refuses what another process cannot make again
             if not isinstance(target, HubLayer):
                 keras_export.check_names(target)
         elif not isinstance(target, keras.Model):
@@ -140,7 +143,7 @@ class ExportPiece(ExportAtEnd):
     def _write_here(self, destination: str, target: Any) -> str:
         if not self._is_file:
             return super()._write_here(destination, target)
-        broken = [weight.value.name for weight in target.variables if not verification.is_finite(weight.value)]
+        broken = [weight.path for weight in target.variables if not verification.is_finite(weight)]
         if broken:
             raise verification.refuse_values(broken)
         return save.write_here(target, destination, self.include_optimizer)

@@ -63,6 +63,7 @@ def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
     Keras 3.8 to 3.15: `update_step(gradient, variable, learning_rate)` is public and gets the learning rate; which
     variable it is says `_get_variable_index`. Weight decay is applied before it, by `_apply_weight_decay(variables)`,
     with the one learning rate and the attribute `weight_decay`; Muon (Keras 3.10) has `adam_weight_decay` besides.
+    On PyTorch most optimizers call `_parallel_update_step(gradients, variables, learning_rate)` in its place.
     """
     step = optimizer.update_step
 
@@ -85,6 +86,26 @@ def scale_updates(optimizer: Any, factor_at: Callable[[int], float]) -> None:
 
     optimizer.update_step = update_step
     optimizer._apply_weight_decay = apply_weight_decay
+    if hasattr(optimizer, "_parallel_update_step"):
+        optimizer._parallel_update_step = _scaled_parallel_step(optimizer, factor_at)
+
+
+def _scaled_parallel_step(optimizer: Any, factor_at: Callable[[int], float]) -> Callable[..., None]:
+    """One parallel step for each factor. Each starts with the same `_u_product`, which a step of Nadam changes."""
+    step = optimizer._parallel_update_step
+
+    def parallel_step(gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        by_factor: dict[float, list[int]] = {}
+        for place, variable in enumerate(variables):
+            by_factor.setdefault(factor_at(optimizer._get_variable_index(variable)), []).append(place)
+        product = getattr(optimizer, "_u_product", None)
+        before = None if product is None else keras.ops.convert_to_numpy(product.value).copy()
+        for factor, places in by_factor.items():
+            if product is not None:
+                product.assign(before)
+            step([gradients[i] for i in places], [variables[i] for i in places], learning_rate * factor)
+
+    return parallel_step
 
 
 def sum_no_gradients(optimizer: Any) -> None:

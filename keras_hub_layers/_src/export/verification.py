@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -54,10 +55,14 @@ def refuse_values(names: Sequence[str]) -> NotFinite:
 
 
 def is_finite(variable: Any) -> bool:
-    """Whether no value is NaN or infinite. A finite sum proves it, in half the time of a look at each."""
-    if not variable.dtype.is_floating:
+    """Whether no value of a TensorFlow variable, or of a Keras variable of any backend, is NaN or infinite.
+
+    A finite sum proves it, in half the time of a look at each.
+    """
+    is_of_other_backend = isinstance(variable, keras.Variable) and keras.backend.backend() != "tensorflow"
+    values = tf.convert_to_tensor(keras.ops.convert_to_numpy(variable) if is_of_other_backend else variable)
+    if not values.dtype.is_floating:
         return True
-    values = tf.convert_to_tensor(variable)
     return bool(tf.math.is_finite(tf.reduce_sum(values))) or bool(tf.reduce_all(tf.math.is_finite(values)))
 
 

@@ -61,7 +61,7 @@ class RebuiltExport:
         Raises:
             errors.ExportError: The model cannot be made again on TensorFlow, or a weight is NaN or infinite.
         """
-        broken = [weight.path for weight in self._layer.weights if not _is_finite(weight)]
+        broken = [weight.path for weight in self._layer.weights if not verification.is_finite(weight)]
         if broken:
             raise verification.refuse_values(broken)
         with tempfile.TemporaryDirectory() as folder:
@@ -102,11 +102,6 @@ def _paths(assets: Mapping[str, Any] | None) -> dict[str, str] | None:
         if not isinstance(value, (str, os.PathLike)):
             raise _refusal(f"assets={{{name!r}: a {type(value).__name__}}}, which is no path of a file")
     return None if assets is None else {name: os.path.abspath(os.fspath(value)) for name, value in assets.items()}
-
-
-def _is_finite(weight: Any) -> bool:
-    value: Any = keras.ops.convert_to_numpy(weight.value)
-    return value.dtype.kind not in "fc" or bool(np.isfinite(value).all())
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
