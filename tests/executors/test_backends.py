@@ -329,6 +329,16 @@ def test_models_of_others_compute_what_tensorflow_computes(zoo, name):
     np.testing.assert_allclose(np.float64(as_array(layer(inputs))), np.float64(expected), rtol=1e-4, atol=close)
 
 
+def test_variables_of_tf1_that_belong_to_the_graph_are_read(zoo, produced):
+    """y = x/2 + 2, and y = 2·x + 1."""
+    given = {"signature": "serving_default", "output_key": "y"}
+    for handle, x, y in (
+        (zoo / "serving_half_plus_two_v1", [[1.0], [4.0]], [[2.5], [4.0]]),
+        (produced(producers.tf1_references), [[1.0, 4.0]], [[3.0, 9.0]]),
+    ):
+        np.testing.assert_array_equal(as_array(layers.HubLayer(handle, **given)(np.float32(x))), y)
+
+
 @pytest.mark.parametrize("producer", [producers.input_losses, producers.activity_regularizer])
 def test_losses_that_depend_on_the_inputs_are_those_of_keras_2(produced, producer):
     import tf_keras

@@ -45,6 +45,21 @@ def test_models_of_others_have_the_outputs_losses_gradients_and_state_of_the_nat
         np.testing.assert_allclose(value, known, rtol=1e-5, atol=1e-5 * max(1e-3, np.abs(known).max()))
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("hub_half_plus_two_v1", {}),
+        ("serving_half_plus_two_tf2", {"signature": "serving_default", "output_key": "y"}),
+        ("serving_half_plus_two_v1", {"signature": "serving_default", "output_key": "y"}),
+    ],
+)
+def test_models_of_tf1_and_signatures_have_the_outputs_of_the_native_path(zoo, name, given):
+    x = np.float32([3.0]) if name == "serving_half_plus_two_tf2" else np.float32([[0.0], [3.0], [-7.5]])
+    native, ours = layers.HubLayer(zoo / name, **given), layers.HubLayer(zoo / name, execution="interpreted", **given)
+    np.testing.assert_allclose(ours(x), native(x), rtol=1e-6)
+    np.testing.assert_allclose(ours(x), x / 2 + 2, rtol=1e-6)
+
+
 def test_a_signature_whose_graph_has_the_inputs_in_an_order_of_its_own(zoo):
     given = {"signature": "transform_signature", "signature_outputs_as_dict": True}
     with np.load(zoo / "tfx_transform_tf2.ref.npz", allow_pickle=True) as arrays:
@@ -112,10 +127,32 @@ def test_the_execution_of_other_backends_is_refused_here_and_kept_in_a_config(pr
     assert copy.get_config()["execution"] == "host"
 
 
-def test_a_strategy_and_variables_that_belong_to_the_graph_are_refused(produced, zoo):
+def test_a_strategy_is_refused(produced):
     refused = pytest.raises(errors.BackendError, match=r"(?s)scope of a distribution strategy.*MirroredStrategy")
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope(), refused:
         layers.HubLayer(produced(producers.half_plus_one), execution="interpreted")
+
+
+def test_variables_of_tf1_that_belong_to_the_graph_are_read(zoo):
+    """y3 = x2/2 + 3."""
+    given = {"signature": "regress_x2_to_y3", "output_key": "outputs", "execution": "interpreted"}
+    layer = layers.HubLayer(zoo / "serving_half_plus_two_v1", **given)
+    np.testing.assert_array_equal(layer(np.float32([[1.0], [4.0]])), [[3.5], [5.0]])
+
+
+def test_what_changes_a_variable_of_tf1_is_refused(produced):
     given = {"signature": "serving_default", "output_key": "y", "execution": "interpreted"}
-    with pytest.raises(errors.BackendError, match=r"(?s)VariableV2, a variable that belongs to the graph.*HubLayer\("):
-        layers.HubLayer(zoo / "serving_half_plus_two_v1", **given)
+    with pytest.raises(errors.BackendError, match=r"(?s)AssignAdd, which changes a variable that belongs to the graph"):
+        layers.HubLayer(produced(counting), **given)
+
+
+def counting(directory):
+    """A TF1 SavedModel that counts its calls: y = x + count."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        x = v1.placeholder(tf.float32, [None, 1], name="x")
+        count = v1.get_variable("count", initializer=0.0, use_resource=False)
+        y = tf.identity(x + v1.assign_add(count, 1.0))
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(directory), {"x": x}, {"y": y})
+    return str(directory)

@@ -1,5 +1,6 @@
 """Ops whose inputs are all known. TensorFlow computes them on the host, also ops on strings and lookup tables."""
 
+import functools
 import inspect
 import keyword
 from typing import Any
@@ -57,6 +58,19 @@ def compute(node: Node, inputs: list[Any], in_graph: bool = False) -> tuple[Any,
     return values
 
 
+def read_reference(node: Node) -> np.ndarray:
+    """The present value of a variable of TF1, which no object holds: the runtime of TensorFlow finds it by its name."""
+    with tf.init_scope():
+        return _reader(node)().numpy()
+
+
+@functools.lru_cache(256)
+def _reader(node: Node) -> Any:
+    names = ("shape", "dtype", "container", "shared_name")
+    variable = functools.partial(getattr(tf.raw_ops, node.op), **{name: node[name] for name in names}, name=node.name)
+    return tf.compat.v1.wrap_function(lambda: tf.identity(variable()), [])
+
+
 def _key(node: Node, inputs: list[Any]) -> Any:
     """What tells whether the same was computed before, or `None`.
 
@@ -74,6 +88,8 @@ def _is_small(value: Any) -> bool:
 
 def _call(function: Any, known: Any, node: Node, inputs: list[Any]) -> Any:
     """Call the function of `tf.raw_ops` for a node."""
+    if any(argument.is_ref for argument in known.input_arg):
+        raise UnsupportedOp(f"the op {node.op}, which changes a variable that belongs to the graph")
     waiting = [value.tensor if isinstance(value, HostObject) else tf.convert_to_tensor(value) for value in inputs]
     arguments: dict[str, Any] = {}
     inferred: set[str] = set()

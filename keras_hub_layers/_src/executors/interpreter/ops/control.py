@@ -99,7 +99,13 @@ def rank(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     return (np.array(len(inputs[0].shape), "int32"),)
 
 
-@SPECIAL("Variable", "VariableV2", "VarHandleOp")
+@SPECIAL("Variable", "VariableV2")
+def reference(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
+    """A variable of TF1 that belongs to the graph. It is read here, and what would assign to it is refused."""
+    return (host.read_reference(context.node),)
+
+
+@SPECIAL("VarHandleOp")
 def variable_of_graph(context: Context, inputs: list[Any]) -> tuple[Any, ...]:
     raise UnsupportedOp(f"the op {context.node.op}, a variable that belongs to the graph")
 
