@@ -106,6 +106,36 @@ def test_a_variable_of_text_stays_on_the_host(tmp_path):
     assert len(layer.weights) == 1
 
 
+def test_the_values_of_what_a_layer_has_loaded_exist_once_and_those_of_an_object_of_the_user_stay(produced):
+    path = produced(producers.multiply)
+    layer, obj = layers.HubLayer(path), khl.load(path)
+    held = layer._executor.variable_of(layer.weights[0])
+    assert held.numpy().size == 0
+    layer.set_weights([np.float32(5.0)])
+    assert layer.resolved_object.v is held
+    assert float(held) == 5.0
+    of_obj = layers.HubLayer(obj)
+    assert float(obj.v) == 2.0
+    np.testing.assert_allclose(as_array(of_obj(np.float32([3.0]))), [6.0])
+    assert float(layers.HubLayer(path, execution="host").resolved_object.v) == 2.0
+
+
+@pytest.mark.parametrize("execution", ["auto", "host"])
+@pytest.mark.parametrize("has_started", [False, True])
+def test_tensorflow_takes_no_gpu(produced, monkeypatch, execution, has_started):
+    hidden = []
+
+    def hide(devices, kind):
+        hidden.append((devices, kind))
+        if has_started:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "set_visible_devices", hide)
+    layer = layers.HubLayer(produced(producers.half_plus_one), execution=execution)
+    assert hidden == [([], "GPU")]
+    np.testing.assert_allclose(as_array(layer(X)), X / 2 + 1)
+
+
 def test_a_frozen_layer_stays_as_it_is_and_has_no_losses(produced):
     model = model_of(produced(producers.half_plus_one), trainable=False)
     before = weights_of(model)
@@ -366,8 +396,12 @@ def test_the_stages_of_a_layer_for_texts_train_as_the_layer_does_on_tensorflow(p
     expected = [[0.0, 0.0], [1.0, -1.0], [2 - moved, moved - 2], [3 - moved, moved - 3], [4.0, -4.0]]
     np.testing.assert_allclose(as_array(layer.weights[0].value), expected, rtol=1e-6)
     path = khl.export(layer, tmp_path / "tuned")
-    plain = tf.saved_model.load(path)(tf.constant(texts)).numpy()
-    np.testing.assert_allclose(plain, model.predict(dataset, verbose=0), rtol=1e-6)
+    known = model.predict(dataset, verbose=0)
+    np.testing.assert_allclose(tf.saved_model.load(path)(tf.constant(texts)).numpy(), known, rtol=1e-6)
+    again = layers.HubLayer(path, trainable=True)
+    host, device = distribution.host_stage(again), distribution.device_stage(again)
+    np.testing.assert_allclose(as_array(device(host(tf.constant(texts)))), known, rtol=1e-6)
+    assert again.trainable_weights
 
 
 def test_integers_of_64_bits_are_computed_as_they_are_or_refused(tmp_path):

@@ -19,6 +19,7 @@ class Choice:
         output_shape: Shapes without batch, structured as the outputs, or `None`.
         unsaved_gradients: Names of custom gradients that the SavedModel asks for and does not have.
         optimize: Whether inference may compute the same with fewer operations: `True`, `False` or `"auto"`.
+        is_own: Whether nobody else holds the object, so that its variables may be without values for a while.
     """
 
     target: Any
@@ -28,6 +29,7 @@ class Choice:
     output_shape: Any
     unsaved_gradients: frozenset[str] = frozenset()
     optimize: bool | str = "auto"
+    is_own: bool = False
 
 
 class Executor(Protocol):

@@ -1,5 +1,6 @@
 """Which executor computes SavedModels on the running Keras backend."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -28,6 +29,8 @@ def executor_class(execution: str = "auto") -> Any:
         from keras_hub_layers._src.executors.tensorflow import TensorFlowExecutor
 
         return TensorFlowExecutor
+    if backend in ("jax", "torch"):
+        _leave_gpus_to_the_backend()
     if backend in ("jax", "torch") and execution == HOST:
         from keras_hub_layers._src.executors.bridge.executor import HostExecutor
 
@@ -43,6 +46,14 @@ def executor_class(execution: str = "auto") -> Any:
         where="keras.config.backend()",
         fix='import os; os.environ["KERAS_BACKEND"] = "tensorflow"   # before the first import of keras',
     )
+
+
+def _leave_gpus_to_the_backend() -> None:
+    """Hide the GPUs from TensorFlow, which would take all of their memory at its first op. It only loads here."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # TensorFlow has started already, and has what memory it has
+        tf.config.set_visible_devices([], "GPU")
 
 
 def check_execution(execution: Any, is_asked: bool = True) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_hub_layers._src.savedmodel import contents, live_object
@@ -72,6 +74,16 @@ class Weights:
         """The `tf.Variable` that a weight stands for."""
         return self.variables[self._places[weight.name]]
 
+    def empty_variables(self) -> None:
+        """Free the memory of the variables' values, which the weights have too."""
+        for variable in self.variables:
+            _set(variable, np.zeros(0, variable.dtype.as_numpy_dtype))
+
+    def fill_variables(self) -> None:
+        """Give the variables the values of the weights."""
+        for variable, weight in zip(self.variables, self.all, strict=True):
+            _set(variable, keras.ops.convert_to_numpy(weight.value))
+
     def _new_name(self, base: str) -> str:
         name, number = base, 0
         while name in self._names:
@@ -82,6 +94,11 @@ class Weights:
     def _weights_of(self, variables: set[int]) -> list[Any]:
         pairs = zip(self.variables, self.all, strict=True)
         return [weight for variable, weight in pairs if id(variable) in variables]
+
+
+def _set(variable: Any, value: Any) -> None:
+    """Assign to a `tf.Variable`, whatever shape the value that it has now has."""
+    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value), validate_shape=False)
 
 
 def _unsaved_warning(variable: Any) -> str:

@@ -16,7 +16,7 @@ from keras_hub_layers._src.savedmodel.pruning import pruned_object
 from keras_hub_layers._src.savedmodel.pruning.reach import Use
 from keras_hub_layers.errors import HandleError, InterfaceError, SafeModeError
 
-__all__ = ["check_safe_mode", "load", "whole_object"]
+__all__ = ["check_safe_mode", "is_loaded_here", "load", "whole_object"]
 
 
 def check_safe_mode(handle: Any) -> None:
@@ -70,6 +70,12 @@ def load(handle: Any, tags: Any, load_options: Any, sha256: str | None, piece: A
     if isinstance(handle, keras.layers.Layer) or type(handle).__module__.startswith("tensorflow_hub"):
         raise _layer_as_handle(handle)
     return handle
+
+
+def is_loaded_here(handle: Any) -> bool:
+    """Whether `load` makes a new object for this handle, which nobody else holds."""
+    is_path = isinstance(handle, (str, os.PathLike, serialization.EmbeddedHandle))
+    return is_path and not isinstance(handle, serialization.LoadedHandle)
 
 
 def whole_object(obj: Any) -> Any:

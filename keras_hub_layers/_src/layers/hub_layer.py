@@ -172,8 +172,8 @@ class HubLayer(layers.OwnLosses, layers.OwnInputDtype, representation.Representa
             registry.check_execution(execution, is_asked := not isinstance(handle, serialization.LiveHandle))
             target, function = selection.choose(self._loaded, self._settings)
             unsaved = frozenset() if source is None else source.unsaved_gradients
-            outputs = output_key, settings.output_shape
-            self._choice = base.Choice(target, function, settings.arguments, *outputs, unsaved, settings.optimize)
+            rest = output_key, settings.output_shape, unsaved, settings.optimize, handle_argument.is_loaded_here(handle)
+            self._choice = base.Choice(target, function, settings.arguments, *rest)
             with keras.name_scope(self.name):
                 self._executor = executor_class(self._choice, self._warn)
             layers.track_all(self, self._executor.weights)

@@ -17,6 +17,7 @@ class HostExecutor(InterpretingExecutor):
     """Computes a `Choice` by TensorFlow on the host. Matching and weights are those of the interpreter."""
 
     _computation: Any = Bridge
+    _needs_variables = True
 
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         super().__init__(choice, warn)

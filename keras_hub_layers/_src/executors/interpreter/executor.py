@@ -32,6 +32,7 @@ class InterpretingExecutor:
 
     supports_jit = True  # it computes in keras.ops alone
     _computation: Any = Interpreter
+    _needs_variables = False  # whether TensorFlow's variables are used after the construction
 
     def __init__(self, choice: Choice, warn: Callable[..., None] = errors.warn) -> None:
         self._choice = choice
@@ -59,6 +60,8 @@ class InterpretingExecutor:
         if verdict == "counted" and not self._function.is_signature:
             self._with_losses = live_object.input_losses_function(choice.target)
             self._interpreter.try_traces(list(map(self._twin, self._traces)))
+        if choice.is_own and not self._needs_variables:
+            self._weights.empty_variables()
 
     # -- the seam ------------------------------------------------------------------------------------------------
 
@@ -117,8 +120,7 @@ class InterpretingExecutor:
         self._interpreter.check_training()
 
     def write_back(self) -> None:
-        for variable, weight in zip(self._weights.variables, self.weights, strict=True):
-            variable.assign(keras.ops.convert_to_numpy(weight.value))
+        self._weights.fill_variables()
 
     # -- at each call --------------------------------------------------------------------------------------------
 
