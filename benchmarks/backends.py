@@ -2,9 +2,9 @@
 
 Hypothesis: outputs, gradients, state and losses differ by at most 1e-5 in float32 and 1e-10 in float64, relative to the
 largest number of each tensor, and each model trains. A process for each backend and dtype computes them from the same
-SavedModels and inputs. One more compares TensorFlow with itself in float32, without oneDNN: what differs there is rounding. The
-networks are made by Keras 2 with random weights; those of the zoo are other people's, in float32 only. A training mode
-that draws random numbers is trained, and not compared.
+SavedModels and inputs. One more compares TensorFlow with itself in float32, without oneDNN: what differs there is
+rounding. The networks are made by Keras 2 with random weights; those of the zoo are other people's, in float32 only. A
+training mode that draws random numbers is trained, and not compared.
 
 `--write` puts the table into docs/support.md. JAX and PyTorch must be importable, or be in the environments that
 `python3 dev.py backends` makes.
