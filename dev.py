@@ -41,7 +41,10 @@ CORE = (
 )
 EXCHANGE = ROOT / "tests" / "support" / "exchanged_files.py"
 BACKENDS = {"jax": ("jax>=0.10,<0.11",), "torch": ("torch==2.13.0",)}  # backend of Keras -> what it needs
-BACKEND_TESTS = tuple(f"tests/executors/test_{name}.py" for name in ("backends", "bridge", "interpreter_ops"))
+BACKEND_TESTS = tuple(
+    f"tests/executors/test_{name}.py"
+    for name in ("backends", "backend_workflows", "bridge", "interpreter_ops", "op_properties")
+)
 # A server, and what its processes of Python and its client for gRPC import. They crash with NumPy 2.
 SERVER = ("--no-deps", "nvidia-pytriton==0.7.0", "tritonclient==2.73.0", "python-rapidjson==1.25", "numpy==1.26.4")
 TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")  # whose ops are listed

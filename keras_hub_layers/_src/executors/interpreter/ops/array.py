@@ -95,10 +95,14 @@ def count(node: Any, start: Any, limit: Any, step: Any) -> Any:
 
 
 @OPS("Pad", "PadV2")
-def pad(node: Any, x: Any, widths: Any, value: Any = 0) -> Any:
+def pad(node: Any, x: Any, widths: Any, value: Any = None) -> Any:
+    """As in TensorFlow, no gradient passes to the value."""
     pairs = np.reshape(integers(widths), (-1, 2)).tolist()
-    constant = value.item() if isinstance(value, (np.ndarray, np.generic)) else value
-    return ops.pad(tensor(x), pairs, constant_values=constant)
+    x = tensor(x)
+    if value is None or is_static(value):
+        return ops.pad(x, pairs, constant_values=0 if value is None else value.item())
+    is_inside = np.pad(np.ones(shape_of(x), "bool"), pairs)
+    return ops.where(tensor(is_inside), ops.pad(x, pairs), ops.stop_gradient(value))
 
 
 @OPS("MirrorPad")
@@ -214,7 +218,11 @@ def scatter_nd(node: Any, indices: Any, updates: Any, shape: Any) -> Any:
 
 @OPS("TensorScatterUpdate")
 def scatter_update(node: Any, x: Any, indices: Any, updates: Any) -> Any:
-    return ops.scatter_update(tensor(x), tensor(indices), tensor(updates))
+    """By a list of indices: on JAX and PyTorch, `keras.ops.scatter_update` turns a block of them (Keras 3.15)."""
+    x, indices, updates = tensor(x), tensor(indices), tensor(updates)
+    depth = shape_of(indices)[-1]
+    rows = ops.reshape(updates, (-1, *shape_of(x)[depth:]))
+    return ops.scatter_update(x, ops.reshape(indices, (-1, depth)), rows)
 
 
 @OPS("TensorScatterAdd")
@@ -224,7 +232,9 @@ def scatter_add(node: Any, x: Any, indices: Any, updates: Any) -> Any:
 
 @OPS("OneHot")
 def one_hot(node: Any, indices: Any, depth: Any, on: Any, off: Any) -> Any:
+    """A code of many places has numbers that do not fit the integers of 8 bits, which the indices may be."""
     indices, length = tensor(indices), integer(depth)
+    indices = ops.cast(indices, "int32") if dtype_of(indices) in ("int8", "uint8") else indices
     rank = len(indices.shape) + 1
     axis = node["axis"] % rank
     shape = [1] * rank
@@ -245,26 +255,6 @@ def band_part(node: Any, x: Any, lower: Any, upper: Any) -> Any:
     low, high = integer(lower), integer(upper)
     keeps = ((low < 0) | (below <= low)) & ((high < 0) | (-below <= high))
     return ops.where(tensor(keeps), x, ops.zeros_like(x))
-
-
-@OPS("SpaceToDepth")
-def space_to_depth(node: Any, x: Any) -> Any:
-    size = node["block_size"]
-    batch, height, width, channels = shape_of(x)
-    blocks = ops.reshape(x, (batch, height // size, size, width // size, size, channels))
-    return ops.reshape(
-        ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (batch, height // size, width // size, size * size * channels)
-    )
-
-
-@OPS("DepthToSpace")
-def depth_to_space(node: Any, x: Any) -> Any:
-    size = node["block_size"]
-    batch, height, width, channels = shape_of(x)
-    blocks = ops.reshape(x, (batch, height, width, size, size, channels // size**2))
-    return ops.reshape(
-        ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (batch, height * size, width * size, channels // size**2)
-    )
 
 
 @OPS("SpaceToBatchND")

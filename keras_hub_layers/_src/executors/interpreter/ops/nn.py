@@ -1,4 +1,4 @@
-"""Convolutions, pooling, losses of neural networks."""
+"""Convolutions, pooling, blocks of images, losses of neural networks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -54,10 +54,17 @@ def _explicit(node: Any) -> Pairs:
     return pairs[2:] if _is_channels_first(node) else pairs[1:-1]
 
 
+def _lengths(x: Any) -> tuple[int, ...]:
+    """Height, width and depth. The length of the batch need not be known."""
+    if None in x.shape[1:-1]:
+        raise UnsupportedOp("a length that is not known before the graph runs")
+    return tuple(map(int, x.shape[1:-1]))
+
+
 def _same(x: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Pairs:
     """The widths of TensorFlow's padding SAME. If the total is odd, the larger part is at the end."""
     pairs = []
-    for length, size, stride, dilation in zip(shape_of(x)[1:-1], kernel, strides, dilations, strict=True):
+    for length, size, stride, dilation in zip(_lengths(x), kernel, strides, dilations, strict=True):
         reach = (size - 1) * dilation + 1
         total = max((-(-length // stride) - 1) * stride + reach - length, 0)
         pairs.append((total // 2, total - total // 2))
@@ -84,6 +91,10 @@ def _convolution(function: Callable[..., Any], spatial: slice) -> Callable[..., 
             padding = "same"  # XLA's is TensorFlow's, and it takes less time than an op that pads before this one
         else:
             x = _padded(node, x, shape_of(kernel)[spatial], strides, dilations, 0)
+        if keras.backend.backend() == "tensorflow" and max(strides) > 1 < max(dilations):  # which Keras 3.15 refuses
+            for axis, rate in enumerate(dilations):
+                kernel = _spread(kernel, axis, rate)
+            dilations = [1] * len(dilations)
         return function(
             x, kernel, strides=tuple(strides), padding=padding, data_format="channels_last",
             dilation_rate=tuple(dilations),
@@ -154,8 +165,30 @@ def average_pool(node: Any, x: Any) -> Any:
     total = _pooled(node, x, ops.average_pool, 0)
     if node["padding"] == "VALID":
         return total
-    ones = ops.ones((1, *shape_of(x)[1:-1], 1), dtype=dtype_of(x))
+    ones = ops.ones((1, *_lengths(x), 1), dtype=dtype_of(x))
     return total / _pooled(node, ones, ops.average_pool, 0)
+
+
+@OPS("SpaceToDepth")
+@_channels_last
+def space_to_depth(node: Any, x: Any) -> Any:
+    size = node["block_size"]
+    (height, width), channels = _lengths(x), x.shape[-1]
+    blocks = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
+    return ops.reshape(
+        ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height // size, width // size, size * size * channels)
+    )
+
+
+@OPS("DepthToSpace")
+@_channels_last
+def depth_to_space(node: Any, x: Any) -> Any:
+    size = node["block_size"]
+    (height, width), channels = _lengths(x), x.shape[-1]
+    blocks = ops.reshape(x, (-1, height, width, size, size, channels // size**2))
+    return ops.reshape(
+        ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height * size, width * size, channels // size**2)
+    )
 
 
 @OPS("BiasAdd", "BiasAddV1")
@@ -163,7 +196,7 @@ def bias_add(node: Any, x: Any, bias: Any) -> Any:
     x, bias = tensor(x), tensor(bias)
     if node.attributes.get("data_format") == "NCHW":
         bias = ops.reshape(bias, (1, -1) + (1,) * (len(x.shape) - 2))
-    return ops.add(x, bias)
+    return x + bias
 
 
 @OPS("SoftmaxCrossEntropyWithLogits")

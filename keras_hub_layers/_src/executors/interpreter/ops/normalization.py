@@ -94,13 +94,20 @@ def _normalize_in_jax() -> Callable[..., list[Any]]:
 def _normalize_in_torch(
     x: Any, axis: int, scale: Any, offset: Any, olds: list[Any], is_training: bool, epsilon: float
 ) -> list[Any]:
-    """The same by one function of PyTorch, which is several times as fast as one operation after another."""
+    """The same by one function of PyTorch, which is several times as fast as one operation after another.
+
+    An input with an axis of length 1 is seen as a matrix. Otherwise the gradient of PyTorch 2.13 is wrong on CPUs, for
+    some orders of the axes in memory.
+    """
     torch: Any = importlib.import_module("torch")
+    x = x.movedim(axis, -1)
+    shape = x.shape
+    x = x.reshape(-1, shape[-1]) if 1 in shape else x
     center, spread = (torch.zeros_like(value) for value in (scale, scale)) if is_training else olds
     y = torch.nn.functional.batch_norm(
-        x.movedim(axis, 1), center, spread, scale, offset, training=is_training, momentum=1.0, eps=epsilon
+        x.movedim(-1, 1), center, spread, scale, offset, training=is_training, momentum=1.0, eps=epsilon
     )  # fmt: skip
     if is_training:  # the function has put the batch's mean and its variance of a sample into these
-        number = x.numel() // x.shape[axis]
+        number = x.numel() // shape[-1]
         spread = spread * ((number - 1) / number)
-    return [y.movedim(1, axis), center, spread]
+    return [y.movedim(1, -1).reshape(shape).movedim(-1, axis), center, spread]

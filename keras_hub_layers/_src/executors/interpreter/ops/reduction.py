@@ -45,7 +45,7 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     def compute(node: Any, x: Any, axes: Any) -> Any:
         places = tuple(integers(axes))
         if not places:
-            return x
+            return ops.abs(x) if node.op == "EuclideanNorm" else x
         return ops.cast(function(x, axis=places, keepdims=node["keep_dims"]), dtype_of(x))
 
     return compute
@@ -66,7 +66,12 @@ def arg_min(node: Any, x: Any, axis: Any) -> Any:
 
 @OPS("TopKV2")
 def top_k(node: Any, x: Any, k: Any) -> Any:
-    values, places = ops.top_k(x, integer(k), sorted=True)
+    """The largest values and their places; of equal ones the first, which PyTorch's `topk` does not assure."""
+    if keras.backend.backend() == "torch":
+        ordered = x.sort(dim=-1, descending=True, stable=True)
+        values, places = ordered.values[..., : integer(k)], ordered.indices[..., : integer(k)]
+    else:
+        values, places = ops.top_k(x, integer(k), sorted=True)
     return [values, ops.cast(places, "int32")]
 
 
@@ -93,6 +98,8 @@ def segment_sum(node: Any, x: Any, segments: Any, number: Any) -> Any:
     if len(segments.shape) > 1:
         x = ops.reshape(x, (-1, *shape_of(x)[len(segments.shape) :]))
         segments = ops.reshape(segments, (-1,))
+    count = integer(number)
     if keras.backend.backend() == "torch" and dtype_of(x) == "float64":  # Keras 3.15 computes it in float32
-        return ops.scatter(ops.expand_dims(segments, -1), x, (integer(number), *shape_of(x)[1:]))
-    return ops.segment_sum(x, segments, num_segments=integer(number))
+        places = ops.where(ops.less(segments, 0), count, segments)  # a row with a negative segment is left out
+        return ops.scatter(ops.expand_dims(places, -1), x, (count + 1, *shape_of(x)[1:]))[:count]
+    return ops.segment_sum(x, segments, num_segments=count)
