@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 # -- optimizers --------------------------------------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ def _scaled_parallel_step(optimizer: Any, factor_at: Callable[[int], float]) -> 
         for place, variable in enumerate(variables):
             by_factor.setdefault(factor_at(optimizer._get_variable_index(variable)), []).append(place)
         product = getattr(optimizer, "_u_product", None)
-        before = None if product is None else keras.ops.convert_to_numpy(product.value).copy()
+        before = None if product is None else np.array(keras.ops.convert_to_numpy(product.value))
         for factor, places in by_factor.items():
             if product is not None:
                 product.assign(before)
