@@ -104,6 +104,7 @@ CASES = {
     "slice": (lambda x: tf.slice(x, (1, 0), (-1, 2)), [MATRIX]),
     "strided slice": (lambda x: x[:, 1:6:2, ..., tf.newaxis, 0], [IMAGE]),
     "backwards": (lambda x: x[::-1, ..., 3:0:-2], [IMAGE]),
+    "backwards from nothing": (lambda x: x[:, 4:, ::-1], [IMAGE[:, :4]]),
     "reverse": (lambda x: tf.reverse(x, [1]), [MATRIX]),
     "roll": (lambda x: tf.roll(x, [1, -2], [0, 1]), [MATRIX]),
     "gather": (lambda x, i: tf.gather(x, i), [MATRIX, ROWS]),

@@ -154,8 +154,9 @@ def _keys(node: Any, begin: list[int], end: list[int], strides: list[int]) -> li
 
 
 def _reverse(x: Any, keys: list[Any]) -> Any:
-    """A slice. Negative steps are computed by gathering, because PyTorch has no negative steps."""
-    if not any(isinstance(key, slice) and key.step < 0 for key in keys):
+    """A slice. On PyTorch, which has no negative steps, they are computed by gathering."""
+    is_backwards = any(isinstance(key, slice) and key.step < 0 for key in keys)
+    if not is_backwards or keras.backend.backend() != "torch":
         return x[tuple(keys)]
     taken = sum(key is not None and key is not Ellipsis for key in keys)
     if Ellipsis in keys:

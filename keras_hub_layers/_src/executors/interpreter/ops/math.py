@@ -65,15 +65,15 @@ OPS.update({name: _binary(function) for name, function in _BINARY.items()})
 @OPS("Abs")
 def absolute(node: Any, x: Any) -> Any:
     """The gradient of zero is zero, but that of `keras.ops.abs` on JAX is 1 (JAX 0.10)."""
-    is_one = keras.backend.backend() == "jax" and "float" in dtype_of(x)
-    return x * ops.sign(x) if is_one else ops.abs(x)
+    return x * ops.sign(x) if keras.backend.backend() == "jax" and "float" in dtype_of(x) else ops.abs(x)
 
 
 @OPS("Sign")
 def sign(node: Any, x: Any) -> Any:
     """That of NaN is NaN, but zero on PyTorch."""
-    is_zero = keras.backend.backend() == "torch" and "float" in dtype_of(x)
-    return ops.where(ops.isnan(x), x, ops.sign(x)) if is_zero else ops.sign(x)
+    if keras.backend.backend() == "torch" and "float" in dtype_of(x):
+        return ops.where(ops.isnan(x), x, ops.sign(x))
+    return ops.sign(x)
 
 
 @OPS("Erfc")
