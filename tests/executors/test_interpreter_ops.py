@@ -104,6 +104,9 @@ CASES = {
     "slice": (lambda x: tf.slice(x, (1, 0), (-1, 2)), [MATRIX]),
     "strided slice": (lambda x: x[:, 1:6:2, ..., tf.newaxis, 0], [IMAGE]),
     "backwards": (lambda x: x[::-1, ..., 3:0:-2], [IMAGE]),
+    "bytes": (lambda x: [tf.bitcast(x, "uint8"), tf.bitcast(x[0, 0], "uint8")], [MATRIX]),
+    "words of bytes": (lambda x: [tf.bitcast(x, "int32"), tf.bitcast(x, "float32"), tf.bitcast(x[0], "int32")],
+        [np.arange(24, dtype="uint8").reshape(2, 3, 4)]),
     "backwards from nothing": (lambda x: x[:, 4:, ::-1], [IMAGE[:, :4]]),
     "reverse": (lambda x: tf.reverse(x, [1]), [MATRIX]),
     "roll": (lambda x: tf.roll(x, [1, -2], [0, 1]), [MATRIX]),
@@ -318,6 +321,14 @@ def test_small_numbers_that_are_known_are_computed_once_and_random_numbers_each_
     node = Node("a", "RandomUniform", (), {"seed": 0, "seed2": 0, "dtype": "float32", "T": "int32"})
     draws = [host.compute(node, [np.array([3], "int32")])[0] for _ in range(2)]
     assert (draws[0] != draws[1]).any()
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="the length of the result would depend on values")
+@pytest.mark.parametrize("step", [1.0, 0.5, -0.7])
+def test_a_range_of_floats_has_as_many_numbers_as_in_tensorflow(step):
+    concrete = concrete_of(lambda x: tf.range(0.25, tf.reduce_max(x) * step, step), [POSITIVE + 3])
+    (value,) = Program(body_of_concrete(concrete), {})([keras.ops.convert_to_tensor(POSITIVE + 3)], State([]))
+    np.testing.assert_allclose(as_array(value), concrete(tf.constant(POSITIVE + 3)), rtol=1e-6)
 
 
 def test_a_loop_whose_number_of_steps_depends_on_values_is_computed():

@@ -82,14 +82,18 @@ def precise(name: str, value: Any) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def known(value: Any) -> Any:
+    """A static array, or the values of a tensor where each is known, for shapes and axes."""
+    if is_static(value):
+        return value
+    if keras.backend.backend() == "torch":  # it runs eagerly
+        return keras.ops.convert_to_numpy(value)
+    raise UnsupportedOp("a shape or an axis that depends on the inputs' values")
+
+
 def integers(value: Any) -> list[int]:
-    """A static array as a flat list of Python ints, for shapes and axes."""
-    if not is_static(value):
-        if keras.backend.backend() == "torch":  # it runs eagerly, so each value is known
-            value = keras.ops.convert_to_numpy(value)
-        else:
-            raise UnsupportedOp("a shape or an axis that depends on the inputs' values")
-    return [int(number) for number in np.reshape(value, -1)]
+    """What is `known` of a value as a flat list of Python ints."""
+    return [int(number) for number in np.reshape(known(value), -1)]
 
 
 def integer(value: Any) -> int:

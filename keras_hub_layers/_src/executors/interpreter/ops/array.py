@@ -1,5 +1,6 @@
 """Shapes and places: reshape, transpose, slice, join, pad, gather, scatter."""
 
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras_hub_layers._src.executors.interpreter.values import (
     integer,
     integers,
     is_static,
+    known,
     shape_of,
     tensor,
 )
@@ -91,7 +93,10 @@ def fill(node: Any, shape: Any, value: Any) -> Any:
 
 @OPS("Range")
 def count(node: Any, start: Any, limit: Any, step: Any) -> Any:
-    return ops.arange(integer(start), integer(limit), integer(step), dtype=dtype_of(start))
+    if "int" in dtype_of(start):
+        return ops.arange(integer(start), integer(limit), integer(step), dtype=dtype_of(start))
+    first, last, by = (float(known(value)) for value in (start, limit, step))
+    return ops.arange(max(math.ceil((last - first) / by), 0), dtype=dtype_of(start)) * by + first
 
 
 @OPS("Pad", "PadV2")
@@ -291,4 +296,11 @@ def batch_to_space(node: Any, x: Any, blocks: Any, crops: Any) -> Any:
 
 @OPS("Bitcast")
 def bitcast(node: Any, x: Any) -> Any:
-    return ops.view(x, dtype=keras.backend.standardize_dtype(node["type"]))
+    """Of an entry that is wider than a new one become several, along a new axis, and the other way round."""
+    shape, new = shape_of(x), keras.backend.standardize_dtype(node["type"])
+    old_size, new_size = (np.dtype(name).itemsize for name in (dtype_of(x), new))
+    if old_size > new_size:
+        shape = (*shape, old_size // new_size)
+    elif old_size < new_size:
+        shape = shape[:-1]
+    return ops.reshape(ops.view(ops.reshape(x, shape_of(x) or (1,)), dtype=new), shape)
