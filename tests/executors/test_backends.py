@@ -120,6 +120,19 @@ def test_the_values_of_what_a_layer_has_loaded_exist_once_and_those_of_an_object
     assert float(layers.HubLayer(path, execution="host").resolved_object.v) == 2.0
 
 
+@pytest.mark.parametrize("dtype", ["int64", "float64", "bfloat16", "bool"])
+def test_the_object_has_its_variables_back_in_their_dtypes(tmp_path, dtype):
+    root = tf.train.Checkpoint()
+    root.v = tf.Variable(tf.cast([1, 0, 1], dtype))
+    root.__call__ = tf.function(lambda x: x + tf.cast(root.v, "float32"), input_signature=[tf.TensorSpec((None, 3))])
+    root.variables, root.trainable_variables = [root.v], []
+    layer = layers.HubLayer(producers.save(root, tmp_path / "model"))
+    np.testing.assert_allclose(as_array(layer(np.zeros((1, 3), "float32"))), [[1.0, 0.0, 1.0]])
+    held = layer.resolved_object.v
+    assert held.dtype.name == dtype
+    np.testing.assert_array_equal(held.numpy().astype("float32"), [1.0, 0.0, 1.0])
+
+
 @pytest.mark.parametrize("execution", ["auto", "host"])
 @pytest.mark.parametrize("has_started", [False, True])
 def test_tensorflow_takes_no_gpu(produced, monkeypatch, execution, has_started):

@@ -97,8 +97,9 @@ class Weights:
 
 
 def _set(variable: Any, value: Any) -> None:
-    """Assign to a `tf.Variable`, whatever shape the value that it has now has."""
-    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value), validate_shape=False)
+    """Assign to a `tf.Variable`, whatever shape the value that it has now has. JAX holds int64 as int32."""
+    value = tf.constant(np.asarray(value).astype(variable.dtype.as_numpy_dtype))
+    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value, validate_shape=False)
 
 
 def _unsaved_warning(variable: Any) -> str:
