@@ -124,9 +124,9 @@ class ExportPiece(ExportAtEnd):
     def _check_target(self, destination: str, target: Any) -> None:
         if not self._is_file:
             super()._check_target(destination, target)
-            if keras.backend.backend() != "tensorflow":
-                export_lib.make_export(target)  # which refuses what another process cannot make again
             if not isinstance(target, HubLayer):
+                if keras.backend.backend() != "tensorflow":
+                    export_lib.make_export(target)  # which refuses what another process cannot make again
                 keras_export.check_names(target)
         elif not isinstance(target, keras.Model):
             raise ExportError(

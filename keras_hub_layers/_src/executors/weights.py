@@ -98,7 +98,7 @@ class Weights:
 
 def _set(variable: Any, value: Any) -> None:
     """Assign to a `tf.Variable`, whatever shape the value that it has now has. JAX holds int64 as int32."""
-    value = tf.constant(np.asarray(value).astype(variable.dtype.as_numpy_dtype))
+    value = tf.constant(np.asarray(value).astype(variable.dtype.as_numpy_dtype, copy=False))
     tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value, validate_shape=False)
 
 
